@@ -1,0 +1,13 @@
+"""minifer: a MobileNet with skip connections and multi-head attention, from scratch in NumPy and Numba, for teaching.
+
+The letters used everywhere:
+
+    N  pictures in a batch        H W    rows and columns of a map       C  channels in     F  channels out
+    KH KW  rows and columns of a convolution kernel                      OH OW  rows and columns of an output map
+    T  tokens (positions H*W)     D  width of a token                    A  attention heads
+    loops: n i j u v c f          s  stride
+
+    dy is the gradient that comes in from above, dx the one that goes out; x_hat, inv_std, scores, probs, logits, labels.
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,198 @@
+"""What a layer is: a forward pass, a backward pass, and the parameters between them. No tape, no graph.
+
+    y  = layer.forward(x, training=True)     computes y and saves exactly what backward will read
+    dx = layer.backward(dy)                  given dloss/dy, returns dloss/dx and sets parameter.grad = dloss/dparameter
+
+The rules every layer keeps: backward overwrites gradients and never adds to them (so there is no zero_grad); neither
+pass changes its arguments; the dtype that comes in goes out (float32 trains, float64 checks gradients); what forward
+saved is handed out once, so that a second backward raises instead of returning something stale.
+"""
+
+import numpy as np
+
+from minifer.errors import BackwardError, CheckpointError, DtypeError, ShapeError
+
+
+class Parameter:
+    """One trainable array and the gradient that the latest backward left in it.
+
+    Assigning to `grad` copies into the array that is there already, if there is one of the same shape and dtype: an
+    optimizer lays all gradients of a network into one stretch of memory this way (see optimizers.Flat).
+    """
+
+    def __init__(self, value):
+        self.value = value
+        self._grad = None
+
+    @property
+    def grad(self):
+        """The gradient dloss/dvalue of the latest backward, or None before the first."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, grad):
+        if grad is None or self._grad is None or self._grad.shape != grad.shape or self._grad.dtype != grad.dtype:
+            self._grad = grad
+        elif self._grad is not grad:
+            self._grad[...] = grad
+
+    def __repr__(self):
+        return f"Parameter{self.value.shape}"
+
+
+class Statistic:
+    """One array that is saved with the weights but not trained, such as BatchNorm's running mean."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def __repr__(self):
+        return f"Statistic{self.value.shape}"
+
+
+class Layer:
+    """Base of all layers: finds parameters and sub-layers among its attributes, saves and hands out activations."""
+
+    frozen = False
+    input_gradient = True  # False: nobody reads dx, so backward may return None instead (require_input_gradient sets it)
+    _saved = None
+
+    # The two passes, which every layer writes itself.
+
+    def forward(self, *inputs, training=False):
+        """Return y; with training=True also save what backward reads."""
+        raise NotImplementedError(f"{type(self).__name__}.forward")
+
+    def backward(self, dy):
+        """Set every parameter's grad and return dx, or a tuple with one gradient per floating-point input."""
+        raise NotImplementedError(f"{type(self).__name__}.backward")
+
+    def cost(self, input_shape):
+        """Return (output shape, Cost) for one input of input_shape, which has no batch axis."""
+        raise NotImplementedError(f"{type(self).__name__}.cost")
+
+    # What forward leaves for backward.
+
+    def save(self, training, *arrays):
+        """Keep exactly what backward will read, when somebody will read it."""
+        self._saved = arrays if training else None
+
+    def saved(self):
+        """Hand out what forward saved, once."""
+        if self._saved is None:
+            raise BackwardError(
+                f"{type(self).__name__}.backward has nothing saved: call forward(..., training=True) first, "
+                "once for every backward"
+            )
+        arrays, self._saved = self._saved, None
+        return arrays
+
+    # The short walk that finds parameters.
+
+    def children(self):
+        """Yield (name, layer) for every sub-layer held in an attribute."""
+        for name, value in vars(self).items():
+            if isinstance(value, Layer):
+                yield name, value
+
+    def walk(self, path=""):
+        """Yield (dotted path, layer) for this layer and all below it, in order of definition."""
+        yield path, self
+        for name, child in self.children():
+            yield from child.walk(f"{path}.{name}" if path else name)
+
+    def _arrays(self, kind, trainable_only=False):
+        for path, layer in self.walk():
+            if trainable_only and layer.frozen:
+                continue
+            for name, value in vars(layer).items():
+                if isinstance(value, kind):
+                    yield (f"{path}.{name}" if path else name), value
+
+    def parameters(self, trainable_only=False):
+        """Return {dotted path: Parameter}, such as {"block3.depthwise.weight": ...}."""
+        return dict(self._arrays(Parameter, trainable_only))
+
+    def state(self):
+        """Return {dotted path: array} of everything a checkpoint holds: parameters and running statistics."""
+        return {path: item.value for path, item in self._arrays((Parameter, Statistic))}
+
+    def load_state(self, state, source="the given state"):
+        """Copy arrays from {dotted path: array} into this layer; names and shapes must match exactly."""
+        mine = dict(self._arrays((Parameter, Statistic)))
+        missing, unknown = sorted(mine.keys() - state.keys()), sorted(state.keys() - mine.keys())
+        if missing or unknown:
+            what = f"has no {missing[0]!r}" if missing else f"has {unknown[0]!r}, which this model lacks"
+            count = len(missing) + len(unknown)
+            raise CheckpointError(f"{source} is of another model: it {what} ({count} names differ)")
+        for path, item in mine.items():
+            if state[path].shape != item.value.shape:
+                raise CheckpointError(
+                    f"{source} is of another model: {path} has shape {state[path].shape}, "
+                    f"this model's has {item.value.shape}"
+                )
+        for path, item in mine.items():
+            item.value[...] = state[path]
+
+    def astype(self, dtype):
+        """Convert all parameters and statistics in place (gradients are dropped) and return self."""
+        for _, item in self._arrays((Parameter, Statistic)):
+            item.value = item.value.astype(dtype)
+        for parameter in self.parameters().values():
+            parameter.grad = None
+        return self
+
+    # Freezing and skipping what nobody reads.
+
+    def freeze(self, frozen=True):
+        """Keep the parameters of this layer and all below it as they are; BatchNorm then keeps its statistics too."""
+        for _, layer in self.walk():
+            layer.frozen = frozen
+        return self
+
+    def trains(self):
+        """Whether this layer or one below it has a parameter that is not frozen."""
+        return bool(self.parameters(trainable_only=True))
+
+    def require_input_gradient(self, required):
+        """Say whether anybody reads this layer's dx; return whether anybody reads the gradient of its output.
+
+        Training calls this once on the whole network with False (nobody reads the gradient of the pictures). What the
+        stem and frozen layers need not compute is then not computed.
+        """
+        self.input_gradient = required
+        return required or self.trains()
+
+    # Checks before a kernel is called: a student never meets a compiler's typing error.
+
+    def check_input(self, x, dimensions, channels=None):
+        """Return x contiguous; raise ShapeError or DtypeError, naming this layer, when it does not fit.
+
+        dimensions spells the axes with the letters of the legend, such as "NHWC"; the last is compared with channels.
+        """
+        name = type(self).__name__
+        if not isinstance(x, np.ndarray) or x.dtype not in (np.float32, np.float64):
+            got = x.dtype if isinstance(x, np.ndarray) else type(x).__name__
+            raise DtypeError(f"{name} computes on float32 or float64 arrays, got {got}: convert with .astype(np.float32)")
+        if x.ndim != len(dimensions):
+            shape = ", ".join(dimensions)
+            raise ShapeError(f"{name} expects shape ({shape}), got {x.shape}")
+        if channels is not None and x.shape[-1] != channels:
+            raise ShapeError(f"{name} was made for {channels} channels, got {x.shape[-1]} in shape {x.shape}")
+        if 0 in x.shape:
+            raise ShapeError(f"{name} got an empty array of shape {x.shape}")
+        for parameter_name, parameter in vars(self).items():
+            if isinstance(parameter, Parameter) and parameter.value.dtype != x.dtype:
+                raise DtypeError(
+                    f"{name}.{parameter_name} is {parameter.value.dtype} but its input is {x.dtype}: "
+                    "convert one of them with .astype"
+                )
+        return np.ascontiguousarray(x)
+
+    def check_dy(self, dy, shape, dtype):
+        """Return dy contiguous; raise when the upstream gradient does not have the shape and dtype of the output."""
+        if dy.shape != tuple(shape):
+            raise ShapeError(f"{type(self).__name__}.backward got dy of shape {dy.shape}, its output had {tuple(shape)}")
+        if dy.dtype != dtype:
+            raise DtypeError(f"{type(self).__name__}.backward got dy of {dy.dtype}, its output was {dtype}")
+        return np.ascontiguousarray(dy)
