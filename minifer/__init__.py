@@ -7,7 +7,7 @@ The letters used everywhere:
     T  tokens (positions H*W)     D  width of a token                    A  attention heads
     loops: n i j u v c f          s  stride
 
-    dy is the gradient that comes in from above, dx the one that goes out; x_hat, inv_std, scores, probs, logits, labels.
+    dy is the gradient that comes in from above, dx the one that goes out.
 """
 
 __version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""From archives of pictures to mini-batches."""

@@ -1,0 +1,1 @@
+"""Find a face in a picture, its landmarks, and crop it."""

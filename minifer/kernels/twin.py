@@ -29,7 +29,7 @@ class Twin:
 
 @contextmanager
 def use_backend(name):
-    """Run the body with the "numpy" references or the "numba" twins: `with use_backend("numpy"): ...`."""
+    """Run the body of a with statement on the "numpy" references or the "numba" twins."""
     global _active
     if name not in BACKENDS:
         raise ValueError(f"unknown backend {name!r}: choose one of {', '.join(BACKENDS)}")

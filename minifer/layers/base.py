@@ -54,7 +54,7 @@ class Layer:
     """Base of all layers: finds parameters and sub-layers among its attributes, saves and hands out activations."""
 
     frozen = False
-    input_gradient = True  # False: nobody reads dx, so backward may return None instead (require_input_gradient sets it)
+    input_gradient = True  # False: nobody reads dx, so backward may return None (see require_input_gradient)
     _saved = None
 
     # The two passes, which every layer writes itself.
@@ -173,7 +173,7 @@ class Layer:
         name = type(self).__name__
         if not isinstance(x, np.ndarray) or x.dtype not in (np.float32, np.float64):
             got = x.dtype if isinstance(x, np.ndarray) else type(x).__name__
-            raise DtypeError(f"{name} computes on float32 or float64 arrays, got {got}: convert with .astype(np.float32)")
+            raise DtypeError(f"{name} computes on float32 or float64 arrays, got {got}: use .astype(np.float32)")
         if x.ndim != len(dimensions):
             shape = ", ".join(dimensions)
             raise ShapeError(f"{name} expects shape ({shape}), got {x.shape}")
@@ -192,7 +192,7 @@ class Layer:
     def check_dy(self, dy, shape, dtype):
         """Return dy contiguous; raise when the upstream gradient does not have the shape and dtype of the output."""
         if dy.shape != tuple(shape):
-            raise ShapeError(f"{type(self).__name__}.backward got dy of shape {dy.shape}, its output had {tuple(shape)}")
+            raise ShapeError(f"{type(self).__name__}.backward got dy of shape {dy.shape}, its output had {shape}")
         if dy.dtype != dtype:
             raise DtypeError(f"{type(self).__name__}.backward got dy of {dy.dtype}, its output was {dtype}")
         return np.ascontiguousarray(dy)
