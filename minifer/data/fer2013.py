@@ -1,0 +1,168 @@
+"""FER2013 from whatever was downloaded: load(path) looks at what is there and returns the official splits.
+
+A first read takes some seconds and is kept as one uncompressed file in the user's cache folder (MINIFER_CACHE, else
+the system's usual place), so that the next takes a fraction of one.
+"""
+
+import hashlib
+import os
+import sys
+import zipfile
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from minifer.data.dataset import CLASSES, Dataset
+from minifer.data.layouts import DAMAGED, MOST_CSV_BYTES, Folder, Zip, check_size, read_csv, read_source
+from minifer.errors import DataError
+
+SPLITS = ("train", "val", "test")
+CACHE_VERSION = 1  # raise it when the same source is to be read differently
+
+
+def load(path):
+    """Return {split: Dataset} of the splits that are there: train (Training), val (PublicTest), test (PrivateTest).
+
+    path       fer2013.csv or icml_face_data.csv; a folder or a zip that holds one of them, or the pictures as
+               <class>/Training_*.jpg, <class>/PublicTest_*.jpg, ...; or an .npz written by save_npz
+    Raises     DataError, one line that names the file, the place in it and the remedy
+    """
+    path = Path(path)
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder: download FER2013 and give its csv, zip or folder")
+    try:
+        if is_npz(path):
+            return read_npz(path)
+        return _load_cached(path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error})") from error
+
+
+def load_split(path, split):
+    """Return the Dataset of one split; DataError says which ones are there when it is not."""
+    splits = load(path)
+    if split not in splits:
+        raise DataError(f"{path}: no split {split!r}: it has {', '.join(splits)}")
+    return splits[split]
+
+
+# Our own file: the four arrays and the class names.
+
+
+def save_npz(path, splits, **extra):
+    """Write {split: Dataset} as one .npz; load reads it back and ignores the extra arrays.
+
+    Layout     images (N,H,W) uint8   labels (N,) int64   splits (N,) str   names (N,) str   classes (K,) str
+    """
+    parts = list(splits.values())
+    arrays = {
+        "images": np.concatenate([part.images for part in parts]),
+        "labels": np.concatenate([part.labels for part in parts]),
+        "names": np.concatenate([part.names for part in parts]),
+        "splits": np.repeat(list(splits), [len(part) for part in parts]),
+        "classes": np.array(parts[0].classes),
+    }
+    # A reader, or a second process that writes the same cache, sees the whole file or none.
+    temporary = Path(path).with_name(f"{Path(path).name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            np.savez(file, **arrays, **extra)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def is_npz(path):
+    """Whether a file is a zip of .npy members."""
+    if not (path.is_file() and zipfile.is_zipfile(path)):
+        return False
+    with suppress(*DAMAGED), zipfile.ZipFile(path) as archive:
+        return any(name.endswith(".npy") for name in archive.namelist())
+    return False
+
+
+def read_npz(path):
+    """Read what save_npz wrote. Labels follow the class names, whatever order the file lists them in."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in ("images", "labels", "splits", "names", "classes")}
+    except KeyError as error:
+        raise DataError(f"{path}: {error.args[0]}: expected the arrays that minifer prepare writes") from error
+    except (ValueError, *DAMAGED) as error:
+        raise DataError(f"{path}: damaged ({error}): write it again with minifer prepare") from error
+    classes, labels = arrays["classes"].tolist(), arrays["labels"]
+    if unknown := sorted(set(classes) - set(CLASSES)):
+        raise DataError(f"{path}: unknown class {unknown[0]!r}: expected {', '.join(CLASSES)}")
+    if labels.dtype.kind not in "iu" or not np.isin(labels, np.arange(len(classes))).all():
+        raise DataError(f"{path}: labels must be integers 0 to {len(classes) - 1}: write it again")
+    if unknown := sorted(set(arrays["splits"].tolist()) - set(SPLITS)):
+        raise DataError(f"{path}: unknown split {unknown[0]!r}: expected {', '.join(SPLITS)}")
+    arrays["labels"] = np.array([CLASSES.index(name) for name in classes], np.int64)[labels]
+    try:
+        return by_split(arrays)
+    except (DataError, IndexError) as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def by_split(arrays):
+    """Part the arrays of all rows into {split: Dataset}."""
+    rows = Dataset(arrays["images"], arrays["labels"], arrays["names"])
+    masks = {split: arrays["splits"] == split for split in SPLITS}
+    return {split: rows.take(mask) for split, mask in masks.items() if mask.any()}
+
+
+# Everything else is read once and then found in the cache.
+
+
+def _load_cached(path):
+    source = Folder(path) if path.is_dir() else None
+    fingerprint = _fingerprint(path, source)
+    cached = cache_folder() / f"fer2013-{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]}.npz"
+    # A cache that is stale, damaged or not there is no reason to stop: read the source again.
+    with suppress(DataError, KeyError, ValueError, *DAMAGED):
+        with np.load(cached, allow_pickle=False) as file:
+            fresh = file["fingerprint"].tolist() == fingerprint
+        if fresh:
+            return read_npz(cached)
+    splits = by_split(_read(path, source))
+    with suppress(OSError):
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        save_npz(cached, splits, fingerprint=np.array(fingerprint, np.int64))
+    return splits
+
+
+def _read(path, source):
+    """Read a source by what it looks like, not by what it is called."""
+    if source is not None:
+        return read_source(source)
+    with open(path, "rb") as file:
+        start = file.read(4096)
+    if start[:2] == b"PK":
+        return read_source(Zip(path))
+    if b"\0" in start or b"," not in start.split(b"\n")[0]:
+        raise DataError(f"{path}: unknown layout: expected a csv, a zip or a folder of FER2013")
+    check_size(path, path.stat().st_size, MOST_CSV_BYTES)
+    with open(path, "rb") as file:
+        return read_csv(file, path)
+
+
+def _fingerprint(path, source):
+    """Return numbers that change when the source does: [version, files, bytes, newest change]."""
+    if source is not None:
+        return [CACHE_VERSION, len(source.names), 0, source.newest]
+    status = path.stat()
+    return [CACHE_VERSION, 1, status.st_size, status.st_mtime_ns]
+
+
+def cache_folder():
+    """Return the folder for files that can be made again: MINIFER_CACHE, else the system's usual place."""
+    if chosen := os.environ.get("MINIFER_CACHE"):
+        return Path(chosen)
+    if sys.platform == "win32":
+        usual = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
+    elif sys.platform == "darwin":
+        usual = Path.home() / "Library" / "Caches"
+    else:
+        usual = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return usual / "minifer"
