@@ -33,7 +33,8 @@ DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotI
 
 def is_hidden(name):
     """Whether a file is what macOS and editors leave behind: __MACOSX/..., .DS_Store, ._picture.jpg."""
-    return any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts)
+    parts = [part for part in name.split("/") if part != "."]
+    return any(part.startswith(".") or part == "__MACOSX" for part in parts)
 
 
 class Folder:
@@ -42,12 +43,12 @@ class Folder:
     def __init__(self, path):
         self.path, self.names, self.newest = Path(path), [], 0
         for folder, _, files in os.walk(path):
+            below = os.path.relpath(folder, path).replace(os.sep, "/")
+            prefix = "" if below == "." else f"{below}/"
             for file in files:
-                full = os.path.join(folder, file)
-                name = Path(full).relative_to(self.path).as_posix()
-                if not is_hidden(name):
-                    self.names.append(name)
-                    self.newest = max(self.newest, os.stat(full).st_mtime_ns)
+                if not is_hidden(prefix + file):
+                    self.names.append(prefix + file)
+                    self.newest = max(self.newest, os.stat(os.path.join(folder, file)).st_mtime_ns)
             if len(self.names) > MOST_FILES:
                 raise DataError(f"{path}: more than {MOST_FILES} files: give the folder that holds FER2013 only")
         self.names.sort()
@@ -177,10 +178,10 @@ def parse_pixels(text, line):
 
 
 def parse_usage(text, line):
+    """Parse Training, PublicTest or PrivateTest into the name of a split."""
     if text.strip() not in USAGES:
-        raise DataError(
-            f"{line}, column Usage: {text[:20]!r} is none of {', '.join(USAGES)}: correct or remove the row"
-        )
+        known = ", ".join(USAGES)
+        raise DataError(f"{line}, column Usage: {text[:20]!r} is none of {known}: correct or remove the row")
     return USAGES[text.strip()]
 
 
