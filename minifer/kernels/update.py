@@ -7,17 +7,17 @@
               value  <- value - rate * (grad + momentum * velocity)          (Nesterov; else rate * velocity)
     Average   average <- average + (1 - decay) * (value - average)
 
-Unlike all other kernels these change their first arrays IN PLACE and return nothing: a copy of all weights in every step
-would cost more than the arithmetic. Weight decay reaches only the first `decayed` elements (see optimizers.Flat), either
-decoupled, value <- (1 - rate * weight_decay) * value, or classic, grad <- grad + weight_decay * value.
+Unlike all other kernels these change their first arrays IN PLACE and return nothing: a copy of all weights in every
+step would cost more than the arithmetic. Weight decay reaches only the first `decayed` elements (see optimizers.Flat),
+either decoupled, value <- (1 - rate * weight_decay) * value, or classic, grad <- grad + weight_decay * value.
 
-The compiled twins turn every coefficient into the arrays' dtype before the loop: one Python float in the loop body would
-make the whole line float64. Each prange index owns one block of elements, so no sum is shared and the result does not
-depend on the number of threads. The blocks are slices because a loop from 0 over a slice vectorises, where an index
-computed from the block number does not. With that, all three run as fast as the memory delivers.
+The compiled twins turn every coefficient into the arrays' dtype before the loop: one Python float in the loop body
+would make the whole line float64. Each prange index owns one block of elements, so no sum is shared and the result
+does not depend on the number of threads. The blocks are slices because a loop from 0 over a slice vectorises, where an
+index computed from the block number does not. With that, all three run as fast as the memory delivers.
 
-Source    Kingma & Ba 2015, algorithm 1 (Adam); Loshchilov & Hutter 2019, algorithm 2 (decoupled decay); Sutskever et al.
-          2013 (Nesterov momentum, in the form that PyTorch uses); Polyak & Juditsky 1992 (averaging).
+Source    Kingma & Ba 2015, algorithm 1 (Adam); Loshchilov & Hutter 2019, algorithm 2 (decoupled decay); Sutskever et
+          al. 2013 (Nesterov momentum, in the form that PyTorch uses); Polyak & Juditsky 1992 (averaging).
 """
 
 import numpy as np

@@ -1,0 +1,67 @@
+"""An exponential moving average of a network: the average of the last weights is often better than the last weights."""
+
+from contextlib import contextmanager
+
+import numpy as np
+
+from minifer.errors import ConfigError
+from minifer.kernels.update import average_update
+from minifer.optimizers import restore
+
+
+class Average:
+    """Follows everything in layer.state(), running statistics too: average += (1 - decay) * (value - average).
+
+    With warmup the decay starts small, min(decay, (1 + t) / (10 + t)) at update t = 0, 1, ..., so that the average
+    forgets the random start within a few updates instead of 1 / (1 - decay).
+
+        average = Average(layer)
+        after every optimizer step:   average.update()
+        with average.applied():       evaluate(layer)
+
+    Source    Polyak & Juditsky 1992; the warm-up is TensorFlow's ExponentialMovingAverage with num_updates
+    """
+
+    def __init__(self, layer, decay=0.999, warmup=True):
+        if not 0 <= decay < 1:
+            raise ConfigError(f"decay is {decay}: it must lie in [0, 1)")
+        self.layer, self.decay, self.warmup, self.updates = layer, decay, warmup, 0
+        self.arrays = copies(layer.state())
+
+    def update(self):
+        """Move the average towards the layer's present state."""
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates)) if self.warmup else self.decay
+        self.updates += 1
+        for path, value in self.layer.state().items():
+            average_update(self.arrays[path].reshape(-1), value.reshape(-1), float(decay))
+
+    @contextmanager
+    def applied(self):
+        """Run the body of a with statement on the averaged weights, then put the trained ones back bit for bit.
+
+        The arrays are copied, not exchanged: the optimizer holds on to the memory of the trained ones.
+        """
+        trained = copies(self.layer.state())
+        self.layer.load_state(self.arrays, "the average")
+        try:
+            yield self.layer
+        finally:
+            self.layer.load_state(trained, "the trained state")
+
+    def state(self):
+        """Return copies of what a resumed run needs: {"updates": ..., "average.blocks.0.weight": ...}."""
+        return {"updates": np.array(self.updates), **copies(self._named())}
+
+    def load_state(self, state):
+        """Go on from state() of an average over the same model, bit for bit."""
+        updates = np.array(0)
+        restore({"updates": updates, **self._named()}, state, "the saved average")
+        self.updates = int(updates)
+
+    def _named(self):
+        return {f"average.{path}": array for path, array in self.arrays.items()}
+
+
+def copies(state):
+    """Return {path: contiguous copy} of {path: array}."""
+    return {path: np.array(array, order="C") for path, array in state.items()}
