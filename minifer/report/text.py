@@ -1,0 +1,50 @@
+"""The text form of an evaluation: what a teacher reads first stands first."""
+
+
+def format_report(result):
+    """Return metrics.evaluate's result as text: top-1 with its interval, the classes, the confusions, the trap."""
+    low, high = result["top1_interval"]
+    blocks = [
+        [
+            f"top-1 accuracy     {result['top1']:7.2%}   95 % interval {low:.2%} .. {high:.2%}   "
+            f"({result['n']} pictures)",
+            f"balanced accuracy  {result['balanced_accuracy']:7.2%}   mean recall of the classes",
+            f"macro F1           {result['macro_f1']:7.2%}   macro precision {result['macro_precision']:.2%}",
+            f"cross-entropy      {result['cross_entropy']:7.4f}",
+            f"calibration error  {result['calibration_error']:7.2%}   how far confidence is from accuracy",
+        ],
+        class_table(result["per_class"]),
+        confusion_table(result["confusion"], list(result["per_class"])),
+        [
+            "the paper's reading of the same predictions (BinaryAccuracy over the one-hot outputs; not an accuracy of "
+            "the classifier):",
+            f"accuracy {result['binary_accuracy']:.4f}   precision {result['binary_precision']:.4f}   "
+            f"recall {result['binary_recall']:.4f}",
+        ],
+    ]
+    return "\n\n".join("\n".join(lines) for lines in blocks) + "\n"
+
+
+def class_table(per_class):
+    """Return the lines of the per-class table; a class without pictures has no figures."""
+    rows = [["class", "pictures", "precision", "recall", "F1"]]
+    for name, row in per_class.items():
+        figures = [f"{row[key]:.1%}" if row["n"] else "-" for key in ("precision", "recall", "f1")]
+        rows.append([name, str(row["n"]), *figures])
+    return aligned(rows)
+
+
+def confusion_table(confusion, classes):
+    """Return the lines of the confusion matrix: a row per true class, a column per predicted class."""
+    rows = [[name, *map(str, counts)] for name, counts in zip(classes, confusion, strict=True)]
+    return aligned([["true \\ predicted", *classes], *rows])
+
+
+def aligned(rows):
+    """Return one line per row of strings: the first column flush left, the others flush right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for first, *others in rows:
+        cells = [f"{cell:>{width}}" for cell, width in zip(others, widths[1:], strict=True)]
+        lines.append("  ".join([f"{first:<{widths[0]}}", *cells]))
+    return lines
