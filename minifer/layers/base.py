@@ -10,6 +10,7 @@ saved is handed out once, so that a second backward raises instead of returning 
 
 import numpy as np
 
+from minifer.cost import Cost, LayerCost
 from minifer.errors import BackwardError, CheckpointError, DtypeError, ShapeError
 
 
@@ -68,14 +69,21 @@ class Layer:
         raise NotImplementedError(f"{type(self).__name__}.backward")
 
     def cost(self, input_shape):
-        """Return (output shape, Cost) for one input of input_shape, which has no batch axis."""
+        """Return (output shape, multiply-adds) for one input of input_shape, which has no batch axis."""
         raise NotImplementedError(f"{type(self).__name__}.cost")
+
+    def cost_rows(self, input_shape, path=""):
+        """Return ([a LayerCost for every layer that computes], output shape); containers put theirs together."""
+        output_shape, multiply_adds = self.cost(input_shape)
+        trainable = sum(parameter.value.size for parameter in self.parameters().values())
+        cost = Cost(multiply_adds, trainable, sum(array.size for array in self.state().values()))
+        return [LayerCost(path, type(self).__name__, input_shape, output_shape, cost)], output_shape
 
     # What forward leaves for backward.
 
     def save(self, training, *arrays):
-        """Keep exactly what backward will read, when somebody will read it."""
-        self._saved = arrays if training else None
+        """Keep exactly what backward will read, if there will be a backward and somebody who reads what it computes."""
+        self._saved = arrays if training and self.has_backward() else None
 
     def saved(self):
         """Hand out what forward saved, once."""
@@ -154,6 +162,10 @@ class Layer:
         """Whether this layer or one below it has a parameter that is not frozen."""
         return bool(self.parameters(trainable_only=True))
 
+    def has_backward(self):
+        """Whether backward has anything to compute: its dx is read, or a parameter below is trained."""
+        return self.input_gradient or self.trains()
+
     def require_input_gradient(self, required):
         """Say whether anybody reads this layer's dx; return whether anybody reads the gradient of its output.
 
@@ -161,7 +173,7 @@ class Layer:
         stem and frozen layers need not compute is then not computed.
         """
         self.input_gradient = required
-        return required or self.trains()
+        return self.has_backward()
 
     # Checks before a kernel is called: a student never meets a compiler's typing error.
 

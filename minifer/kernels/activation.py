@@ -1,0 +1,96 @@
+"""Elementwise activations and the softmax.
+
+clip      y = min(max(x, low), high)             dx = dy where low < x < high, else 0
+          ReLU is low 0, high inf; ReLU6 is low 0, high 6. At the two kinks the gradient is taken as 0.
+softmax   y[m,c] = exp(x[m,c] - max_c) / sum_c exp(x[m,c] - max_c)
+          dx[m,c] = y[m,c] * (dy[m,c] - sum_c dy[m,c] y[m,c])
+"""
+
+import numpy as np
+from numba import njit, prange
+
+from minifer.kernels.twin import Twin
+
+CHUNK = 4096  # entries per task
+
+
+def clip_forward_numpy(x, low, high):
+    """y for x of one dimension."""
+    return np.clip(x, x.dtype.type(low), x.dtype.type(high))
+
+
+def clip_grad_x_numpy(dy, x, low, high):
+    """Return dx for dy, x of one dimension."""
+    return np.where((x > low) & (x < high), dy, x.dtype.type(0))
+
+
+@njit(parallel=True, cache=True, error_model="numpy")
+def clip_forward_numba(x, low, high):
+    """y; a NaN passes through."""
+    y = np.empty_like(x)
+    low, high = x.dtype.type(low), x.dtype.type(high)
+    for chunk in prange((x.size + CHUNK - 1) // CHUNK):
+        for i in range(chunk * CHUNK, min((chunk + 1) * CHUNK, x.size)):
+            z = low if x[i] < low else x[i]
+            y[i] = high if z > high else z
+    return y
+
+
+@njit(parallel=True, cache=True, error_model="numpy")
+def clip_grad_x_numba(dy, x, low, high):
+    """Return dx."""
+    dx = np.empty_like(x)
+    low, high, zero = x.dtype.type(low), x.dtype.type(high), x.dtype.type(0)
+    for chunk in prange((x.size + CHUNK - 1) // CHUNK):
+        for i in range(chunk * CHUNK, min((chunk + 1) * CHUNK, x.size)):
+            dx[i] = dy[i] if low < x[i] < high else zero
+    return dx
+
+
+def softmax_forward_numpy(x):
+    """y (M, C), each row positive and of sum 1."""
+    e = np.exp(x - x.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def softmax_grad_x_numpy(dy, y):
+    """Return dx (M, C)."""
+    return y * (dy - (dy * y).sum(axis=1, keepdims=True))
+
+
+@njit(parallel=True, cache=True, error_model="numpy")
+def softmax_forward_numba(x):
+    """y; one row per task."""
+    rows, width = x.shape
+    y = np.empty_like(x)
+    for m in prange(rows):
+        top = x[m, 0]
+        for c in range(1, width):
+            top = max(top, x[m, c])
+        total = x.dtype.type(0)
+        for c in range(width):
+            y[m, c] = np.exp(x[m, c] - top)
+            total += y[m, c]
+        for c in range(width):
+            y[m, c] /= total
+    return y
+
+
+@njit(parallel=True, cache=True, error_model="numpy")
+def softmax_grad_x_numba(dy, y):
+    """Return dx; one row per task."""
+    rows, width = y.shape
+    dx = np.empty_like(y)
+    for m in prange(rows):
+        dot = y.dtype.type(0)
+        for c in range(width):
+            dot += dy[m, c] * y[m, c]
+        for c in range(width):
+            dx[m, c] = y[m, c] * (dy[m, c] - dot)
+    return dx
+
+
+clip_forward = Twin(clip_forward_numpy, clip_forward_numba)
+clip_grad_x = Twin(clip_grad_x_numpy, clip_grad_x_numba)
+softmax_forward = Twin(softmax_forward_numpy, softmax_forward_numba)
+softmax_grad_x = Twin(softmax_grad_x_numpy, softmax_grad_x_numba)

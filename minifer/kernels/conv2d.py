@@ -1,0 +1,82 @@
+"""Ordinary convolution, as im2col: gather every window as a row, and the convolution is one matrix product.
+
+    patches[(n,i,j), (u,v,c)] = x[n, i*s+u-top, j*s+v-left, c]           (0 outside the picture)
+    y       = patches @ weight        with weight (KH,KW,C,F) read as (KH*KW*C, F)
+    dweight = patches.T @ dy
+    dx      = the windows of dy @ weight.T added back to where they came from
+
+Only the stem of a MobileNet is an ordinary convolution; the two gathering kernels are here, the products are those of
+kernels/pointwise.py.
+"""
+
+import numpy as np
+from numba import njit, prange
+
+from minifer.kernels.twin import Twin
+
+
+def gather_patches_numpy(x, kh, kw, stride, padding):
+    """Return patches (N*OH*OW, KH*KW*C) of x (N,H,W,C); padding = (top, bottom, left, right)."""
+    top, bottom, left, right = padding
+    x_padded = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
+    windows = np.lib.stride_tricks.sliding_window_view(x_padded, (kh, kw), axis=(1, 2))[:, ::stride, ::stride]
+    return np.ascontiguousarray(windows.transpose(0, 1, 2, 4, 5, 3)).reshape(-1, kh * kw * x.shape[3])
+
+
+def scatter_patches_numpy(patches, batch, height, width, channels, kh, kw, stride, padding):
+    """Return (N,H,W,C) with every window of patches added where gather_patches found it."""
+    top, bottom, left, right = padding
+    oh = (height + top + bottom - kh) // stride + 1
+    ow = (width + left + right - kw) // stride + 1
+    windows = patches.reshape(batch, oh, ow, kh, kw, channels)
+    x_padded = np.zeros((batch, height + top + bottom, width + left + right, channels), patches.dtype)
+    for u in range(kh):
+        for v in range(kw):
+            x_padded[:, u : u + stride * oh : stride, v : v + stride * ow : stride] += windows[:, :, :, u, v]
+    return np.ascontiguousarray(x_padded[:, top : top + height, left : left + width])
+
+
+@njit(parallel=True, cache=True, error_model="numpy")
+def gather_patches_numba(x, kh, kw, stride, padding):
+    """Return patches, one picture per task."""
+    batch, height, width, channels = x.shape
+    top, bottom, left, right = padding
+    oh = (height + top + bottom - kh) // stride + 1
+    ow = (width + left + right - kw) // stride + 1
+    patches = np.empty((batch * oh * ow, kh * kw * channels), x.dtype)
+    for n in prange(batch):
+        for i in range(oh):
+            for j in range(ow):
+                patch = patches[(n * oh + i) * ow + j]
+                at = 0
+                for u in range(kh):
+                    p = i * stride + u - top
+                    for v in range(kw):
+                        q = j * stride + v - left
+                        inside = 0 <= p < height and 0 <= q < width
+                        for c in range(channels):
+                            patch[at] = x[n, p, q, c] if inside else 0
+                            at += 1
+    return patches
+
+
+@njit(parallel=True, cache=True, error_model="numpy")
+def scatter_patches_numba(patches, batch, height, width, channels, kh, kw, stride, padding):
+    """Return (N,H,W,C), one picture per task."""
+    top, bottom, left, right = padding
+    oh = (height + top + bottom - kh) // stride + 1
+    ow = (width + left + right - kw) // stride + 1
+    x = np.zeros((batch, height, width, channels), patches.dtype)
+    for n in prange(batch):
+        for i in range(oh):
+            for j in range(ow):
+                patch = patches[(n * oh + i) * ow + j]
+                for u in range(max(0, top - i * stride), min(kh, height + top - i * stride)):
+                    for v in range(max(0, left - j * stride), min(kw, width + left - j * stride)):
+                        for c in range(channels):
+                            x[n, i * stride + u - top, j * stride + v - left, c] += patch[(u * kw + v) * channels + c]
+    return x
+
+
+gather_patches = Twin(gather_patches_numpy, gather_patches_numba)
+scatter_patches = Twin(scatter_patches_numpy, scatter_patches_numba)

@@ -1,0 +1,129 @@
+"""Attention: every position of a map looks at every other and takes what it needs from it."""
+
+import numpy as np
+
+from minifer.errors import ConfigError, ShapeError
+from minifer.kernels.attention import attention_backward, attention_forward
+from minifer.kernels.elementwise import add
+from minifer.layers.base import Layer, Parameter
+from minifer.layers.dense import Linear
+
+
+class ScaledDotProductAttention(Layer):
+    """Attention of A heads over T tokens, without parameters.
+
+    Forward    probs[t,s] = softmax_s( query[t] . key[s] / sqrt(D) )        y[t] = sum_s probs[t,s] * value[s]
+    Backward   dvalue[s] = sum_t probs[t,s] dy[t];   dprobs[t,s] = dy[t] . value[s]
+               dscores = probs * (dprobs - sum_s dprobs probs) / sqrt(D)
+               dquery[t] = sum_s dscores[t,s] key[s];   dkey[s] = sum_t dscores[t,s] query[t]
+    Shapes     query, key, value, y (N,T,A,D)
+    Cost       2 T^2 A D multiply-adds a picture
+    Saved      query, key, value, y, and the logarithm of each row's sum (N,A,T), from which backward finds probs again
+    Raises     ShapeError when query, key and value differ in shape
+    Source     Vaswani et al., Attention Is All You Need, 2017, eq. 1
+    """
+
+    def forward(self, query, key, value, training=False):
+        query, key, value = (self.check_input(x, "NTAD") for x in (query, key, value))
+        if not query.shape == key.shape == value.shape:
+            raise ShapeError(
+                f"ScaledDotProductAttention: query {query.shape}, key {key.shape} and value {value.shape} must be of "
+                "one shape"
+            )
+        y, log_sum = attention_forward(query, key, value, self._scale(query))
+        self.save(training, query, key, value, y, log_sum)
+        return y
+
+    def backward(self, dy):
+        query, key, value, y, log_sum = self.saved()
+        dy = self.check_dy(dy, query.shape, query.dtype)
+        return attention_backward(dy, query, key, value, y, log_sum, self._scale(query))
+
+    @staticmethod
+    def _scale(query):
+        return query.shape[-1] ** -0.5
+
+    def cost(self, input_shape):
+        tokens, heads, width = input_shape
+        return input_shape, 2 * tokens * tokens * heads * width
+
+
+class MultiHeadSelfAttention(Layer):
+    """Multi-head self-attention over the T = H*W positions of a feature map (not over the batch, not over channels).
+
+    Forward    z = x (+ position);   query, key, value = z Wq + bq, z Wk + bk, z Wv + bv, each split into A heads
+               y = attention(query, key, value), heads side by side, Wo + bo (+ x with residual=True)
+    Backward   through the same steps in reverse; dz is the sum of what comes back through query, key and value
+    Shapes     x, y (N,H,W,C)   Wq, Wk, Wv (C,A*D)   Wo (A*D,C)   position (T,C)   D = head_units
+    Cost       4 T C A D + 2 T^2 A D multiply-adds a picture: the second term grows with the square of the positions
+    Saved      in the layers that it is made of
+    Raises     ShapeError when the channels, or the map that `positions` was made for, do not fit
+    Source     Vaswani et al., 2017, section 3.2.2; the paper's equations 2 and 3, with 8 heads of 64 units
+    """
+
+    def __init__(self, channels, heads=8, head_units=64, *, residual=True, positions=None, rng):
+        if heads < 1 or head_units < 1:
+            raise ConfigError(
+                f"MultiHeadSelfAttention: heads and head_units are at least 1, got {heads} and {head_units}"
+            )
+        self.channels, self.heads, self.head_units = channels, heads, head_units
+        self.residual, self.positions = residual, positions
+        self.position = None
+        if positions is not None:
+            self.position = Parameter(rng.normal(0, 0.02, (positions[0] * positions[1], channels)).astype(np.float32))
+        self.query, self.key, self.value = (Linear(channels, heads * head_units, rng=rng) for _ in range(3))
+        self.attention = ScaledDotProductAttention()
+        self.output = Linear(heads * head_units, channels, rng=rng)
+
+    def forward(self, x, training=False):
+        x = self.check_input(x, "NHWC", self.channels)
+        batch, height, width, channels = x.shape
+        tokens = height * width
+        z = x.reshape(batch * tokens, channels)
+        if self.position is not None:
+            if (height, width) != tuple(self.positions):
+                raise ShapeError(
+                    f"MultiHeadSelfAttention: positions are for {self.positions}, the map is {height}x{width}"
+                )
+            z = (z.reshape(batch, tokens, channels) + self.position.value).reshape(z.shape)
+        per_head = (batch, tokens, self.heads, self.head_units)
+        q, k, v = (
+            layer.forward(z, training=training).reshape(per_head) for layer in (self.query, self.key, self.value)
+        )
+        y = self.attention.forward(q, k, v, training=training).reshape(batch * tokens, -1)
+        y = self.output.forward(y, training=training).reshape(x.shape)
+        self.save(training, x.shape, x.dtype)
+        return add(y, x) if self.residual else y
+
+    def backward(self, dy):
+        shape, dtype = self.saved()
+        dy = self.check_dy(dy, shape, dtype)
+        batch, height, width, channels = shape
+        rows = batch * height * width
+        per_head = (batch, height * width, self.heads, self.head_units)
+        dattended = self.output.backward(dy.reshape(rows, channels)).reshape(per_head)
+        dq, dk, dv = self.attention.backward(dattended)
+        dz = [
+            layer.backward(dhead.reshape(rows, -1))
+            for layer, dhead in ((self.query, dq), (self.key, dk), (self.value, dv))
+        ]
+        if not self.query.input_gradient:
+            return None
+        dz = add(add(dz[0], dz[1]), dz[2]).reshape(shape)
+        if self.position is not None and not self.frozen:
+            self.position.grad = dz.reshape(batch, height * width, channels).sum(axis=0)
+        if not self.input_gradient:
+            return None
+        return add(dz, dy) if self.residual else dz
+
+    def require_input_gradient(self, required):
+        self.input_gradient = required
+        below = required or (self.position is not None and not self.frozen)
+        for layer in (self.query, self.key, self.value):
+            layer.require_input_gradient(below)
+        return self.has_backward()
+
+    def cost(self, input_shape):
+        height, width, channels = input_shape
+        tokens, inner = height * width, self.heads * self.head_units
+        return input_shape, 4 * tokens * channels * inner + 2 * tokens * tokens * inner

@@ -1,0 +1,152 @@
+"""MobileNet in three variants: plain, with skip connections, and with skip connections and multi-head attention.
+
+    stem -> 13 depthwise separable blocks (BLOCKS, a table of rows) -> mean over positions -> one dense layer
+
+    separable block    depthwise 3x3 -> BatchNorm + ReLU6 -> pointwise 1x1 -> BatchNorm + ReLU6
+    "skip"             each block's input is added to its output; where shapes differ, through a pointwise projection
+    "mha"              and multi-head self-attention over the positions follows each block
+
+Source: Howard et al., MobileNets, 2017, table 1; for the skips and the attention Nouisser, Zouari & Kherallah, 2023,
+figures 7 and 8.
+"""
+
+import numpy as np
+
+from minifer.errors import ConfigError
+from minifer.layers import (
+    BatchNorm,
+    Conv2D,
+    DepthwiseConv2D,
+    Dropout,
+    GlobalAveragePool,
+    Linear,
+    MultiHeadSelfAttention,
+    PointwiseConv2D,
+    Residual,
+    Sequential,
+)
+
+VARIANTS = ("plain", "skip", "mha")
+STEM_FILTERS = 32
+BLOCKS = (  # output channels at alpha 1, stride
+    (64, 1),
+    (128, 2),
+    (128, 1),
+    (256, 2),
+    (256, 1),
+    (512, 2),
+    (512, 1),
+    (512, 1),
+    (512, 1),
+    (512, 1),
+    (512, 1),
+    (1024, 2),
+    (1024, 1),
+)
+
+
+class MobileNet(Sequential):
+    """A Sequential of stem, block1, (attention1,) block2, ... pool, dropout, classifier; it returns logits (N, classes)."""
+
+    def freeze(self, part="all"):
+        """Freeze "all", or the "extraction": stem and blocks without their skip projections, for transfer learning."""
+        if part not in ("all", "extraction"):
+            raise ConfigError(f'freeze takes "all" or "extraction", got {part!r}')
+        for path, layer in self.walk():
+            layer.frozen = part == "all" or (path.startswith(("stem", "block")) and ".projection" not in path)
+        return self
+
+
+def _separable(channels, filters, stride, padding, eps, momentum, rng):
+    """Return the layers of one depthwise separable block, by name."""
+    return {
+        "depthwise": DepthwiseConv2D(channels, 3, stride, padding, rng=rng),
+        "depthwise_norm": BatchNorm(channels, momentum, eps, "relu6"),
+        "pointwise": PointwiseConv2D(channels, filters, rng=rng),
+        "pointwise_norm": BatchNorm(filters, momentum, eps, "relu6"),
+    }
+
+
+def _projection(channels, filters, stride, eps, momentum, rng):
+    """Return what a skip connection passes through, or None where it needs nothing."""
+    if stride == 1 and channels == filters:
+        return None
+    return Sequential(
+        pointwise=PointwiseConv2D(channels, filters, stride, rng=rng), norm=BatchNorm(filters, momentum, eps)
+    )
+
+
+def mobilenet(
+    variant="plain",
+    alpha=1.0,
+    input_shape=(48, 48, 1),
+    classes=7,
+    stem_stride=2,
+    attention_blocks=None,
+    heads=8,
+    head_units=64,
+    attention_positions=False,
+    dropout=0.0,
+    padding="same",
+    bn_eps=1e-3,
+    bn_momentum=0.9,
+    blocks=BLOCKS,
+    seed=0,
+):
+    """Build a MobileNet.
+
+    variant              "plain", "skip", or "mha" (skips and attention)
+    alpha                width: every channel count is multiplied by it
+    input_shape          (H, W, C) of one picture
+    stem_stride          2 as published; 1 keeps twice the resolution, at four times the cost
+    attention_blocks     numbers of the blocks (1 is the first) that attention follows; None means all of them, as in the
+                         paper. On 48x48 pictures the 24x24 and 12x12 maps of blocks 1 to 3 cost 16 times the rest of
+                         the network, since attention grows with the square of the positions; range(6, 14) leaves the
+                         3x3 and 2x2 maps.
+    heads, head_units    attention heads, and units of query, key and value in each
+    attention_positions  True adds a learned position to the tokens; without it attention cannot tell places apart
+    padding              "same" (TensorFlow's) or 1 (PyTorch's); weights from elsewhere need the one they grew up with
+    blocks               rows (channels, stride): the published 13, or a table of your own
+    seed                 of the starting weights and of dropout
+    """
+    if variant not in VARIANTS:
+        raise ConfigError(f"unknown model {variant!r}: choose one of {', '.join(VARIANTS)}")
+    if attention_blocks is not None and variant != "mha":
+        raise ConfigError(f'attention blocks need the "mha" model, not {variant!r}')
+    attention_blocks = range(1, len(blocks) + 1) if attention_blocks is None else attention_blocks
+    unknown = [number for number in attention_blocks if not 1 <= number <= len(blocks)]
+    if unknown:
+        raise ConfigError(f"there is no block {unknown[0]}: blocks are numbered 1 to {len(blocks)}")
+    if min(input_shape) < 1 or classes < 1 or alpha <= 0:
+        raise ConfigError(f"input shape {input_shape}, classes {classes} and alpha {alpha} must all be positive")
+    rng = np.random.default_rng(seed)
+
+    def scaled(filters):
+        return max(1, int(filters * alpha))
+
+    channels = scaled(STEM_FILTERS)
+    layers = {
+        "stem": Conv2D(input_shape[2], channels, 3, stem_stride, padding, rng=rng),
+        "stem_norm": BatchNorm(channels, bn_momentum, bn_eps, "relu6"),
+    }
+    size = np.array(input_shape[:2])
+    size = -(-size // stem_stride)
+    for number, (filters, stride) in enumerate(blocks, start=1):
+        filters = scaled(filters)  # noqa: PLW2901
+        body = _separable(channels, filters, stride, padding, bn_eps, bn_momentum, rng)
+        if variant == "plain":
+            layers[f"block{number}"] = Sequential(**body)
+        else:
+            projection = _projection(channels, filters, stride, bn_eps, bn_momentum, rng)
+            layers[f"block{number}"] = Residual(**body, projection=projection)
+        channels, size = filters, -(-size // stride)
+        if variant == "mha" and number in attention_blocks:
+            positions = (int(size[0]), int(size[1])) if attention_positions else None
+            layers[f"attention{number}"] = MultiHeadSelfAttention(
+                channels, heads, head_units, positions=positions, rng=rng
+            )
+    layers["pool"] = GlobalAveragePool()
+    if dropout:
+        layers["dropout"] = Dropout(dropout, rng=np.random.default_rng([seed, 1]))
+    layers["classifier"] = Linear(channels, classes, rng=rng)
+    return MobileNet(**layers)
