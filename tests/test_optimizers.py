@@ -120,7 +120,7 @@ def test_weight_decay_by_hand_spares_vectors():
 def test_both_minimise_a_quadratic(make):
     p = Parameter(np.array([3.0, -2.0]))
     optimizer = make({"p": p}, rate=0.05)
-    for _ in range(500):
+    for _ in range(300):
         p.grad = np.array([1.0, 4.0]) * p.value
         optimizer.step()
     assert np.abs(p.value).max() < 1e-2
@@ -251,7 +251,7 @@ def test_average_warms_up():
     average = Average(layer, decay=0.9)
     layer.weight.value += 1
     distance = 1.0
-    for t in range(200):
+    for t in range(100):
         average.update()
         distance *= min(0.9, (1 + t) / (10 + t))
         np.testing.assert_allclose(average.arrays["weight"], start + 1 - distance, atol=1e-12)
