@@ -1,0 +1,54 @@
+"""Batches: a data set in the order and the form in which a network reads it."""
+
+import numpy as np
+
+from minifer.data.augment import augment_batch, mixup_batch
+from minifer.data.dataset import to_float
+from minifer.errors import ConfigError
+
+# The first word of a generator's seed keeps what is drawn for one purpose apart from what is drawn for another.
+ORDER, MIXUP = 1, 2
+
+
+class Batches:
+    """The steps of every epoch over a Dataset, each (x, targets).
+
+    Order, augmentation and mixup are functions of (seed, epoch, step): nothing has to be saved in order to resume.
+
+    augmentation   an Augmentation, or None for the plain pictures
+    Shapes         x (n,H,W,1) float32 in [-1, 1]; targets (n,) int64 labels, or with mixup (n,K) float32 soft labels
+    Raises         ConfigError when batch_size is below 1 or the data set is empty
+    """
+
+    def __init__(self, dataset, batch_size=32, seed=0, shuffle=True, augmentation=None):
+        if batch_size < 1:
+            raise ConfigError(f"batch_size is {batch_size}, choose 1 or more")
+        if not len(dataset):
+            raise ConfigError("the data set has no rows, so there is no batch to make")
+        self.dataset, self.batch_size, self.seed = dataset, batch_size, seed
+        self.shuffle, self.augmentation = shuffle, augmentation
+
+    def __len__(self):
+        """Steps per epoch; the last one is short when the batch size does not divide the rows."""
+        return (len(self.dataset) + self.batch_size - 1) // self.batch_size
+
+    def order(self, number):
+        """Return the rows in the order of epoch number, (N,) int64."""
+        rows = np.arange(len(self.dataset))
+        return np.random.default_rng([ORDER, self.seed, number]).permutation(rows) if self.shuffle else rows
+
+    def epoch(self, number, start=0):
+        """Yield (x, targets) of epoch number from step start on, as an epoch run from step 0 would."""
+        order = self.order(number)
+        for step in range(start, len(self)):
+            yield self._batch(order[step * self.batch_size : (step + 1) * self.batch_size], number, step)
+
+    def _batch(self, rows, number, step):
+        images, labels = self.dataset.images[rows], self.dataset.labels[rows]
+        if self.augmentation is None:
+            return to_float(images), labels
+        x = augment_batch(images, rows, self.seed, number, self.augmentation)
+        if not self.augmentation.mixup:
+            return x, labels
+        rng = np.random.default_rng([MIXUP, self.seed, number, step])
+        return mixup_batch(x, labels, len(self.dataset.classes), self.augmentation.mixup, rng)
