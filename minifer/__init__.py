@@ -11,3 +11,26 @@ The letters used everywhere:
 """
 
 __version__ = "0.1.0"
+
+from importlib import import_module
+
+_LAZY = {  # public name -> where it lives; imported on first use, so that `minifer --help` answers at once
+    "layers": "minifer.layers",
+    "models": "minifer.models",
+    "faces": "minifer.faces",
+    "gradcheck": "minifer.gradcheck",
+    "cost": "minifer.cost",
+    "use_backend": "minifer.kernels.twin",
+    "threads": "minifer.kernels.threads",
+}
+
+
+def __getattr__(name):
+    if name not in _LAZY:
+        raise AttributeError(f"module 'minifer' has no attribute {name!r}")
+    module = import_module(_LAZY[name])
+    return getattr(module, name, module)
+
+
+def __dir__():
+    return [*globals(), *_LAZY]

@@ -1,11 +1,11 @@
-"""One table of small layers and models with inputs: gradient checks, protocol tests and `minifer gradcheck` run over it.
+"""One table of small layers and models with inputs: gradient checks, protocol tests and `minifer gradcheck` use it.
 
 Shapes are tiny and not square, so that a transposed axis cannot hide; inputs stay away from kinks. A new Layer without
 a case here fails the tests.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Callable
 
 import numpy as np
 

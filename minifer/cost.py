@@ -1,6 +1,6 @@
 """What a network costs: multiply-adds and parameters, layer by layer, from the formulas alone.
 
-A depthwise separable block against the ordinary convolution that it replaces, K x K kernel, C to F channels, P positions:
+A depthwise separable block against the ordinary convolution in its place; K x K kernel, C to F channels, P positions:
 
     (P K^2 C + P C F) / (P K^2 C F)  =  1/F + 1/K^2        about one ninth for 3 x 3 kernels
 """

@@ -55,7 +55,7 @@ def normalize_grad_x_numpy(dy, x, mean, inv_std, gamma, beta, low, high, dgamma,
 
 @njit(parallel=True, cache=True, error_model="numpy")
 def batch_moments_numba(x):
-    """Return mean and (biased) variance (C,): sums of x and x^2 about the first row, which keeps x^2 from cancelling."""
+    """Return mean and (biased) variance (C,) from sums about the first row, which keeps them from cancelling."""
     rows, channels = x.shape
     blocks = min(BLOCKS, rows)
     sums = np.zeros((blocks, 2, channels), np.float64)

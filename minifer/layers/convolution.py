@@ -13,9 +13,9 @@ from minifer.layers.base import Layer, Parameter
 def resolve_padding(padding, height, width, kernel, stride):
     """Return (top, bottom, left, right) rows and columns of zeros for an input of height x width.
 
-    padding is a number (the same on all sides), two pairs ((top, bottom), (left, right)), or "same": TensorFlow's, whose
-    output has ceil(size / stride) rows; when the total is odd, the extra row goes to the bottom and right. Weights
-    trained elsewhere need the padding that they were trained with.
+    padding is a number (the same on all sides), two pairs ((top, bottom), (left, right)), or "same": TensorFlow's,
+    whose output has ceil(size / stride) rows; when the total is odd, the extra row goes to the bottom and right.
+    Weights trained elsewhere need the padding that they were trained with.
     """
     if padding == "same":
         pairs = []

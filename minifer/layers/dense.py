@@ -70,7 +70,7 @@ class GlobalAveragePool(Layer):
 class Dropout(Layer):
     """Sets a random part of its input to zero while training, and scales the rest up so that the mean stays.
 
-    Forward    y = x * mask,  mask = 1/(1-rate) with probability 1-rate, else 0          (not training, or frozen: y = x)
+    Forward    y = x * mask,  mask = 1/(1-rate) with probability 1-rate, else 0       (not training, or frozen: y = x)
     Backward   dx = dy * mask
     Shapes     any
     Saved      mask

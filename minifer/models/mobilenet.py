@@ -46,7 +46,7 @@ BLOCKS = (  # output channels at alpha 1, stride
 
 
 class MobileNet(Sequential):
-    """A Sequential of stem, block1, (attention1,) block2, ... pool, dropout, classifier; it returns logits (N, classes)."""
+    """A Sequential of stem, block1, (attention1,) block2, ... pool, dropout, classifier; gives logits (N, classes)."""
 
     def freeze(self, part="all"):
         """Freeze "all", or the "extraction": stem and blocks without their skip projections, for transfer learning."""
@@ -99,10 +99,10 @@ def mobilenet(
     alpha                width: every channel count is multiplied by it
     input_shape          (H, W, C) of one picture
     stem_stride          2 as published; 1 keeps twice the resolution, at four times the cost
-    attention_blocks     numbers of the blocks (1 is the first) that attention follows; None means all of them, as in the
-                         paper. On 48x48 pictures the 24x24 and 12x12 maps of blocks 1 to 3 cost 16 times the rest of
-                         the network, since attention grows with the square of the positions; range(6, 14) leaves the
-                         3x3 and 2x2 maps.
+    attention_blocks     numbers of the blocks (1 is the first) that attention follows; None means all of them, as in
+                         the paper. On 48x48 pictures the 24x24 and 12x12 maps of blocks 1 to 3 cost 16 times the rest
+                         of the network, since attention grows with the square of the positions; range(6, 14) leaves
+                         the 3x3 and 2x2 maps.
     heads, head_units    attention heads, and units of query, key and value in each
     attention_positions  True adds a learned position to the tokens; without it attention cannot tell places apart
     padding              "same" (TensorFlow's) or 1 (PyTorch's); weights from elsewhere need the one they grew up with

@@ -1,0 +1,51 @@
+"""The command line: one module of minifer.commands per verb. Nothing heavy is imported before a verb runs."""
+
+import argparse
+import sys
+from importlib import import_module
+
+from minifer import __version__
+from minifer.errors import ConfigError, MiniferError
+
+VERBS = {
+    "train": "train a network, on real data or on drawn faces",
+    "evaluate": "measure a trained network on a split",
+    "cost": "count multiply-adds and parameters, layer by layer",
+    "gradcheck": "compare backward passes with central differences",
+    "doctor": "print versions, threads and folders, for when something is odd",
+}
+
+
+def make_parser():
+    """Return the parser of `minifer` with all its verbs."""
+    parser = argparse.ArgumentParser(
+        prog="minifer",
+        description="A MobileNet with skips and attention, from scratch in NumPy and Numba, on facial expressions.",
+    )
+    parser.add_argument("--version", action="version", version=f"minifer {__version__}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for name, summary in VERBS.items():
+        command = import_module(f"minifer.commands.{name}")
+        verb = verbs.add_parser(name, help=summary, description=command.__doc__)
+        command.add_arguments(verb)
+        verb.set_defaults(run=command.run)
+    return parser
+
+
+def main(arguments=None):
+    """Run one command and return its exit code: 0 fine, 1 something failed, 2 wrong usage, 130 interrupted."""
+    args = make_parser().parse_args(arguments)
+    try:
+        return args.run(args) or 0
+    except ConfigError as error:
+        print(f"minifer {args.verb}: {error}", file=sys.stderr)
+        return 2
+    except MiniferError as error:
+        print(f"minifer {args.verb}: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # the reader of our output, such as head, has seen enough
+        sys.stderr.close()
+        return 0
+    except KeyboardInterrupt:
+        print(f"minifer {args.verb}: interrupted", file=sys.stderr)
+        return 130

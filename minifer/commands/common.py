@@ -1,0 +1,51 @@
+"""What several verbs share: flags, and finding weights."""
+
+import json
+import sys
+from pathlib import Path
+
+from minifer.errors import ConfigError
+
+
+def add_threads(parser):
+    """Add --threads."""
+    parser.add_argument("--threads", type=int, metavar="N", help="threads to compute with (default: all cores)")
+
+
+def set_threads(args):
+    """Apply --threads."""
+    if args.threads is not None:
+        from minifer.kernels.threads import threads
+
+        try:
+            threads(args.threads)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+
+
+def log(text):
+    """Print a line of the log, which goes to stderr: stdout is for results."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def print_json(document):
+    """Print one JSON document on stdout."""
+    print(json.dumps(document, indent=2))
+
+
+def find_weights(name):
+    """Return the path of a weights file, given a file, a run folder or the name of shipped weights."""
+    path = Path(name)
+    shipped = Path(__file__).parents[1] / "weights" / f"{name}.npz"
+    if path.is_dir():
+        return path / "best.npz"
+    return shipped if not path.exists() and shipped.exists() else path
+
+
+def parse_shape(text):
+    """Return (H, W, C) of a text such as 48x48x1."""
+    try:
+        height, width, channels = (int(part) for part in text.lower().split("x"))
+    except ValueError:
+        raise ConfigError(f"{text!r} is not a shape: write HxWxC, such as 48x48x1") from None
+    return height, width, channels

@@ -1,0 +1,85 @@
+"""Measure a trained network on one split: top-1 with its interval first, then what puts it into proportion."""
+
+import csv
+import io
+from pathlib import Path
+
+from minifer.commands.common import add_threads, find_weights, print_json, set_threads
+
+
+def add_arguments(parser):
+    """Add the flags."""
+    parser.add_argument(
+        "weights", metavar="WEIGHTS_OR_RUN", help="weights file, run folder, or name of shipped weights"
+    )
+    parser.add_argument("--data", required=True, metavar="PATH", help="FER2013 as csv, zip, folder or prepared .npz")
+    parser.add_argument("--split", required=True, choices=("train", "val", "test"), help="test is PrivateTest")
+    parser.add_argument("--tta", action="store_true", help="average over the picture and its mirror image")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument(
+        "--out", metavar="DIR", help="also write evaluation.json, predictions.csv and confusion.png here"
+    )
+    add_threads(parser)
+
+
+def run(args):
+    """Evaluate and print."""
+    set_threads(args)
+    from minifer.data import fer2013
+
+    dataset = fer2013.load_split(args.data, args.split)
+    result, probs = evaluate_weights(find_weights(args.weights), dataset, args.split, args.tta)
+    if args.out:
+        from minifer.files import make_folder
+
+        write_evaluation(make_folder(args.out), result, probs, dataset)
+    if args.json:
+        print_json(result)
+    else:
+        from minifer.report.text import format_report
+
+        print(format_report(result))
+
+
+def evaluate_weights(path, dataset, split, tta=False):
+    """Return (result as a JSON-able dict, probabilities (N, classes)) of a weights file on a Dataset."""
+    from minifer import metrics
+    from minifer.cost import count
+    from minifer.training import check_classes, load_weights, predict
+
+    model, meta = load_weights(path)
+    check_classes(meta, dataset.classes, path)
+    probs = predict(model, dataset.images)
+    if tta:
+        probs = (probs + predict(model, dataset.images[:, :, ::-1])) / 2
+    settings = meta["config"]
+    result = {
+        "split": split,
+        "model": settings["model"],
+        "alpha": settings["alpha"],
+        "parameters": count(model, (*meta["image_shape"], 1)).trainable_parameters,
+        "tta": tta,
+        **metrics.evaluate(probs, dataset.labels, dataset.classes),
+    }
+    return result, probs
+
+
+def write_evaluation(folder, result, probs, dataset):
+    """Write evaluation.json, predictions.csv and confusion.png into a folder."""
+    import json
+
+    from minifer.files import write_text
+    from minifer.report.figures import draw_confusion
+
+    folder = Path(folder)
+    write_text(folder / "evaluation.json", json.dumps(result, indent=2))
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["name", "label", "prediction", *dataset.classes])
+    for name, label, row in zip(dataset.names, dataset.labels, probs, strict=True):
+        probabilities = [f"{p:.5f}" for p in row]
+        table.writerow([name, dataset.classes[label], dataset.classes[row.argmax()], *probabilities])
+    write_text(folder / "predictions.csv", text.getvalue())
+    low, high = result["top1_interval"]
+    title = f"{result['split']}: top-1 {100 * result['top1']:.1f} % (95 % interval {100 * low:.1f} to {100 * high:.1f})"
+    draw_confusion(result["confusion"], dataset.classes, folder / "confusion.png", title)

@@ -1,0 +1,212 @@
+"""Train a network and evaluate its best weights on the validation split.
+
+Without --data it draws faces and trains on those. A run folder holds everything about the run; --resume goes on.
+"""
+
+import argparse
+import dataclasses
+import json
+import signal
+import sys
+from pathlib import Path
+
+from minifer import config
+from minifer.commands.common import add_threads, log, set_threads
+from minifer.errors import ConfigError
+
+
+def add_arguments(parser):
+    """Add the flags: the run's own, and one for every setting of TrainConfig."""
+    parser.add_argument("--data", metavar="PATH", help="FER2013 as csv, zip, folder or prepared .npz (default: drawn)")
+    parser.add_argument(
+        "--preset", choices=config.PRESETS, help="settings to start from (default: demo, quick with --data)"
+    )
+    parser.add_argument("--out", metavar="DIR", help="run folder (default: runs/PRESET)")
+    parser.add_argument("--resume", metavar="DIR", help="go on with the run in this folder, with its own settings")
+    add_threads(parser)
+    group = parser.add_argument_group("settings", "each replaces what the preset says")
+    for field in dataclasses.fields(config.TrainConfig):
+        flag = "--" + field.name.replace("_", "-")
+        default = field.default
+        options = {"dest": f"setting_{field.name}", "default": None, "help": field.metadata["help"]}
+        if isinstance(default, bool):
+            options["action"] = argparse.BooleanOptionalAction
+        elif field.name == "attention_blocks":
+            options |= {"type": parse_blocks, "metavar": "BLOCKS"}
+        else:
+            options |= {"type": type(default), "choices": field.metadata["choices"]}
+            options["metavar"] = None if options["choices"] else type(default).__name__.upper()
+        group.add_argument(flag, **options)
+
+
+def parse_blocks(text):
+    """Return the block numbers of "6-13" or "12,13", or None for "all"."""
+    if text == "all":
+        return None, "all"
+    numbers = []
+    try:
+        for part in text.split(","):
+            first, _, last = part.partition("-")
+            numbers += range(int(first), int(last or first) + 1)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of blocks: write all, 6-13 or 12,13") from None
+    return tuple(numbers), text
+
+
+def run(args):
+    """Train, evaluate, and say where everything is."""
+    set_threads(args)
+    changes = {
+        name.removeprefix("setting_"): value
+        for name, value in vars(args).items()
+        if name.startswith("setting_") and value is not None
+    }
+    if "attention_blocks" in changes:
+        changes["attention_blocks"] = changes["attention_blocks"][0]
+    if args.resume:
+        if changes or args.preset or args.out:
+            raise ConfigError("--resume goes on with the settings of its run: only --data and --threads go with it")
+        folder = Path(args.resume)
+        saved = config.read_json(folder / "config.json")
+        settings = config.from_dict(saved.get("config", {}), str(folder / "config.json"))
+        data = args.data or saved.get("data")
+    else:
+        preset = args.preset or ("quick" if args.data else "demo")
+        settings = config.replace(config.PRESETS[preset], **changes)
+        data = args.data
+        folder = new_folder(args.out, preset)
+    train, val = read_data(data, settings.seed)
+
+    from minifer.training import Training
+
+    training = Training(settings, train, val)
+    if args.resume and (folder / "last.npz").exists():
+        training.restore(folder)
+        log(f"going on after epoch {training.epoch}, step {training.step}")
+    else:
+        from minifer.files import write_text
+
+        data = str(Path(data).resolve()) if data else None
+        write_text(folder / "config.json", json.dumps({"data": data, "config": config.to_dict(settings)}, indent=2))
+    describe(training, data)
+    return carry_out(training, folder)
+
+
+def new_folder(out, preset):
+    """Return a new run folder; one that holds a run already is never written over."""
+    from minifer.files import make_folder
+
+    folder = Path(out or f"runs/{preset}")
+    if out and (folder / "config.json").exists():
+        raise ConfigError(f"{out} holds a run already: go on with --resume {out}, or choose another --out")
+    number = 1
+    while (folder / "config.json").exists():
+        number += 1
+        folder = Path(f"runs/{preset}-{number}")
+    return make_folder(folder)
+
+
+def read_data(path, seed):
+    """Return the training and validation rows."""
+    if path is None:
+        from minifer.data import synthetic
+
+        log("no --data: drawing faces")
+        splits = synthetic.load(seed)
+        return splits["train"], splits["val"]
+    from minifer.data import fer2013
+
+    return fer2013.load_split(path, "train"), fer2013.load_split(path, "val")
+
+
+def describe(training, data):
+    """Log what is about to run."""
+    from minifer.cost import count
+    from minifer.kernels.threads import threads
+
+    settings, train = training.settings, training.train
+    cost = count(training.model, (*train.images.shape[1:], 1))
+    log(f"data      {data or 'drawn faces'}: {len(train)} training rows, {len(training.val)} validation rows")
+    log("classes   " + "  ".join(f"{name} {number}" for name, number in train.counts().items()))
+    log(
+        f"network   {settings.model}, alpha {settings.alpha:g}: {cost.trainable_parameters:,} parameters, "
+        f"{cost.multiply_adds / 1e6:.1f} million multiply-adds a picture"
+    )
+    log(
+        f"training  {settings.epochs} epochs of {len(training.batches)} steps of {settings.batch_size}, "
+        f"{settings.optimizer} {settings.rate:g}, {settings.schedule}, {threads()} threads"
+    )
+
+
+def carry_out(training, folder):
+    """Run the training, saving after every epoch and when interrupted; then evaluate the best weights."""
+    from minifer.report.figures import draw_curves
+
+    interrupted = []
+    before = {s: signal.signal(s, lambda number, frame: interrupted.append(number)) for s in SIGNALS}
+    observer = Observer(training, folder)
+    try:
+        finished = training.run(observer, lambda: bool(interrupted))
+    finally:
+        observer.close()
+        for s, handler in before.items():
+            signal.signal(s, handler)
+    if not finished:
+        training.save(folder)
+        log(f"interrupted and saved: minifer train --resume {folder} goes on")
+        return 130
+    draw_curves(training.rows, folder / "curves.png")
+
+    from minifer.commands.evaluate import evaluate_weights, write_evaluation
+    from minifer.report.text import format_report
+
+    result, probs = evaluate_weights(folder / "best.npz", training.val, "val")
+    write_evaluation(folder, result, probs, training.val)
+    log(f"best weights of epoch {training.stopping.best_epoch + 1}, evaluated on the validation split:")
+    print(format_report(result))
+    log(f"everything is in {folder}: curves.png, confusion.png, metrics.csv, predictions.csv, best.npz")
+    return 0
+
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Observer:
+    """Shows progress: a bar on a terminal, plain lines otherwise; saves after every epoch."""
+
+    def __init__(self, training, folder):
+        self.folder, self.bar = folder, None
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            steps = len(training.batches)
+            self.bar = tqdm(total=training.settings.epochs * steps, initial=training.epoch * steps + training.step)
+
+    def step(self, training):
+        """Move the bar."""
+        if self.bar is not None:
+            self.bar.update()
+            sums = training.sums
+            self.bar.set_description(
+                f"epoch {training.epoch + 1} loss {sums['loss'] / sums['rows']:.3f}", refresh=False
+            )
+
+    def epoch(self, training):
+        """Save, and write one line."""
+        training.save(self.folder)
+        row = training.rows[-1]
+        line = (
+            f"epoch {row['epoch']:3d}/{training.settings.epochs}  loss {row['train_loss']:.4f}  "
+            f"top-1 {100 * row['train_top1']:5.2f} %  val loss {row['val_loss']:.4f}  "
+            f"val top-1 {100 * row['val_top1']:5.2f} %  rate {row['rate']:.2e}  {row['seconds']:.1f} s  "
+            f"{row['pictures_per_second']:.0f} pictures/s"
+        )
+        if self.bar is None:
+            log(line)
+        else:
+            self.bar.write(line, file=sys.stderr)
+
+    def close(self):
+        """Leave the terminal as it was."""
+        if self.bar is not None:
+            self.bar.close()

@@ -1,0 +1,120 @@
+"""How a network is built and trained: one frozen dataclass, its presets, and its JSON in every run folder."""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from minifer.errors import ConfigError
+
+MODELS = ("plain", "skip", "mha")
+LATE_BLOCKS = tuple(range(6, 14))  # 3x3 and 2x2 maps on 48x48 pictures; attention on larger maps outweighs the network
+
+
+def setting(default, meaning, choices=None):
+    """Return a dataclass field with the text and choices that the command line shows for it."""
+    return field(default=default, metadata={"help": meaning, "choices": choices})
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides what a training run computes, apart from the data."""
+
+    model: str = setting("mha", "plain, with skip connections, or with skips and multi-head attention", MODELS)
+    alpha: float = setting(1.0, "width: every channel count is multiplied by it")
+    stem_stride: int = setting(2, "stride of the first convolution; 1 keeps twice the resolution", (1, 2))
+    attention_blocks: tuple | None = setting(
+        LATE_BLOCKS, "blocks that attention follows: all, or such as 6-13 or 12,13"
+    )
+    heads: int = setting(8, "attention heads")
+    head_units: int = setting(64, "units of query, key and value in each head")
+    attention_positions: bool = setting(False, "add a learned position to the tokens of attention")
+    dropout: float = setting(0.0, "share of features dropped before the classifier")
+
+    epochs: int = setting(100, "passes over the training rows, at most")
+    batch_size: int = setting(32, "pictures in a batch")
+    optimizer: str = setting("adam", "adam, or sgd with Nesterov momentum", ("adam", "sgd"))
+    rate: float = setting(1e-3, "learning rate at the start, or at the top of the cosine")
+    weight_decay: float = setting(0.0, "decoupled weight decay of Adam, L2 of SGD")
+    schedule: str = setting("plateau", "how the rate falls", ("plateau", "cosine", "constant"))
+    warmup: float = setting(0.0, "epochs in which the cosine schedule's rate first rises")
+    plateau_factor: float = setting(0.5, "what the rate is multiplied by when val top-1 stagnates")
+    plateau_patience: int = setting(5, "epochs without improvement until then")
+    min_rate: float = setting(0.0, "the rate never falls below it")
+    early_stopping: int = setting(0, "epochs without improvement after which training stops; 0 never")
+    average: float = setting(0.0, "decay of an exponential moving average of the weights; 0 uses the weights")
+
+    label_smoothing: float = setting(0.0, "share of each label spread over all classes")
+    balance: str = setting("none", "answer to unequal classes, on training rows only", ("none", "weights"))
+    flip: bool = setting(True, "mirror half of the training pictures")
+    shift: float = setting(0.1, "largest shift, as a share of the side")
+    rotation: float = setting(10.0, "largest rotation in degrees")
+    zoom: float = setting(0.1, "largest zoom in or out")
+    brightness: float = setting(0.1, "largest change of brightness")
+    contrast: float = setting(0.1, "largest change of contrast")
+    erasing: float = setting(0.0, "probability that a random rectangle is erased")
+    mixup: float = setting(0.0, "mixup's alpha; 0 mixes nothing")
+
+    seed: int = setting(0, "of starting weights, order, augmentation and dropout")
+    limit: int = setting(0, "use only this many training rows; 0 uses all")
+
+    def __post_init__(self):
+        for name, choices in ((f.name, f.metadata["choices"]) for f in dataclasses.fields(self)):
+            if choices and getattr(self, name) not in choices:
+                allowed = ", ".join(map(str, choices))
+                raise ConfigError(f"{name} is {getattr(self, name)!r}: choose one of {allowed}")
+        for name, least in (("epochs", 1), ("batch_size", 1), ("early_stopping", 0), ("limit", 0), ("warmup", 0)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name} is {getattr(self, name)}: it must be at least {least}")
+
+
+# The numbers of the paper's table 2; it names no augmentation.
+_NO_AUGMENTATION = {"flip": False, "shift": 0.0, "rotation": 0.0, "zoom": 0.0, "brightness": 0.0, "contrast": 0.0}
+
+PRESETS = {
+    "demo": TrainConfig(
+        alpha=0.25, heads=4, head_units=16, epochs=6, rate=3e-3, schedule="cosine", warmup=0.5, batch_size=64
+    ),
+    "quick": TrainConfig(
+        model="skip", alpha=0.5, epochs=20, batch_size=64, rate=4e-3, schedule="cosine", warmup=1.0,
+        weight_decay=0.01, label_smoothing=0.1, average=0.998,
+    ),
+    "paper": TrainConfig(
+        attention_blocks=None, plateau_patience=5, min_rate=0.00025, early_stopping=20, **_NO_AUGMENTATION
+    ),
+    "best": TrainConfig(
+        model="mha", alpha=0.5, stem_stride=1, attention_blocks=(12, 13), epochs=150, batch_size=64, rate=4e-3,
+        schedule="cosine", warmup=3.0, weight_decay=0.05, label_smoothing=0.1, average=0.999, dropout=0.3,
+        shift=0.12, rotation=15.0, zoom=0.15, brightness=0.2, contrast=0.2, erasing=0.3,
+    ),
+}  # fmt: skip
+
+
+def replace(config, **changes):
+    """Return config with some settings changed."""
+    return dataclasses.replace(config, **changes)
+
+
+def to_dict(config):
+    """Return the settings as a JSON-able dict."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(settings, source="the settings"):
+    """Return the TrainConfig of a dict; unknown and missing names raise ConfigError."""
+    known = {f.name for f in dataclasses.fields(TrainConfig)}
+    if known != set(settings):
+        odd = sorted(known ^ set(settings))[0]
+        raise ConfigError(f"{source}: {odd!r} is {'missing' if odd in known else 'not a setting of this version'}")
+    blocks = settings["attention_blocks"]
+    return TrainConfig(**{**settings, "attention_blocks": None if blocks is None else tuple(blocks)})
+
+
+def read_json(path):
+    """Return what is in a JSON file; raise ConfigError when there is none or it is damaged."""
+    try:
+        return json.loads(Path(path).read_text())
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path} is missing: is {Path(path).parent} the folder of a training run?") from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error

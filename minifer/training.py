@@ -1,0 +1,284 @@
+"""The training loop, and all that a run carries from step to step, so that it can stop anywhere and go on bit for bit.
+
+A run folder holds config.json, metrics.csv, curves.png, last.npz (to go on from) and best.npz (weights to use). What
+decides the next bit is either a pure function of seed, epoch and step (order, augmentation) or stands in last.npz
+(weights, optimizer, schedule, average, dropout's generators, position).
+"""
+
+import csv
+import io
+import time
+from contextlib import nullcontext
+
+import numpy as np
+
+from minifer import checkpoint, config
+from minifer.averaging import Average
+from minifer.data.augment import Augmentation
+from minifer.data.batches import Batches
+from minifer.data.dataset import to_float
+from minifer.errors import TrainingError
+from minifer.files import write_text
+from minifer.losses import SoftmaxCrossEntropy, probabilities
+from minifer.models import mobilenet
+from minifer.optimizers import SGD, Adam
+from minifer.schedules import Constant, Cosine, EarlyStopping, ReduceOnPlateau
+
+COLUMNS = (
+    "epoch", "rate", "train_loss", "train_top1", "val_loss", "val_top1", "seconds", "pictures_per_second",
+)  # fmt: skip
+
+
+def build_model(settings, image_shape, classes):
+    """Return the network that a TrainConfig describes, for pictures (H, W)."""
+    return mobilenet(
+        settings.model,
+        alpha=settings.alpha,
+        input_shape=(*image_shape, 1),
+        classes=classes,
+        stem_stride=settings.stem_stride,
+        attention_blocks=settings.attention_blocks if settings.model == "mha" else None,
+        heads=settings.heads,
+        head_units=settings.head_units,
+        attention_positions=settings.attention_positions,
+        dropout=settings.dropout,
+        seed=settings.seed,
+    )
+
+
+def predict(model, images, batch_size=128):
+    """Return probabilities (N, classes) for images (N,H,W) uint8."""
+    batches = [
+        probabilities(model.forward(to_float(images[start : start + batch_size])))
+        for start in range(0, len(images), batch_size)
+    ]
+    return np.concatenate(batches)
+
+
+class Training:
+    """One run: the model, what moves it, and where it stands."""
+
+    def __init__(self, settings, train, val):
+        if settings.limit:
+            # Every so-many-th row, so that a limited run sees all classes of a sorted archive.
+            train = train.take(np.linspace(0, len(train) - 1, min(settings.limit, len(train))).astype(int))
+        self.settings, self.train, self.val = settings, train, val
+        self.model = build_model(settings, train.images.shape[1:], len(train.classes))
+        self.model.require_input_gradient(False)
+        self.loss = SoftmaxCrossEntropy(settings.label_smoothing, self._class_weights())
+        self.batches = Batches(
+            train, settings.batch_size, settings.seed, augmentation=Augmentation(
+                settings.flip, settings.shift, settings.rotation, settings.zoom, settings.brightness,
+                settings.contrast, settings.erasing, settings.mixup,
+            ),
+        )  # fmt: skip
+        parameters = self.model.parameters(trainable_only=True)
+        optimizer = Adam if settings.optimizer == "adam" else SGD
+        self.optimizer = optimizer(parameters, settings.rate, weight_decay=settings.weight_decay)
+        self.schedule = self._schedule()
+        self.average = Average(self.model, settings.average) if settings.average else None
+        self.stopping = EarlyStopping(settings.early_stopping or settings.epochs + 1)
+        self.epoch = self.step = 0  # epochs finished, and steps finished of the one after
+        self.sums = {"loss": 0.0, "right": 0, "rows": 0, "seconds": 0.0}  # over the unfinished epoch
+        self.rows = []  # one dict of COLUMNS for every finished epoch
+        self.finished = False
+
+    def _class_weights(self):
+        if self.settings.balance == "none":
+            return None
+        counts = np.array(list(self.train.counts().values()))
+        return len(self.train) / (len(counts) * np.maximum(counts, 1))
+
+    def _schedule(self):
+        s, steps = self.settings, len(self.batches)
+        if s.schedule == "cosine":
+            return Cosine(s.rate, s.epochs * steps, int(s.warmup * steps), s.min_rate)
+        if s.schedule == "plateau":
+            return ReduceOnPlateau(s.rate, s.plateau_factor, s.plateau_patience, min_rate=s.min_rate)
+        return Constant(s.rate)
+
+    # Steps and epochs.
+
+    def run(self, observer, should_stop=lambda: False):
+        """Train until the end, early stopping, or should_stop(); return whether the run is finished.
+
+        observer.step(training) is called after every step, observer.epoch(training) after every epoch.
+        """
+        while not self.finished:
+            started = time.perf_counter() - self.sums["seconds"]
+            for x, targets in self.batches.epoch(self.epoch, self.step):
+                self._step(x, targets)
+                self.sums["seconds"] = time.perf_counter() - started
+                observer.step(self)
+                if should_stop() and self.step < len(self.batches):
+                    return False
+            self._end_epoch()
+            observer.epoch(self)
+            if should_stop():
+                return self.finished
+        return True
+
+    def _step(self, x, targets):
+        logits = self.model.forward(x, training=True)
+        loss = float(self.loss.forward(logits, targets, training=True))
+        if not np.isfinite(loss):
+            raise TrainingError(
+                f"the loss is {loss} at epoch {self.epoch + 1}, step {self.step + 1}: "
+                f"{first_bad_layer(self.model, x)}; try a lower --rate"
+            )
+        self.model.backward(self.loss.backward())
+        self.optimizer.rate = self.schedule.rate(self.epoch * len(self.batches) + self.step)
+        self.optimizer.step()
+        if self.average:
+            self.average.update()
+        labels = targets if targets.ndim == 1 else targets.argmax(axis=1)
+        self.sums["loss"] += loss * len(x)
+        self.sums["right"] += int((logits.argmax(axis=1) == labels).sum())
+        self.sums["rows"] += len(x)
+        self.step += 1
+
+    def weights_in_use(self):
+        """Return a context in which the model has the weights to be used: the averaged ones, if there is an average."""
+        return self.average.applied() if self.average else nullcontext()
+
+    def _end_epoch(self):
+        sums, rate = self.sums, self.optimizer.rate
+        with self.weights_in_use():
+            probs = predict(self.model, self.val.images)
+            top1 = float((probs.argmax(axis=1) == self.val.labels).mean())
+            stop = self.stopping.end_epoch(top1, self.model)
+        picked = probs[np.arange(len(probs)), self.val.labels]
+        row = {
+            "epoch": self.epoch + 1,
+            "rate": rate,
+            "train_loss": sums["loss"] / sums["rows"],
+            "train_top1": sums["right"] / sums["rows"],
+            "val_loss": float(-np.log(np.maximum(picked, 1e-12)).mean()),
+            "val_top1": top1,
+            "seconds": round(sums["seconds"], 3),
+            "pictures_per_second": round(sums["rows"] / max(sums["seconds"], 1e-9), 1),
+        }
+        self.rows.append(row)
+        self.schedule.end_epoch(top1)
+        self.epoch, self.step = self.epoch + 1, 0
+        self.sums = {"loss": 0.0, "right": 0, "rows": 0, "seconds": 0.0}
+        self.finished = stop or self.epoch >= self.settings.epochs
+
+    # Saving and going on.
+
+    def description(self):
+        """Return what a weights file says about itself: enough to build the model again and to refuse other data."""
+        return {
+            "config": config.to_dict(self.settings),
+            "classes": list(self.train.classes),
+            "image_shape": list(self.train.images.shape[1:]),
+        }
+
+    def save(self, folder):
+        """Write best.npz, then last.npz, then the table: a run cut off in between goes on from the older last."""
+        if self.stopping.best_state is not None and self.step == 0 and self.stopping.best_epoch == self.epoch - 1:
+            meta = {**self.description(), "epoch": self.epoch, "val_top1": self.stopping.best}
+            checkpoint.save(folder / "best.npz", self.stopping.best_state, meta)
+        arrays = {
+            **_prefixed("model", self.model.state()),
+            **_prefixed("optimizer", self.optimizer.state()),
+            **(_prefixed("average", self.average.state()) if self.average else {}),
+            **_prefixed("best", self.stopping.best_state or {}),
+        }
+        meta = {
+            **self.description(),
+            "epoch": self.epoch,
+            "step": self.step,
+            "sums": self.sums,
+            "rows": self.rows,
+            "finished": self.finished,
+            "schedule": self.schedule.state(),
+            "stopping": self.stopping.state(),
+            "generators": {path: rng.bit_generator.state for path, rng in _generators(self.model)},
+        }
+        checkpoint.save(folder / "last.npz", arrays, meta)
+        self.write_table(folder)
+
+    def restore(self, folder):
+        """Go on from last.npz of a run folder."""
+        path = folder / "last.npz"
+        arrays, meta = checkpoint.load(path)
+        check_classes(meta, self.train.classes, path)
+        self.model.load_state(_without_prefix("model", arrays), str(path))
+        self.optimizer.load_state(_without_prefix("optimizer", arrays))
+        if self.average:
+            self.average.load_state(_without_prefix("average", arrays))
+        self.schedule.load_state(meta["schedule"])
+        self.stopping.load_state(meta["stopping"])
+        self.stopping.best_state = _without_prefix("best", arrays) or None
+        for layer_path, rng in _generators(self.model):
+            rng.bit_generator.state = meta["generators"][layer_path]
+        self.epoch, self.step, self.sums = meta["epoch"], meta["step"], meta["sums"]
+        self.rows, self.finished = meta["rows"], meta["finished"]
+
+    def write_table(self, folder):
+        """Write metrics.csv."""
+        text = io.StringIO()
+        table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        table.writeheader()
+        table.writerows(self.rows)
+        write_text(folder / "metrics.csv", text.getvalue())
+
+
+def _prefixed(prefix, arrays):
+    return {f"{prefix}/{name}": array for name, array in arrays.items()}
+
+
+def _without_prefix(prefix, arrays):
+    return {name.removeprefix(f"{prefix}/"): array for name, array in arrays.items() if name.startswith(f"{prefix}/")}
+
+
+def _generators(model):
+    """Yield (path, numpy Generator) of every layer that draws random numbers."""
+    for path, layer in model.walk():
+        if isinstance(getattr(layer, "rng", None), np.random.Generator):
+            yield path, layer.rng
+
+
+def check_classes(meta, classes, path):
+    """Raise TrainingError unless a weights file was trained for these classes in this order."""
+    if tuple(meta.get("classes", ())) != tuple(classes):
+        raise TrainingError(
+            f"{path} was trained for the classes {', '.join(meta.get('classes', ['?']))}, "
+            f"the data has {', '.join(classes)}: use weights and data of one class list"
+        )
+
+
+def load_weights(path):
+    """Return (model, description) of a weights file such as best.npz."""
+    arrays, meta = checkpoint.load(path)
+    if not {"config", "classes", "image_shape"} <= meta.keys():
+        raise checkpoint.CheckpointError(f"{path} holds no description of a network: use the best.npz of a run folder")
+    settings = config.from_dict(meta["config"], str(path))
+    model = build_model(settings, meta["image_shape"], len(meta["classes"]))
+    model.load_state(arrays, str(path))
+    return model, meta
+
+
+def first_bad_layer(model, x):
+    """Say which array or layer is the first that is not finite when the model sees x."""
+    for path, array in model.state().items():
+        if not np.isfinite(array).all():
+            return f"{path} is not finite, the step before broke it"
+    found = []
+    for path, layer in model.walk():
+        layer.forward = _watched(layer.forward, path, type(layer).__name__, found)
+    model.forward(x, training=True)
+    for _, layer in model.walk():
+        del layer.forward
+    return f"the first layer whose output is not finite is {found[0]}" if found else "every layer's output is finite"
+
+
+def _watched(forward, path, kind, found):
+    def watch(*inputs, training=False):
+        y = forward(*inputs, training=training)
+        if not np.isfinite(y).all():
+            found.append(f"{path} ({kind})")
+        return y
+
+    return watch

@@ -1,0 +1,207 @@
+"""A zoo of layers with one mistake each, the kind that people make. The gradient check must catch every one."""
+
+import numpy as np
+
+from minifer import layers, losses
+
+
+class TransposedWeight(layers.Linear):
+    def backward(self, dy):
+        (x,) = self.saved()
+        self.weight.grad, self.bias.grad = x.T @ dy, dy.sum(axis=0)
+        return dy @ self.weight.value  # a square weight hides the missing .T
+
+
+class MissingFactor(layers.GlobalAveragePool):
+    def backward(self, dy):
+        (_, height, width, _), _ = self._saved
+        return super().backward(dy) * (height * width)
+
+
+class WrongSign(layers.Linear):
+    def backward(self, dy):
+        return -super().backward(dy)
+
+
+class ForgottenBias(layers.Linear):
+    def backward(self, dy):
+        dx = super().backward(dy)
+        self.bias.grad = np.zeros_like(self.bias.value)
+        return dx
+
+
+class BiasSummedOverWrongAxis(layers.Linear):
+    def backward(self, dy):
+        dx = super().backward(dy)
+        self.bias.grad = np.full_like(self.bias.value, dy.sum(axis=1)[0])
+        return dx
+
+
+class MeanInsteadOfSum(layers.Linear):
+    def backward(self, dy):
+        dx = super().backward(dy)
+        self.weight.grad = self.weight.grad / len(dy)
+        return dx
+
+
+class AccumulatesGradient(layers.Linear):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.weight.grad = np.ones(self.weight.value.shape)
+
+    def astype(self, dtype):
+        before = self.weight.grad
+        super().astype(dtype)
+        self.weight.grad = before.astype(dtype)
+        return self
+
+    def backward(self, dy):
+        before = self.weight.grad.copy()
+        dx = super().backward(dy)
+        self.weight.grad = self.weight.grad + before
+        return dx
+
+
+class MutatesInput(layers.ReLU):
+    def forward(self, x, training=False):
+        y = super().forward(x, training=training)
+        x[x < 0] = 0
+        return y
+
+
+class MutatesDy(layers.ReLU):
+    def backward(self, dy):
+        dx = super().backward(dy)
+        dy *= 0
+        return dx
+
+
+class ReluMaskInverted(layers.ReLU):
+    def backward(self, dy):
+        return dy - super().backward(dy)
+
+
+class BatchNormWithoutMeanTerms(layers.BatchNorm):
+    """Treats mean and variance as constants: a dy of ones would let it pass, since the right answer is then 0."""
+
+    def backward(self, dy):
+        _, _, inv_std, _ = self._saved
+        super().backward(dy)
+        return dy * self.gamma.value * inv_std
+
+
+class BatchNormReturnsZeros(layers.BatchNorm):
+    def backward(self, dy):
+        return super().backward(dy) * 0
+
+
+class SoftmaxReturnsZeros(layers.Softmax):
+    def backward(self, dy):
+        return super().backward(dy) * 0
+
+
+class SoftmaxDiagonalOnly(layers.Softmax):
+    def backward(self, dy):
+        y, shape = self.saved()
+        return (y * (1 - y) * dy.reshape(y.shape)).reshape(shape)
+
+
+class UnscaledAttentionBackward(layers.ScaledDotProductAttention):
+    def backward(self, dy):
+        dquery, dkey, dvalue = super().backward(dy)
+        factor = dquery.shape[-1] ** 0.5
+        return dquery * factor, dkey * factor, dvalue
+
+
+class SwappedAttentionGradients(layers.ScaledDotProductAttention):
+    def backward(self, dy):
+        dquery, dkey, dvalue = super().backward(dy)
+        return dkey, dquery, dvalue
+
+
+class ForgottenSkip(layers.Residual):
+    def backward(self, dy):
+        return super().backward(dy) - dy
+
+
+class FlippedKernel(layers.DepthwiseConv2D):
+    def backward(self, dy):
+        x, *rest = self._saved
+        dx = super().backward(dy)
+        self.save(True, x, *rest)
+        weight = self.weight.value
+        self.weight.value = np.ascontiguousarray(weight[::-1, ::-1])
+        flipped = super().backward(dy)
+        self.weight.value = weight
+        return flipped if flipped.shape == dx.shape else dx
+
+
+class FreshMaskInBackward(layers.Dropout):
+    def backward(self, dy):
+        (mask,) = self.saved()
+        return dy * (self.rng.random(mask.shape) >= self.rate) / (1 - self.rate)
+
+
+class LossNotDividedByBatch(losses.SoftmaxCrossEntropy):
+    def backward(self, dy=1.0):
+        dlogits = super().backward(dy)
+        return dlogits * len(dlogits)
+
+
+class OneGradientTooFew(layers.ScaledDotProductAttention):
+    def backward(self, dy):
+        return super().backward(dy)[:2]
+
+
+class NoGradientSet(layers.Linear):
+    def backward(self, dy):
+        dx = super().backward(dy)
+        self.weight.grad = None
+        return dx
+
+
+class WrongGradientShape(layers.Linear):
+    def backward(self, dy):
+        dx = super().backward(dy)
+        self.bias.grad = self.bias.grad[:, None]
+        return dx
+
+
+def zoo(rng):
+    """Return {name: (layer, inputs)}."""
+
+    def draw(*shape):
+        return (rng.standard_normal(shape),)
+
+    def attention(kind):
+        return kind(), tuple(rng.standard_normal((2, 3, 2, 4)) for _ in range(3))
+
+    animals = [
+        (TransposedWeight(3, 3, rng=rng), draw(4, 3)),
+        (MissingFactor(), draw(2, 3, 4, 2)),
+        (MutatesInput(), draw(3, 4)),
+        (MutatesDy(), draw(3, 4)),
+        (ReluMaskInverted(), draw(3, 4)),
+        (BatchNormWithoutMeanTerms(3), draw(5, 3)),
+        (BatchNormReturnsZeros(3), draw(5, 3)),
+        (SoftmaxReturnsZeros(), draw(3, 4)),
+        (SoftmaxDiagonalOnly(), draw(3, 4)),
+        attention(UnscaledAttentionBackward),
+        attention(SwappedAttentionGradients),
+        attention(OneGradientTooFew),
+        (ForgottenSkip(layers.Linear(3, 3, rng=rng)), draw(2, 3)),
+        (FlippedKernel(2, rng=rng), draw(1, 4, 3, 2)),
+        (FreshMaskInBackward(0.5, rng=rng), draw(5, 6)),
+        (LossNotDividedByBatch(), (*draw(4, 3), np.array([0, 1, 2, 1]))),
+    ]
+    for kind in (
+        WrongSign,
+        ForgottenBias,
+        BiasSummedOverWrongAxis,
+        MeanInsteadOfSum,
+        AccumulatesGradient,
+        NoGradientSet,
+        WrongGradientShape,
+    ):
+        animals.append((kind(4, 3, rng=rng), draw(5, 4)))
+    return {type(layer).__name__: (layer, inputs) for layer, inputs in animals}

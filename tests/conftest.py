@@ -1,0 +1,30 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import minifer.kernels  # noqa: F401  (sets up memory before anything is measured)
+
+ROOT = Path(__file__).parents[1]
+FER2013 = ROOT.parent / "shared" / "data" / "fer2013.zip"
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(7)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch):
+    """Keep the user's cache folder out of the tests; real data stays cached for the whole session."""
+    if "MINIFER_CACHE" not in os.environ:
+        folder = tmp_path_factory.getbasetemp() / "minifer-cache"
+        monkeypatch.setenv("MINIFER_CACHE", str(folder))
+
+
+@pytest.fixture(scope="session")
+def fer2013_zip():
+    if not FER2013.exists():
+        pytest.skip(f"the real archive is not at {FER2013}")
+    return FER2013

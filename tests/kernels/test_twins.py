@@ -1,0 +1,132 @@
+"""Every compiled kernel against its NumPy reference: both dtypes, odd sizes, strides, one channel, one picture."""
+
+import numpy as np
+import pytest
+
+from minifer.kernels import activation, attention, conv2d, depthwise, elementwise, normalization, pointwise, pooling
+from minifer.kernels.matmul import TILE_ROWS
+from minifer.kernels.tile import PANEL
+from minifer.kernels.twin import TWINS, Twin, use_backend
+
+MAPS = [  # batch, height, width, channels
+    (2, 5, 4, 3), (1, 1, 1, 1), (3, 1, 7, 2), (1, 6, 5, 1), (2, 2, 2, 33), (2, 3, 3, 16), (5, 7, 8, 4),
+]  # fmt: skip
+CONVOLUTIONS = [  # kernel, stride, padding
+    (3, 1, (1, 1, 1, 1)), (3, 2, (0, 1, 0, 1)), (3, 2, (1, 1, 1, 1)), (1, 2, (0, 0, 0, 0)), (5, 1, (2, 2, 2, 2)),
+]  # fmt: skip
+PRODUCTS = [
+    (1, 1, 1), (2, 3, 5), (TILE_ROWS, 4, PANEL), (TILE_ROWS + 1, 7, PANEL + 1), (50, 129, 70), (1100, 3, 40),
+    (7, 600, 9), (40, 1030, 33), (3000, 20, 12), (64, 256, 64),
+]  # fmt: skip
+
+
+@pytest.fixture(params=[np.float32, np.float64], ids=["float32", "float64"])
+def draw(request, rng):
+    return lambda *shape: rng.standard_normal(shape).astype(request.param)
+
+
+def compare(twin, *args):
+    before = [a.copy() if isinstance(a, np.ndarray) else a for a in args]
+    expected, got = twin.reference(*args), twin.compiled(*args)
+    expected, got = (r if isinstance(r, tuple) else (r,) for r in (expected, got))
+    for e, g in zip(expected, got, strict=True):
+        assert g.dtype == e.dtype and g.shape == e.shape and g.flags.c_contiguous
+        tolerance = 1e-4 if e.dtype == np.float32 else 1e-10
+        np.testing.assert_allclose(g, e, rtol=tolerance, atol=tolerance * max(1, np.abs(e).max(initial=0)))
+    for a, b in zip(args, before, strict=True):
+        np.testing.assert_array_equal(a, b, err_msg=f"{twin.name} changed an argument")
+
+
+@pytest.mark.parametrize("shape", MAPS, ids=str)
+@pytest.mark.parametrize(("kernel", "stride", "padding"), CONVOLUTIONS, ids=str)
+def test_windows(draw, shape, kernel, stride, padding):
+    batch, height, width, channels = shape
+    top, bottom, left, right = padding
+    oh, ow = (height + top + bottom - kernel) // stride + 1, (width + left + right - kernel) // stride + 1
+    if min(oh, ow) < 1:
+        pytest.skip("the window does not fit into this map")
+    x, weight, dy = draw(*shape), draw(kernel, kernel, channels), draw(batch, oh, ow, channels)
+    compare(depthwise.depthwise_forward, x, weight, stride, padding)
+    compare(depthwise.depthwise_grad_x, dy, weight, stride, padding, height, width)
+    compare(depthwise.depthwise_grad_weight, x, dy, stride, padding, kernel, kernel)
+    compare(conv2d.gather_patches, x, kernel, kernel, stride, padding)
+    patches = draw(batch * oh * ow, kernel * kernel * channels)
+    compare(conv2d.scatter_patches, patches, batch, height, width, channels, kernel, kernel, stride, padding)
+
+
+@pytest.mark.parametrize("shape", PRODUCTS, ids=str)
+def test_products(draw, shape):
+    rows, channels, filters = shape
+    x, weight, dy = draw(rows, channels), draw(channels, filters), draw(rows, filters)
+    compare(pointwise.pointwise_forward, x, weight)
+    compare(pointwise.pointwise_grad_x, dy, weight)
+    compare(pointwise.pointwise_grad_weight, x, dy)
+    compare(Twin(pointwise.pointwise_forward_numpy, pointwise.pointwise_forward_naive), x, weight)
+    compare(Twin(pointwise.pointwise_forward_numpy, pointwise.pointwise_forward_channels_innermost), x, weight)
+    del TWINS[-2:]
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 3), (7, 33), (100, 5), (65, 16)], ids=str)
+@pytest.mark.parametrize("clip", [(-np.inf, np.inf), (0.0, 6.0)], ids=str)
+def test_normalization(draw, shape, clip):
+    rows, channels = shape
+    x, dy = 2 * draw(rows, channels), draw(rows, channels)
+    gamma, beta, mean, inv_std = draw(channels), draw(channels), draw(channels), np.abs(draw(channels)) + 0.1
+    compare(normalization.batch_moments, x)
+    compare(normalization.batch_moments, x + 1000)
+    compare(normalization.normalize, x, mean, inv_std, gamma, beta, *clip)
+    compare(normalization.normalize_sums, dy, x, mean, inv_std, gamma, beta, *clip)
+    compare(normalization.normalize_grad_x, dy, x, mean, inv_std, gamma, beta, *clip, draw(channels), draw(channels))
+    compare(normalization.layer_norm_forward, x, gamma, beta, 1e-5)
+    compare(normalization.layer_norm_grad_x, dy, x, np.abs(draw(rows)), gamma)
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_001])
+def test_elementwise(draw, size):
+    x, dy = 5 * draw(size), draw(size)
+    compare(activation.clip_forward, x, 0.0, 6.0)
+    compare(activation.clip_grad_x, dy, x, 0.0, 6.0)
+    compare(elementwise.add, x, dy)
+    compare(activation.softmax_forward, x.reshape(1, -1))
+    compare(activation.softmax_grad_x, dy.reshape(-1, 1), x.reshape(-1, 1))
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (2, 5, 3, 4), (1, 9, 2, 64), (3, 70, 1, 7)], ids=str)
+def test_attention(draw, shape):
+    query, key, value, dy = (draw(*shape) for _ in range(4))
+    compare(attention.attention_forward, query, key, value, 0.3)
+    y, log_sum = attention.attention_forward.reference(query, key, value, 0.3)
+    compare(attention.attention_backward, dy, query, key, value, y, log_sum, 0.3)
+
+
+@pytest.mark.parametrize("shape", MAPS, ids=str)
+def test_pooling(draw, shape):
+    compare(pooling.global_average, draw(*shape))
+    compare(pooling.global_average_grad_x, draw(shape[0], shape[3]), *shape[1:3])
+
+
+def test_nan_is_not_clipped_away():
+    x = np.array([[np.nan, 1.0]], np.float32)
+    one, zero = np.ones(2, np.float32), np.zeros(2, np.float32)
+    assert np.isnan(normalization.normalize.compiled(x, zero, one, one, zero, 0.0, 6.0)[0, 0])
+    assert np.isnan(activation.clip_forward.compiled(x[0], 0.0, 6.0)[0])
+
+
+def test_every_twin_is_compared_somewhere():
+    """A twin that no test names would rot unseen."""
+    from pathlib import Path
+
+    text = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    assert [twin.name for twin in TWINS if twin.name not in text] == []
+
+
+def test_backend_switch():
+    used = []
+    twin = Twin(lambda: used.append("numpy"), lambda: used.append("numba"))
+    TWINS.remove(twin)
+    with use_backend("numpy"):
+        twin()
+    twin()
+    assert used == ["numpy", "numba"]
+    with pytest.raises(ValueError, match="unknown backend"), use_backend("cuda"):
+        pass

@@ -1,0 +1,88 @@
+"""The network: counts that are published, variants, refusals."""
+
+import numpy as np
+import pytest
+
+from minifer.cost import count
+from minifer.errors import ConfigError
+from minifer.models import mobilenet
+
+
+def test_published_counts():
+    plain = count(mobilenet(), (48, 48, 1))
+    assert plain.trainable_parameters == 3_213_575
+    assert plain.parameters == 3_235_463
+    imagenet = count(mobilenet(input_shape=(224, 224, 3), classes=1000), (224, 224, 3))
+    assert imagenet.parameters == 4_253_864
+    assert round(imagenet.multiply_adds / 1e6, 1) == 568.7
+
+
+def test_cost_counts_what_is_there():
+    for variant in ("plain", "skip", "mha"):
+        net = mobilenet(variant, alpha=0.125)
+        cost = count(net, (48, 48, 1))
+        assert cost.trainable_parameters == sum(p.value.size for p in net.parameters().values())
+        assert cost.parameters == sum(array.size for array in net.state().values())
+
+
+def test_cost_shapes_are_the_real_ones(rng):
+    net = mobilenet("mha", alpha=0.125, input_shape=(30, 26, 1), attention_blocks=(4, 13), heads=2, head_units=4)
+    x = rng.standard_normal((2, 30, 26, 1)).astype(np.float32)
+    table, shape = net.cost_rows((30, 26, 1))
+    assert net.forward(x).shape == (2, *shape)
+    outputs = {row.path: row.output_shape for row in table}
+    for path, layer in net.walk():
+        if path in outputs:
+            forward = layer.forward
+
+            def watch(*inputs, training=False, forward=forward, path=path):
+                y = forward(*inputs, training=training)
+                assert y.shape[1:] == outputs[path], path
+                return y
+
+            layer.forward = watch
+    net.forward(x)
+
+
+def test_attention_on_early_maps_costs_sixteen_times_the_rest():
+    shape = (48, 48, 1)
+    skip, all_blocks = (count(mobilenet(v), shape).multiply_adds for v in ("skip", "mha"))
+    late = count(mobilenet("mha", attention_blocks=range(4, 14)), shape).multiply_adds
+    assert 14 < (all_blocks - late) / skip < 18
+
+
+def test_attention_blocks_and_positions():
+    net = mobilenet("mha", alpha=0.125, attention_blocks=(6, 13), attention_positions=True)
+    assert [name for name in net.layers if "attention" in name] == ["attention6", "attention13"]
+    assert net["attention6"].position.value.shape == (9, 64)
+    assert net["attention13"].position.value.shape == (4, 128)
+
+
+def test_variants_share_the_paths_of_the_extraction():
+    plain, mha = (set(mobilenet(v, alpha=0.125).state()) for v in ("plain", "mha"))
+    assert plain < mha
+
+
+def test_same_seed_same_network():
+    a, b, c = (mobilenet("skip", alpha=0.125, seed=s).state() for s in (1, 1, 2))
+    assert all(np.array_equal(a[path], b[path]) for path in a)
+    assert not np.array_equal(a["stem.weight"], c["stem.weight"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"variant": "huge"}, "unknown model 'huge'"),
+        ({"variant": "mha", "attention_blocks": (14,)}, "there is no block 14"),
+        ({"variant": "plain", "attention_blocks": (3,)}, 'need the "mha" model'),
+        ({"alpha": 0}, "must all be positive"),
+    ],
+)
+def test_refusals(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        mobilenet(**settings)
+
+
+def test_unknown_part_to_freeze():
+    with pytest.raises(ConfigError, match="extraction"):
+        mobilenet(alpha=0.125).freeze("head")
