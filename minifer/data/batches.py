@@ -17,12 +17,14 @@ class Batches:
 
     augmentation   an Augmentation, or None for the plain pictures
     Shapes         x (n,H,W,1) float32 in [-1, 1]; targets (n,) int64 labels, or with mixup (n,K) float32 soft labels
-    Raises         ConfigError when batch_size is below 1 or the data set is empty
+    Raises         ConfigError when batch_size is below 1, seed is negative or the data set is empty
     """
 
     def __init__(self, dataset, batch_size=32, seed=0, shuffle=True, augmentation=None):
         if batch_size < 1:
             raise ConfigError(f"batch_size is {batch_size}, choose 1 or more")
+        if seed < 0:
+            raise ConfigError(f"seed is {seed}, choose 0 or more")
         if not len(dataset):
             raise ConfigError("the data set has no rows, so there is no batch to make")
         self.dataset, self.batch_size, self.seed = dataset, batch_size, seed
