@@ -1,0 +1,134 @@
+"""Boxes round faces: the convention, overlap, suppression of doubles, and average precision.
+
+A box is [x1, y1, x2, y2] in pixels, its corners on the edges of pixels (the whole picture is [0, 0, W, H]). A face's box
+is a square round the middle of the face, from the upper forehead to the chin: with e the distance between the centres of
+the eyes and m the point midway between them, its side is SIDE * e and its centre lies DOWN * e below m. This is close to
+the boxes of the usual frontal detectors and test sets.
+"""
+
+import numpy as np
+
+SIDE, DOWN = 3.05, 0.45
+
+
+def box_of_landmarks(points):
+    """Return the box of a face from its 68 landmarks (iBUG order).
+
+    Shapes     points (68,2) or (N,68,2)   box (4,) or (N,4)
+    """
+    points = np.asarray(points, np.float64)
+    right, left = points[..., 36:42, :].mean(axis=-2), points[..., 42:48, :].mean(axis=-2)
+    across = left - right
+    down = np.stack([-across[..., 1], across[..., 0]], axis=-1)  # a quarter turn: towards the mouth
+    centre = (left + right) / 2 + DOWN * down
+    half = SIDE / 2 * np.linalg.norm(across, axis=-1, keepdims=True)
+    return np.concatenate([centre - half, centre + half], axis=-1)
+
+
+def roll_of_landmarks(points):
+    """Return the angle of the line through the eyes, in radians, clockwise; 0 is level.
+
+    Shapes     points (68,2)
+    """
+    x, y = points[42:48].mean(axis=0) - points[36:42].mean(axis=0)
+    return float(np.arctan2(y, x))
+
+
+def area(boxes):
+    """Return the area of each box.
+
+    Shapes     boxes (...,4)   area (...)
+    """
+    return np.maximum(boxes[..., 2] - boxes[..., 0], 0) * np.maximum(boxes[..., 3] - boxes[..., 1], 0)
+
+
+def intersection(a, b):
+    """Return the area that each box of a shares with each box of b.
+
+    Shapes     a (N,4)   b (M,4)   shared (N,M)
+    """
+    corner1 = np.maximum(a[:, None, :2], b[None, :, :2])
+    corner2 = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    return area(np.concatenate([corner1, corner2], axis=-1))
+
+
+def iou(a, b):
+    """Return intersection over union of each box of a with each box of b.
+
+    Shapes     a (N,4)   b (M,4)   iou (N,M)
+    """
+    shared = intersection(a, b)
+    return shared / np.maximum(area(a)[:, None] + area(b)[None, :] - shared, 1e-9)
+
+
+def suppress(boxes, scores, overlap=0.3, inside=0.6):
+    """Keep the best of every group of boxes that belong to one face; return the indices kept, best first.
+
+    A box is dropped when a better one overlaps it by more than `overlap` (intersection over union), or when more than the
+    share `inside` of the smaller of the two lies within the other: a face within a face is a double too.
+
+    Shapes     boxes (N,4)   scores (N,)   kept (K,)
+    """
+    order = np.argsort(-scores, kind="stable")
+    kept = []
+    while order.size:
+        best, rest = order[:1], order[1:]
+        kept.append(int(best[0]))
+        shared = intersection(boxes[best], boxes[rest])[0]
+        areas = area(boxes[rest])
+        union = area(boxes[best]) + areas - shared
+        smaller = np.minimum(area(boxes[best]), areas)
+        order = rest[(shared <= overlap * union) & (shared <= inside * smaller)]
+    return np.array(kept, np.int64)
+
+
+def merge(boxes, logits, overlap=0.4, temperature=3.0):
+    """Make one box of each group of windows that found the same face; return boxes and logits, best first.
+
+    A group is a window kept by suppress() and all windows that overlap it by more than `overlap`. Each weighs
+    w = exp((logit - best logit) / temperature): the box is the weighted mean, which places it more finely than the grid of
+    windows, and the logit is  best + temperature * log(sum of w): a face answers in many windows, a chance hit in few.
+
+    Shapes     boxes (N,4)   logits (N,)   returned: (K,4) and (K,)
+    """
+    merged, evidence = np.zeros((0, 4)), np.zeros(0)
+    for best in suppress(boxes, logits):
+        group = iou(boxes[best : best + 1], boxes)[0] > overlap
+        weight = np.exp((logits[group] - logits[best]) / temperature)
+        mean = (boxes[group] * weight[:, None]).sum(axis=0) / weight.sum()
+        merged = np.concatenate([merged, mean[None]])
+        evidence = np.append(evidence, logits[best] + temperature * np.log(weight.sum()))
+    kept = suppress(merged, evidence)
+    return merged[kept], evidence[kept]
+
+
+def average_precision(detections, truths, overlap=0.5, ignored=None):
+    """Return average precision and the curve (recall, precision, score) over a set of pictures.
+
+    Detections of all pictures are taken best first; each claims the free true face it overlaps most, if by at least
+    `overlap`; a second claim on the same face is a false alarm. AP is the area under the curve of precision against
+    recall, precision made to fall monotonically (VOC 2010).
+
+    Shapes     detections: per picture (boxes (N,4), scores (N,))   truths: per picture (M,4)
+               ignored: per picture (K,4) regions in which an unmatched detection counts neither way
+    """
+    rows = []
+    for i, (boxes, scores) in enumerate(detections):
+        rows += [(score, i, box) for box, score in zip(boxes, scores, strict=True)]
+    rows.sort(key=lambda row: -row[0])
+    taken = [np.zeros(len(truth), bool) for truth in truths]
+    hits, score_of = [], []
+    for score, i, box in rows:
+        overlaps = iou(box[None], truths[i])[0] * ~taken[i] if len(truths[i]) else np.zeros(1)
+        hit = overlaps.max() >= overlap
+        if hit:
+            taken[i][overlaps.argmax()] = True
+        elif ignored is not None and len(ignored[i]) and intersection(box[None], ignored[i]).max() > 0.5 * area(box):
+            continue
+        hits.append(hit)
+        score_of.append(score)
+    hits = np.array(hits, float)
+    recall = hits.cumsum() / max(sum(len(truth) for truth in truths), 1)
+    precision = hits.cumsum() / np.arange(1, len(hits) + 1)
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    return float((np.diff(recall, prepend=0) * envelope).sum()), (recall, precision, np.array(score_of))

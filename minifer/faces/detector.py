@@ -1,0 +1,168 @@
+"""Find faces: HOG features, a linear SVM in every window of a pyramid, and a second look at the few that pass.
+
+    level      the picture at one size;  blocks = its HOG, computed once
+    score      s = blocks correlated with the SVM's weights: every window at once
+    look       windows with s > pass_score:  z = relu((features - centre) @ hidden + b1) @ out + b2 + score_weight * s,
+               a network with one hidden layer on the window's HOG, and the SVM's own opinion
+    group      windows that found the same face become one box and one z (boxes.merge)
+    face       1 / (1 + exp(-(slope * z + offset))), the probability of a face (Platt's calibration)
+
+Source     Dalal & Triggs, CVPR 2005; Platt, "Probabilistic outputs for support vector machines", 1999. The second look
+           is ours: a single linear template confuses grainy texture with small faces.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from minifer.errors import CheckpointError, ConfigError
+from minifer.faces.boxes import merge
+from minifer.faces.hog import block_features
+from minifer.faces.images import check_image
+from minifer.faces.pyramid import level_sizes, octaves, resized
+from minifer.kernels.hog import gather_windows, window_scores
+
+SHIPPED = Path(__file__).parents[1] / "weights" / "detector.npz"
+
+
+@dataclass(frozen=True)
+class Detection:
+    """A face that was found: its box [x1, y1, x2, y2] in pixels and the probability that it is one."""
+
+    box: np.ndarray
+    score: float
+
+    def __iter__(self):
+        return iter((self.box, self.score))
+
+
+@dataclass
+class FaceDetector:
+    """A trained detector. A window is a square of (U + 1) * cell pixels; a face's box fills it."""
+
+    template: np.ndarray  # (U,U,36), the linear SVM's weights
+    bias: float
+    pass_score: float  # windows with a lower linear score get no second look
+    centre: np.ndarray  # (36 U U,), subtracted from the features before the second look
+    hidden: np.ndarray  # (36 U U, K)
+    hidden_bias: np.ndarray  # (K,)
+    out: np.ndarray  # (K,)
+    out_bias: float
+    score_weight: float  # of the linear score in the second look
+    floor: float  # windows with a lower z join no group
+    slope: float  # Platt's calibration
+    offset: float
+    threshold: float = 0.5  # the score from which detect() reports a face unless told otherwise
+    cell: int = 4
+
+    @property
+    def window(self):
+        """The side of a window in pixels."""
+        return (self.template.shape[0] + 1) * self.cell
+
+    @classmethod
+    def train(cls, faces, scenes, portraits=(), **settings):
+        """Return a detector trained on aligned faces, scenes without faces, and portraits with landmarks.
+
+        See minifer.faces.detector_training.train_detector, which this calls.
+        """
+        from minifer.faces.detector_training import train_detector
+
+        return train_detector(faces, scenes, portraits, **settings)
+
+    def detect(self, image, threshold=None, min_size=24, scale_step=1.15):
+        """Return the faces in a picture, best first: a list of Detection.
+
+        Shapes     image (H,W) uint8, or (H,W,3); min_size is the side of the smallest face's box, in pixels
+        Raises     DataError when image is no picture; ConfigError when a setting cannot work
+        """
+        if not min_size >= 8 or not scale_step >= 1.01:
+            raise ConfigError(f"min_size must be 8 or more and scale_step 1.01 or more, got {min_size}, {scale_step}")
+        boxes, logits = merge(*self.windows(check_image(image), min_size, scale_step))
+        scores = self.probability(logits)
+        least = self.threshold if threshold is None else threshold
+        return [Detection(box, float(score)) for box, score in zip(boxes, scores, strict=True) if score >= least]
+
+    def detect_crop(self, image, scale_step=1.1):
+        """Return the best Detection, however unlikely, in a picture that one face should fill; None where nothing passes.
+
+        For pictures such as FER2013's, in which the face's box reaches over the border: half the picture's size is added
+        on each side, in its border's values, and only boxes of 0.6 to 1.5 times the picture whose centre lies in the
+        middle half are considered. A picture smaller than a window is enlarged by the pyramid.
+
+        Shapes     image (H,W) uint8, of any size
+        """
+        image = check_image(image)
+        side = min(image.shape)
+        margin = (side + 1) // 2
+        boxes, logits = self.windows(np.pad(image, margin, mode="edge"), 0.6 * side, scale_step)
+        boxes = boxes - margin
+        centre = (boxes[:, :2] + boxes[:, 2:]) / 2 / image.shape[::-1]
+        usable = (boxes[:, 2] - boxes[:, 0] <= 1.5 * side) & (np.abs(centre - 0.5) <= 0.25).all(axis=1)
+        if not usable.any():
+            return None
+        boxes, logits = merge(boxes[usable], logits[usable])
+        return Detection(boxes[0], float(self.probability(logits[0])))
+
+    def windows(self, image, min_size, scale_step):
+        """Return the boxes and logits z of all windows that pass both looks, at all sizes from min_size up.
+
+        The levels are shared out over two threads; the result does not depend on that.
+
+        Shapes     image (H,W) uint8   boxes (N,4)   logits (N,)
+        """
+        sizes = level_sizes(image.shape, self.window, self.window / min_size, scale_step)
+        pictures = octaves(image, self.window)
+        with ThreadPoolExecutor(2) as pool:
+            found = list(pool.map(lambda size: self.scan_level(pictures, size), sizes))
+        boxes = np.concatenate([np.zeros((0, 4)), *(level[0] for level in found)])
+        logits = np.concatenate([np.zeros(0), *(self.second_look(*level[1:]) for level in found)])
+        return boxes[logits > self.floor], logits[logits > self.floor]
+
+    def scan_level(self, pictures, size):
+        """Return boxes in the whole picture's pixels, features and linear scores of a level's windows over pass_score.
+
+        Shapes     pictures: octaves of (H,W)   size (height, width)   boxes (N,4)   features (N, 36 U U)   scores (N,)
+        """
+        blocks = block_features(np.rint(resized(pictures, *size)), self.cell)
+        scores = window_scores(blocks, self.template) + np.float32(self.bias)
+        rows, columns = np.nonzero(scores > self.pass_score)
+        corner = np.stack([columns, rows], axis=1) * self.cell
+        to_picture = np.divide(pictures[0].shape, size)[::-1]
+        boxes = np.concatenate([corner * to_picture, (corner + self.window) * to_picture], axis=1)
+        return boxes, gather_windows(blocks, rows, columns, *self.template.shape[:2]), scores[rows, columns]
+
+    def second_look(self, features, scores):
+        """Return the logit z of each window.
+
+        Shapes     features (N, 36 U U) float32   scores (N,)   logits (N,)
+        """
+        hidden = np.maximum((features - self.centre) @ self.hidden + self.hidden_bias, 0)
+        return hidden @ self.out + self.out_bias + self.score_weight * scores
+
+    def probability(self, logits):
+        """Return the calibrated probability of a face for each logit."""
+        return 1 / (1 + np.exp(-np.clip(self.slope * logits + self.offset, -50, 50)))
+
+    def save(self, path):
+        """Write the detector to an .npz file; the large matrix in half precision."""
+        arrays = {field.name: np.asarray(getattr(self, field.name)) for field in fields(self)}
+        arrays["hidden"] = arrays["hidden"].astype(np.float16)
+        with open(path, "wb") as file:
+            np.savez_compressed(file, **arrays)
+
+    @classmethod
+    def load(cls, path=SHIPPED):
+        """Return the detector in a file written by save(); without a path, the one that ships.
+
+        Raises     CheckpointError when the file is missing, damaged or holds something else
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {field.name: file[field.name] for field in fields(cls)}
+        except (OSError, KeyError, ValueError, EOFError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"{path}: not a face detector of this version ({error})") from None
+        arrays["hidden"] = arrays["hidden"].astype(np.float32)
+        return cls(**{name: value.item() if value.ndim == 0 else value for name, value in arrays.items()})

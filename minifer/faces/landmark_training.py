@@ -1,0 +1,216 @@
+"""Train the landmark predictor: gradient-boosted regression trees, and ridge regression of descriptors.
+
+    samples    each portrait and its mirror image, the box shifted, resized and turned at random, several times
+    trees      for each cascade and tree:  fit the residuals (shape still to go, in the mean shape's frame and a basis of
+               its K main directions);  residual -= rate * mean of the leaf
+    steps      weight = argmin |D weight + bias - residual|^2 + N * ridge * |weight|^2,  D the descriptors of all samples
+
+Questions are proposed at random: two pixels, the likelier the closer, and a threshold near a value seen in a sample. Each
+tree sees a random part of the samples.
+
+Source     Kazemi & Sullivan, CVPR 2014; Xiong & De la Torre, CVPR 2013.
+"""
+
+import numpy as np
+
+from minifer.faces.boxes import box_of_landmarks, roll_of_landmarks
+from minifer.faces.landmarks import CELLS, CLIP, FACE, MIRROR, LandmarkPredictor, Steps, Trees, face_patch
+from minifer.faces.pyramid import octaves
+from minifer.kernels.descriptors import linear_step, point_descriptors
+from minifer.kernels.regression_trees import best_splits, shape_pixels, sum_leaves, walk_trees
+
+ROUGH = {"cascades": 6, "trees": 150, "directions": 24}
+FINE = {"cascades": 9, "trees": 400, "directions": 48}
+LOOSE = {"shift": 0.08, "resize": 0.18, "turn": 12.0}  # how far boxes are from true in the first look: standard deviations
+CLOSE = {"shift": 0.02, "resize": 0.03, "turn": 4.0}  # and in the second
+
+
+def train_landmarks(portraits, seed=0, copies=8, rough=None, fine=None, cells=(10, 8, 6), ridge=0.03, log=print):
+    """Return a trained LandmarkPredictor.
+
+    Shapes     portraits: list of ((H,W) uint8, landmarks (68,2)); copies: samples of each and of its mirror image
+    """
+    rng = np.random.default_rng(seed)
+    faces = [(octaves(image, 56), points) for image, points in portraits]
+    patches, shapes = samples(faces, copies, LOOSE, rng)
+    rough_trees = grow(patches, shapes, rng, log=log, name="rough trees", **{**ROUGH, **(rough or {})})
+    patches, shapes = samples(faces, copies, CLOSE, rng, upright=True)
+    trees = grow(patches, shapes, rng, log=log, name="trees", **{**FINE, **(fine or {})})
+    steps = fit_steps(patches, shapes, rng, cells, ridge, log)
+    return LandmarkPredictor(rough_trees, trees, steps)
+
+
+def samples(faces, copies, spread, rng, upright=False):
+    """Return patches round jittered boxes, and the true shapes in them.
+
+    Shapes     faces: list of (octaves, landmarks (68,2))   patches (N,PATCH,PATCH) uint8   shapes (N,68,2)
+    """
+    patches, shapes = [], []
+    for pictures, points in faces:
+        box = box_of_landmarks(points)
+        side, roll = box[2] - box[0], roll_of_landmarks(points) if upright else 0.0
+        for mirrored in (False, True):
+            for _ in range(copies):
+                centre = (box[:2] + box[2:]) / 2 + rng.normal(0, spread["shift"], 2) * side
+                half = side / 2 * np.exp(rng.normal(0, spread["resize"]))
+                angle = roll + np.deg2rad(rng.normal(0, spread["turn"]))
+                patch, frame = face_patch(pictures, np.concatenate([centre - half, centre + half]), angle, mirrored)
+                shape = frame.to_patch(points)
+                patches.append(patch)
+                shapes.append(shape[MIRROR] if mirrored else shape)
+    return np.stack(patches), np.stack(shapes)
+
+
+def starts(shapes, rng, share=0.3):
+    """Return shapes to start training from: the mean shape, and for a share of the samples a blend with another's shape."""
+    mean = shapes.mean(axis=0)
+    other = shapes[rng.integers(len(shapes), size=len(shapes))]
+    blend = ((rng.random(len(shapes)) < share) * rng.random(len(shapes)))[:, None, None]
+    return mean + blend * (other - other.mean(axis=1, keepdims=True) + mean.mean(axis=0) - mean)
+
+
+def grow(
+    patches, shapes, rng, cascades, trees, directions,
+    depth=4, rate=0.08, pixels=400, questions=20, part=0.3, log=print, name="trees",
+):  # fmt: skip
+    """Return Trees grown on samples.
+
+    Shapes     patches (N,PATCH,PATCH) uint8   shapes (N,L,2)
+    """
+    mean, current, grown = shapes.mean(axis=0), starts(shapes, rng), []
+    for t in range(cascades):
+        spread = max(0.2 * 0.8**t, 0.05) * FACE
+        anchor = rng.integers(len(mean), size=pixels).astype(np.int16)
+        offset = rng.normal(0, spread / 1.5, (pixels, 2))
+        values = shape_pixels(patches, current, mean, anchor, offset)
+        still = in_mean_frame(shapes - current, current, mean).reshape(len(shapes), -1)
+        some = still[rng.choice(len(still), min(len(still), 6000), replace=False)]
+        basis = np.linalg.svd(some, full_matrices=False)[2][:directions]
+        residual = (still @ basis.T).astype(np.float32)
+        close = np.exp(-np.linalg.norm((mean[anchor] + offset)[:, None] - (mean[anchor] + offset), axis=2) / (0.12 * FACE))
+        np.fill_diagonal(close, 0)
+        likelihood = np.cumsum(close.ravel() / close.sum())
+        nodes = []
+        for _ in range(trees):
+            seen = np.sort(rng.choice(len(values), max(int(part * len(values)), 1), replace=False))
+            tree = grow_tree(values[seen], residual[seen, :16], depth, likelihood, questions, rng)
+            leaf = walk_trees(values, *(array[None] for array in tree))[:, 0]
+            means = leaf_means(leaf, residual, 2**depth) * np.float32(rate)
+            residual -= means[leaf]
+            nodes.append((*tree, means))
+        a, b, threshold, leaves = (np.stack(arrays) for arrays in zip(*nodes, strict=True))
+        unit = max(np.abs(leaves).max() / 127, 1e-12)
+        leaves = np.rint(leaves / unit).astype(np.int8)
+        basis = basis * unit
+        grown.append((anchor, offset, a, b, threshold, leaves, basis))
+        total = sum_leaves(walk_trees(values, a, b, threshold), leaves)
+        current = current + from_mean_frame((total @ basis).reshape(current.shape), current, mean)
+        log(f"{name}, cascade {t}: mean error {mean_error(current, shapes):.4f} of the eye-corner distance, on the samples")
+    return Trees(mean, *(np.stack(arrays) for arrays in zip(*grown, strict=True)))
+
+
+def grow_tree(values, residual, depth, likelihood, questions, rng):
+    """Return the questions (a, b, threshold) of one tree, each of shape (2^depth - 1,) int16.
+
+    Shapes     values (N,P) int16   residual (N,K) float32   likelihood (P*P,), the running sum over pairs of pixels
+    """
+    residual, pixels = np.ascontiguousarray(residual), values.shape[1]
+    tree = np.zeros((3, 2**depth - 1), np.int16)
+    node, everything = np.zeros(len(values), np.int64), np.arange(len(values))
+    for level in range(depth):
+        first, count = 2**level - 1, 2**level
+        pair = np.minimum(np.searchsorted(likelihood, rng.random((count, questions))), pixels * pixels - 1)
+        a, b = (pair // pixels).astype(np.int16), (pair % pixels).astype(np.int16)
+        sample = rng.integers(len(values), size=pair.shape)
+        threshold = (values[sample, a] - values[sample, b] + rng.integers(-8, 9, pair.shape)).astype(np.int16)
+        best = best_splits(values, residual, node, first, count, a, b, threshold)
+        each = np.arange(count)
+        tree[:, first : first + count] = a[each, best], b[each, best], threshold[each, best]
+        asked = tree[:, node]
+        node = 2 * node + 1 + (values[everything, asked[0]] - values[everything, asked[1]] > asked[2])
+    return tree[0], tree[1], tree[2]
+
+
+def leaf_means(leaf, residual, leaves):
+    """Return the mean residual of the samples in each leaf; 0 where there are none.
+
+    Shapes     leaf (N,)   residual (N,K)   means (leaves,K)
+    """
+    inside = (leaf[None] == np.arange(leaves)[:, None]).astype(np.float32)
+    return (inside @ residual) / np.maximum(inside.sum(axis=1), 1)[:, None]
+
+
+def fit_steps(patches, shapes, rng, cells, ridge, log):
+    """Return Steps fitted on samples.
+
+    Shapes     patches (N,PATCH,PATCH) uint8   shapes (N,L,2)   cells: the descriptors' cell in each step, in pixels
+    """
+    from scipy.linalg import solve
+
+    mean, current, fitted = shapes.mean(axis=0), starts(shapes, rng), []
+    for cell in cells:
+        descriptors = point_descriptors(patches, current, cell, CELLS, CLIP)
+        still = (shapes - current).reshape(len(shapes), -1).astype(np.float32)
+        centre, drift = descriptors.mean(axis=0), still.mean(axis=0)
+        descriptors -= centre
+        gram = descriptors.T @ descriptors
+        gram[np.diag_indices(len(gram))] += ridge * len(descriptors)
+        weight = solve(gram, descriptors.T @ (still - drift), assume_a="pos", overwrite_a=True)
+        unit = np.maximum(np.abs(weight).max(axis=0) / 127, 1e-12)
+        small = np.rint(weight / unit).astype(np.int8)
+        bias = drift - linear_step(centre[None], small, unit, np.zeros_like(unit))[0]
+        descriptors += centre
+        current = current + linear_step(descriptors, small, unit, bias).reshape(current.shape)
+        fitted.append((cell, small, unit, bias))
+        log(f"step with cells of {cell}: mean error {mean_error(current, shapes):.4f} of the eye-corner distance, on the samples")
+    return Steps(mean, *(np.stack(arrays) for arrays in zip(*fitted, strict=True)))
+
+
+def in_mean_frame(moves, shapes, mean):
+    """Return moves of a shape's points as they are in the frame of the mean shape; undone by from_mean_frame.
+
+    Shapes     moves shapes (N,L,2)   mean (L,2)
+    """
+    turn = _turn(shapes, mean)
+    return _complex_to_points(_points_to_complex(moves) / turn[:, None])
+
+
+def from_mean_frame(moves, shapes, mean):
+    """Return moves in the frame of the mean shape as they are for the shapes in their patches."""
+    return _complex_to_points(_points_to_complex(moves) * _turn(shapes, mean)[:, None])
+
+
+def _points_to_complex(points):
+    return points[..., 0] + 1j * points[..., 1]
+
+
+def _complex_to_points(numbers):
+    return np.stack([numbers.real, numbers.imag], axis=-1)
+
+
+def _turn(shapes, mean):
+    """Return the turn and scale, as a complex number, that bring the mean shape closest to each shape."""
+    centred = _points_to_complex(mean - mean.mean(axis=0))
+    moved = _points_to_complex(shapes - shapes.mean(axis=1, keepdims=True))
+    return (moved @ centred.conj()) / (np.abs(centred) ** 2).sum()
+
+
+def mean_error(found, true, norm="corners"):
+    """Return the mean distance of points from the truth over the distance of the eyes, averaged over faces.
+
+    Shapes     found true (N,68,2);   norm: "corners" (of the outer eye corners) or "centres" (of the eyes' centres)
+    """
+    return float(errors(found, true, norm).mean())
+
+
+def errors(found, true, norm="corners"):
+    """Return each face's mean distance of points from the truth, over the distance of its eyes.
+
+    Shapes     found true (N,68,2)   errors (N,)
+    """
+    found, true = np.asarray(found), np.asarray(true)
+    if norm == "corners":
+        first, second = true[:, 36], true[:, 45]
+    else:
+        first, second = true[:, 36:42].mean(axis=1), true[:, 42:48].mean(axis=1)
+    return np.linalg.norm(found - true, axis=2).mean(axis=1) / np.linalg.norm(first - second, axis=1)

@@ -1,0 +1,94 @@
+"""The HOG kernels: equal to scikit-image, twins agree, one pass gives the scores of all windows."""
+
+import numpy as np
+import pytest
+
+from minifer.errors import ShapeError
+from minifer.faces.hog import block_features
+from minifer.kernels import hog
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def skimage_blocks(image, cell):
+    from skimage.feature import hog as skimage_hog
+
+    blocks = skimage_hog(image, 9, (cell, cell), (2, 2), "L2-Hys", feature_vector=False)
+    return blocks.reshape(*blocks.shape[:2], 36)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.uint16, np.float32, np.float64])
+@pytest.mark.parametrize(("height", "width", "cell"), [(8, 8, 4), (13, 9, 4), (17, 30, 3), (12, 12, 6), (40, 25, 5)])
+def test_the_features_are_those_of_scikit_image(dtype, height, width, cell, rng):
+    image = (rng.random((height, width)) * 255).astype(dtype)
+    assert np.abs(block_features(image, cell) - skimage_blocks(image, cell)).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    "name", ["black", "white", "ramp across", "ramp down", "diagonal", "checkerboard", "dot", "noise in float"]
+)
+def test_flat_and_regular_pictures_give_the_features_of_scikit_image(name, rng):
+    i, j = np.mgrid[:24, :20]
+    image = {
+        "black": np.zeros((24, 20), np.uint8),
+        "white": np.full((24, 20), 255, np.uint8),
+        "ramp across": (10 * j).astype(np.uint8),
+        "ramp down": (10 * i[::-1]).astype(np.uint8),
+        "diagonal": (5 * (i + j)).astype(np.float64),
+        "checkerboard": (255 * ((i + j) % 2)).astype(np.uint8),
+        "dot": (255 * ((i == 12) & (j == 10))).astype(np.uint8),
+        "noise in float": 0.5 + 1e-17 * rng.standard_normal((24, 20)) + np.sin(j / 3.0),
+    }[name]
+    assert np.abs(block_features(image, 4) - skimage_blocks(image, 4)).max() < 1e-5
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_cells_and_blocks_agree_with_their_numpy_reference(dtype, rng):
+    image = rng.integers(0, 256, (19, 26)).astype(dtype)
+    cells = hog.hog_cells_numpy(image, 4)
+    np.testing.assert_allclose(hog.hog_cells_numba(image, 4), cells, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(
+        hog.hog_blocks_numba(cells, 1e-5, 0.2), hog.hog_blocks_numpy(cells, 1e-5, 0.2), rtol=1e-5, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(7, 9), (3, 2), (2, 9), (1, 1)])
+def test_window_scores_agree_and_are_empty_where_the_template_does_not_fit(rows, columns, rng):
+    blocks = rng.standard_normal((rows, columns, 36)).astype(np.float32)
+    weight = rng.standard_normal((3, 2, 36)).astype(np.float32)
+    scores = hog.window_scores_numba(blocks, weight)
+    assert scores.shape == (max(rows - 2, 0), max(columns - 1, 0))
+    np.testing.assert_allclose(scores, hog.window_scores_numpy(blocks, weight), rtol=1e-4, atol=1e-4)
+
+
+def test_a_score_is_the_dot_product_of_the_gathered_window(rng):
+    blocks = rng.standard_normal((6, 7, 36)).astype(np.float32)
+    weight = rng.standard_normal((3, 3, 36)).astype(np.float32)
+    rows, columns = np.array([0, 3, 1]), np.array([4, 0, 2])
+    features = hog.gather_windows_numba(blocks, rows, columns, 3, 3)
+    np.testing.assert_array_equal(features, hog.gather_windows_numpy(blocks, rows, columns, 3, 3))
+    np.testing.assert_allclose(
+        features @ weight.ravel(), hog.window_scores(blocks, weight)[rows, columns], rtol=1e-4, atol=1e-4
+    )
+
+
+def test_no_windows_gather_to_no_rows():
+    none = np.zeros(0, np.int64)
+    for gather in (hog.gather_windows_numpy, hog.gather_windows_numba):
+        assert gather(np.zeros((5, 5, 36), np.float32), none, none, 2, 2).shape == (0, 144)
+
+
+def test_features_of_a_window_inside_a_picture_do_not_depend_on_where_it_was_cut(rng):
+    image = rng.integers(0, 256, (40, 44)).astype(np.uint8)
+    whole = block_features(image, 4)[2:7, 3:8]
+    cut = block_features(image[4:36, 8:40], 4)[1:-1, 1:-1]
+    np.testing.assert_allclose(whole, cut, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(7, 40), (40, 7), (1, 1), (16, 16, 3), (0, 16)])
+def test_a_picture_without_a_block_is_refused(shape):
+    with pytest.raises(ShapeError, match="at least 8 x 8"):
+        block_features(np.zeros(shape, np.uint8), 4)

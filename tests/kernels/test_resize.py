@@ -1,0 +1,47 @@
+"""The resizing kernels: twins agree, and what can be said by hand holds."""
+
+import numpy as np
+import pytest
+
+from minifer.kernels import resize
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def picture(rng):
+    return (255 * rng.random((11, 14))).astype(np.float32)
+
+
+def test_halving_is_the_mean_of_four(picture):
+    np.testing.assert_allclose(resize.halve(picture)[1, 2], picture[2:4, 4:6].mean(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(11, 14), (2, 2), (3, 5), (1, 4)])
+def test_halve_agrees_with_its_reference(shape, rng):
+    x = rng.random(shape).astype(np.float32)
+    np.testing.assert_allclose(resize.halve_numba(x), resize.halve_numpy(x), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("height", "width"), [(11, 14), (22, 9), (1, 1), (5, 40)])
+def test_bilinear_agrees_with_its_reference(picture, height, width):
+    expected = resize.bilinear_numpy(picture, height, width)
+    np.testing.assert_allclose(resize.bilinear_numba(picture, height, width), expected, rtol=1e-5)
+
+
+def test_bilinear_to_the_same_size_changes_nothing(picture):
+    np.testing.assert_array_equal(resize.bilinear(picture, 11, 14), picture)
+
+
+def test_affine_agrees_with_its_reference_also_over_the_edge(picture):
+    matrix = np.array([[0.8, -0.3, -2.0], [0.3, 0.8, 4.5]])
+    expected = resize.affine_numpy(picture, matrix, 20, 17)
+    np.testing.assert_allclose(resize.affine_numba(picture, matrix, 20, 17), expected, rtol=1e-5)
+
+
+def test_affine_can_mirror(picture):
+    mirror = np.array([[1.0, 0, 0], [0, -1.0, 13.0]])
+    np.testing.assert_array_equal(resize.affine(picture, mirror, 11, 14), picture[:, ::-1])
