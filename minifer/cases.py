@@ -59,7 +59,17 @@ def _conv(channels=2, filters=3, **settings):
 
 
 def _attention(**settings):
-    return lambda rng: layers.MultiHeadSelfAttention(3, heads=2, head_units=4, rng=rng, **settings)
+    return lambda rng: away_from_zero(
+        layers.MultiHeadSelfAttention(3, heads=2, head_units=4, rng=rng, **settings), rng
+    )
+
+
+def away_from_zero(layer, rng):
+    """Give layers that start at zero, such as classifiers, weights that let gradients through."""
+    for parameter in layer.parameters().values():
+        if parameter.value.ndim > 1 and not parameter.value.any():
+            parameter.value = rng.normal(0, 0.5, parameter.value.shape).astype(np.float32)
+    return layer
 
 
 def _three(*shape):
@@ -86,9 +96,8 @@ def _frozen_norm(rng):
 
 
 def _model(variant, **settings):
-    return lambda rng: mobilenet(
-        variant, alpha=1 / 16, input_shape=(7, 6, 1), classes=3, blocks=SMALL_BLOCKS, seed=3, dropout=0.2, **settings
-    )
+    shape = {"input_shape": (7, 6, 1), "classes": 3, "blocks": SMALL_BLOCKS, "alpha": 1 / 16}
+    return lambda rng: away_from_zero(mobilenet(variant, seed=3, dropout=0.2, **shape, **settings), rng)
 
 
 CASES = (
@@ -123,6 +132,7 @@ CASES = (
     Case("attention-one-token", lambda rng: layers.ScaledDotProductAttention(), _three(2, 1, 1, 3)),
     Case("multi-head-attention", _attention(), normal(2, 3, 2, 3)),
     Case("multi-head-attention-positions", _attention(positions=(3, 2), residual=False), normal(2, 3, 2, 3)),
+    Case("multi-head-attention-normalized", _attention(normalize=True), normal(2, 3, 2, 3)),
     Case("sequential", lambda rng: layers.Sequential(_conv()(rng), _depthwise()(rng)), normal(1, 4, 3, 2)),
     Case("residual", lambda rng: layers.Residual(_depthwise()(rng)), normal(2, 4, 3, 3)),
     Case("residual-projection", _residual, normal(2, 5, 4, 3)),

@@ -73,10 +73,11 @@ _NO_AUGMENTATION = {"flip": False, "shift": 0.0, "rotation": 0.0, "zoom": 0.0, "
 
 PRESETS = {
     "demo": TrainConfig(
-        alpha=0.25, heads=4, head_units=16, epochs=6, rate=3e-3, schedule="cosine", warmup=0.5, batch_size=64
+        alpha=0.25, heads=4, head_units=16, attention_blocks=(11, 13), epochs=7, rate=5e-3, schedule="cosine",
+        warmup=0.5, average=0.99, shift=0.05, rotation=5.0, zoom=0.05,
     ),
     "quick": TrainConfig(
-        model="skip", alpha=0.5, epochs=20, batch_size=64, rate=4e-3, schedule="cosine", warmup=1.0,
+        model="skip", alpha=0.5, epochs=14, batch_size=32, rate=3e-3, schedule="cosine", warmup=1.0,
         weight_decay=0.01, label_smoothing=0.1, average=0.998,
     ),
     "paper": TrainConfig(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minifer import layers
-from minifer.cases import CASES
+from minifer.cases import CASES, away_from_zero
 from minifer.errors import BackwardError, CheckpointError, ConfigError, DtypeError, ShapeError
 from minifer.models import mobilenet
 
@@ -133,7 +133,7 @@ def test_settings_that_cannot_work_are_refused(make, rng):
 
 @pytest.mark.parametrize("variant", ["plain", "skip", "mha"])
 def test_a_network_that_skips_the_picture_gradient_trains_the_same(variant, rng):
-    net = mobilenet(variant, alpha=1 / 16, input_shape=(12, 10, 1), heads=2, head_units=4)
+    net = away_from_zero(mobilenet(variant, alpha=1 / 16, input_shape=(12, 10, 1), heads=2, head_units=4), rng)
     lazy = copy.deepcopy(net)
     assert lazy.require_input_gradient(False)
     x = rng.standard_normal((3, 12, 10, 1)).astype(np.float32)
@@ -146,7 +146,8 @@ def test_a_network_that_skips_the_picture_gradient_trains_the_same(variant, rng)
 
 
 def test_frozen_layers_stay_and_are_skipped(rng):
-    net = mobilenet("mha", alpha=1 / 16, input_shape=(12, 10, 1), heads=2, head_units=4).freeze("extraction")
+    net = mobilenet("mha", alpha=1 / 16, input_shape=(12, 10, 1), heads=2, head_units=4)
+    away_from_zero(net, rng).freeze("extraction")
     net.require_input_gradient(False)
     trainable = net.parameters(trainable_only=True)
     assert {path.split(".")[0] for path in trainable} >= {"classifier", "attention13", "block2"}
@@ -164,7 +165,7 @@ def test_frozen_layers_stay_and_are_skipped(rng):
 
 def test_frozen_network_gives_the_gradient_of_the_picture(rng):
     """Saliency: everything frozen behaves as in prediction, and the gradient still reaches the picture."""
-    net = mobilenet("skip", alpha=1 / 16, input_shape=(12, 10, 1)).freeze()
+    net = away_from_zero(mobilenet("skip", alpha=1 / 16, input_shape=(12, 10, 1)), rng).freeze()
     x = rng.standard_normal((1, 12, 10, 1)).astype(np.float32)
     np.testing.assert_array_equal(net.forward(x, training=True), net.forward(x))
     net.forward(x, training=True)
@@ -186,9 +187,10 @@ def test_state_round_trip_and_refusals(rng):
 def test_logits_do_not_depend_on_the_neighbours_in_the_batch(rng):
     """A published model attended across the batch by mistake; ours must not."""
     for variant in ("plain", "skip", "mha"):
-        net = mobilenet(variant, alpha=1 / 8, input_shape=(24, 24, 1), heads=2, head_units=8)
+        net = away_from_zero(mobilenet(variant, alpha=1 / 8, input_shape=(24, 24, 1), heads=2, head_units=8), rng)
         x = rng.standard_normal((37, 24, 24, 1)).astype(np.float32)
         logits = net.forward(x)
+        assert logits.std(axis=0).min() > 0
         np.testing.assert_array_equal(net.forward(x[::-1])[::-1], logits)
         np.testing.assert_array_equal(net.forward(x[5:6])[0], logits[5])
         np.testing.assert_array_equal(net.forward(np.concatenate([x[:3], 100 * x[3:]]))[:3], logits[:3])

@@ -7,6 +7,7 @@ from minifer.kernels.attention import attention_backward, attention_forward
 from minifer.kernels.elementwise import add
 from minifer.layers.base import Layer, Parameter
 from minifer.layers.dense import Linear
+from minifer.layers.normalization import LayerNorm
 
 
 class ScaledDotProductAttention(Layer):
@@ -51,17 +52,21 @@ class ScaledDotProductAttention(Layer):
 class MultiHeadSelfAttention(Layer):
     """Multi-head self-attention over the T = H*W positions of a feature map (not over the batch, not over channels).
 
-    Forward    z = x (+ position);   query, key, value = z Wq + bq, z Wk + bk, z Wv + bv, each split into A heads
+    Forward    z = x (+ position), with normalize=True z = LayerNorm(z);   query, key, value = z Wq + bq, z Wk + bk,
+               z Wv + bv, each split into A heads
                y = attention(query, key, value), heads side by side, Wo + bo (+ x with residual=True)
     Backward   through the same steps in reverse; dz is the sum of what comes back through query, key and value
     Shapes     x, y (N,H,W,C)   Wq, Wk, Wv (C,A*D)   Wo (A*D,C)   position (T,C)   D = head_units
     Cost       4 T C A D + 2 T^2 A D multiply-adds a picture: the second term grows with the square of the positions
     Saved      in the layers that it is made of
     Raises     ShapeError when the channels, or the map that `positions` was made for, do not fit
-    Source     Vaswani et al., 2017, section 3.2.2; the paper's equations 2 and 3, with 8 heads of 64 units
+    Source     Vaswani et al., 2017, section 3.2.2; Nouisser et al., 2023, equations 2 and 3, with 8 heads of 64 units.
+               Normalizing first (Xiong et al., 2020) keeps the scores small however deep the layer stands.
+
+    With a residual path Wo starts at zero: the layer then begins as the identity and does not disturb the others.
     """
 
-    def __init__(self, channels, heads=8, head_units=64, *, residual=True, positions=None, rng):
+    def __init__(self, channels, heads=8, head_units=64, *, residual=True, normalize=False, positions=None, rng):
         if heads < 1 or head_units < 1:
             raise ConfigError(
                 f"MultiHeadSelfAttention: heads and head_units are at least 1, got {heads} and {head_units}"
@@ -71,9 +76,12 @@ class MultiHeadSelfAttention(Layer):
         self.position = None
         if positions is not None:
             self.position = Parameter(rng.normal(0, 0.02, (positions[0] * positions[1], channels)).astype(np.float32))
+        self.norm = LayerNorm(channels) if normalize else None
         self.query, self.key, self.value = (Linear(channels, heads * head_units, rng=rng) for _ in range(3))
         self.attention = ScaledDotProductAttention()
         self.output = Linear(heads * head_units, channels, rng=rng)
+        if residual:
+            self.output.weight.value[...] = 0
 
     def forward(self, x, training=False):
         x = self.check_input(x, "NHWC", self.channels)
@@ -86,6 +94,8 @@ class MultiHeadSelfAttention(Layer):
                     f"MultiHeadSelfAttention: positions are for {self.positions}, the map is {height}x{width}"
                 )
             z = (z.reshape(batch, tokens, channels) + self.position.value).reshape(z.shape)
+        if self.norm is not None:
+            z = self.norm.forward(z, training=training)
         per_head = (batch, tokens, self.heads, self.head_units)
         q, k, v = (
             layer.forward(z, training=training).reshape(per_head) for layer in (self.query, self.key, self.value)
@@ -109,7 +119,12 @@ class MultiHeadSelfAttention(Layer):
         ]
         if not self.query.input_gradient:
             return None
-        dz = add(add(dz[0], dz[1]), dz[2]).reshape(shape)
+        dz = add(add(dz[0], dz[1]), dz[2])
+        if self.norm is not None:
+            dz = self.norm.backward(dz)
+            if dz is None:
+                return None
+        dz = dz.reshape(shape)
         if self.position is not None and not self.frozen:
             self.position.grad = dz.reshape(batch, height * width, channels).sum(axis=0)
         if not self.input_gradient:
@@ -119,6 +134,8 @@ class MultiHeadSelfAttention(Layer):
     def require_input_gradient(self, required):
         self.input_gradient = required
         below = required or (self.position is not None and not self.frozen)
+        if self.norm is not None:
+            below = self.norm.require_input_gradient(below)
         for layer in (self.query, self.key, self.value):
             layer.require_input_gradient(below)
         return self.has_backward()

@@ -86,6 +86,7 @@ def mobilenet(
     heads=8,
     head_units=64,
     attention_positions=False,
+    attention_normalize=True,
     dropout=0.0,
     padding="same",
     bn_eps=1e-3,
@@ -105,6 +106,8 @@ def mobilenet(
                          the 3x3 and 2x2 maps.
     heads, head_units    attention heads, and units of query, key and value in each
     attention_positions  True adds a learned position to the tokens; without it attention cannot tell places apart
+    attention_normalize  normalize the tokens first, which the paper does not mention; without it the scores grow with
+                         the depth of the network and training starts badly
     padding              "same" (TensorFlow's) or 1 (PyTorch's); weights from elsewhere need the one they grew up with
     blocks               rows (channels, stride): the published 13, or a table of your own
     seed                 of the starting weights and of dropout
@@ -143,10 +146,11 @@ def mobilenet(
         if variant == "mha" and number in attention_blocks:
             positions = (int(size[0]), int(size[1])) if attention_positions else None
             layers[f"attention{number}"] = MultiHeadSelfAttention(
-                channels, heads, head_units, positions=positions, rng=rng
+                channels, heads, head_units, normalize=attention_normalize, positions=positions, rng=rng
             )
     layers["pool"] = GlobalAveragePool()
     if dropout:
         layers["dropout"] = Dropout(dropout, rng=np.random.default_rng([seed, 1]))
     layers["classifier"] = Linear(channels, classes, rng=rng)
+    layers["classifier"].weight.value[...] = 0  # every class equally likely at first, whatever the features' size
     return MobileNet(**layers)
