@@ -262,8 +262,8 @@ def load_weights(path):
 
 def first_bad_layer(model, x):
     """Say which array or layer is the first that is not finite when the model sees x."""
-    for path, array in model.state().items():
-        if not np.isfinite(array).all():
+    for path, parameter in model.parameters().items():
+        if not np.isfinite(parameter.value).all():
             return f"{path} is not finite, the step before broke it"
     found = []
     for path, layer in model.walk():

@@ -49,7 +49,7 @@ class TorchTwin:
         return y + self.norm(shortcut, f"{path}.projection.norm", block.projection["norm"])
 
     def attention(self, x, path, layer):
-        batch, channels, height, width = x.shape
+        channels, height, width = x.shape[1:]
         z = x.flatten(2).transpose(1, 2)
         z = F.layer_norm(
             z, (channels,), self.leaves[f"{path}.norm.gamma"], self.leaves[f"{path}.norm.beta"], layer.norm.eps

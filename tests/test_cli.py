@@ -1,0 +1,225 @@
+"""The command line: what it prints where, exit codes, and one clear line for everything that is wrong."""
+
+import json
+import shutil
+import zipfile
+
+import numpy as np
+import pytest
+from test_training import TINY, flags
+
+from minifer import checkpoint, config
+from minifer.cli import main
+from minifer.data import fer2013, synthetic
+
+
+def run(capsys, *arguments):
+    """Return (exit code, stdout, stderr); argparse's own exits count as exit codes."""
+    try:
+        code = main([str(a) for a in arguments])
+    except SystemExit as stop:
+        code = stop.code
+    out, err = capsys.readouterr()
+    assert "Traceback" not in err
+    return code, out, err
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "faces.npz"
+    fer2013.save_npz(path, synthetic.load(seed=3, train=48, val=30))
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(archive, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    assert main(["train", "--data", str(archive), *flags(config.replace(TINY, epochs=2)), "--out", str(folder)]) == 0
+    return folder
+
+
+def test_a_run_folder_holds_everything(trained):
+    files = {path.name for path in trained.iterdir()}
+    assert files == {
+        "config.json", "metrics.csv", "curves.png", "confusion.png", "predictions.csv", "evaluation.json",
+        "best.npz", "last.npz",
+    }  # fmt: skip
+    lines = (trained / "predictions.csv").read_text().splitlines()
+    assert lines[0].startswith("name,label,prediction,angry") and len(lines) == 31
+
+
+def test_evaluate_agrees_with_the_training_log(capsys, trained, archive):
+    code, out, err = run(capsys, "evaluate", trained, "--data", archive, "--split", "val", "--json")
+    result = json.loads(out)
+    rows = (trained / "metrics.csv").read_text().splitlines()
+    top1 = max(float(row.split(",")[rows[0].split(",").index("val_top1")]) for row in rows[1:])
+    assert code == 0 and err == ""
+    assert result["top1"] == top1
+    assert result["n"] == 30 and result["split"] == "val"
+    for key in ("top1_interval", "balanced_accuracy", "macro_f1", "per_class", "confusion", "binary_accuracy", "model"):
+        assert key in result
+    assert result["parameters"] > 0
+    assert result == json.loads((trained / "evaluation.json").read_text())
+
+
+def test_evaluate_as_text_and_with_mirror_images(capsys, trained, archive, tmp_path):
+    code, out, _ = run(
+        capsys,
+        "evaluate",
+        trained / "best.npz",
+        "--data",
+        archive,
+        "--split",
+        "val",
+        "--tta",
+        "--out",
+        tmp_path / "new",
+    )
+    assert code == 0 and "top-1" in out and (tmp_path / "new" / "confusion.png").exists()
+
+
+def test_finished_run_resumed_only_evaluates(capsys, trained):
+    before = (trained / "last.npz").read_bytes()
+    code, out, err = run(capsys, "train", "--resume", trained)
+    assert code == 0 and "top-1" in out and "going on after epoch 2" in err
+    assert (trained / "last.npz").read_bytes() == before
+
+
+def test_cost(capsys):
+    code, out, _ = run(capsys, "cost", "--model", "plain", "--input", "224x224x3", "--classes", "1000", "--json")
+    document = json.loads(out)
+    assert code == 0
+    assert document["parameters"] == 4_253_864
+    assert round(document["multiply_adds"] / 1e6, 1) == 568.7
+    assert sum(layer["multiply_adds"] for layer in document["layers"]) == document["multiply_adds"]
+    code, out, _ = run(capsys, "cost")
+    assert code == 0 and "3,213,575" in out
+
+
+def test_gradcheck(capsys):
+    code, out, _ = run(capsys, "gradcheck", "depthwise", "softmax")
+    assert code == 0 and out.count("ok") == 2
+    code, _, err = run(capsys, "gradcheck", "nonsense")
+    assert code == 2 and "no case is called 'nonsense'" in err
+
+
+def test_gradcheck_fails_with_exit_code_1(capsys, monkeypatch):
+    from minifer.layers import Softmax
+
+    monkeypatch.setattr(Softmax, "backward", lambda self, dy: np.zeros(self.saved()[1]))
+    code, out, _ = run(capsys, "gradcheck", "softmax")
+    assert code == 1 and "FAIL" in out
+
+
+def test_doctor(capsys):
+    code, out, _ = run(capsys, "doctor")
+    assert code == 0
+    for fact in ("numba", "threading layer", "threads", "data cache"):
+        assert fact in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--preset", "demo", "--epochs", "0"], "epochs is 0"),
+        (["train", "--alpha", "wide"], "invalid float value"),
+        (["train", "--attention-blocks", "x"], "write all, 6-13 or 12,13"),
+        (["train", "--model", "skip", "--shift", "3", "--limit", "7"], "shift is 3.0"),
+        (["train", "--resume", "nowhere"], "is missing"),
+        (["train", "--resume", "nowhere", "--alpha", "0.5"], "--resume goes on with the settings of its run"),
+        (["train", "--threads", "1000"], "threads must be 1 to"),
+        (["cost", "--input", "48x48"], "write HxWxC"),
+        (["cost", "--alpha", "-1"], "must all be positive"),
+        (["cost", "--model", "huge"], "invalid choice"),
+        (["evaluate", "x.npz", "--data", "y", "--split", "private"], "invalid choice"),
+    ],
+)
+def test_wrong_usage_is_exit_code_2(capsys, arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run(capsys, *arguments)
+    assert code == 2 and message in err
+
+
+def test_a_new_run_never_writes_over_an_old_one(capsys, trained, archive, tmp_path, monkeypatch):
+    code, _, err = run(capsys, "train", "--data", archive, "--out", trained)
+    assert code == 2 and f"--resume {trained}" in err
+    monkeypatch.chdir(tmp_path)
+    for expected in ("runs/quick", "runs/quick-2"):
+        assert main(["train", "--data", str(archive), *flags(config.replace(TINY, epochs=1))]) == 0
+        assert (tmp_path / expected / "best.npz").exists()
+
+
+def test_data_that_cannot_be_read_is_one_line(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "cut.zip").write_bytes(b"PK\x03\x04 not much of a zip")
+    with zipfile.ZipFile(tmp_path / "odd.zip", "w") as odd:
+        odd.writestr("train/angry/Training_1.jpg", b"this is no picture")
+    pixels = " ".join(["0"] * 2304)
+    csvs = {
+        "short.csv": f"0,{' '.join(['0'] * 2303)},Training",
+        "bright.csv": f"0,{pixels[:-1]}300,Training",
+        "text.csv": f"angry,{pixels},Training",
+    }
+    for name, row in csvs.items():
+        (tmp_path / name).write_text(f"emotion,pixels,Usage\n{row}\n")
+    for name, parts in {
+        "missing.csv": ["missing.csv"],
+        "empty": ["empty"],
+        "cut.zip": ["cut.zip"],
+        "odd.zip": ["odd.zip", "Training_1.jpg"],
+        "short.csv": ["short.csv", "line 2", "2303"],
+        "bright.csv": ["bright.csv", "line 2", "300"],
+        "text.csv": ["text.csv", "line 2", "angry"],
+    }.items():
+        code, out, err = run(capsys, "train", "--data", name, "--out", "run")
+        assert code == 1 and out == "", name
+        assert len(err.strip().splitlines()) == 1, err
+        assert all(part in err for part in parts), err
+
+
+def test_split_that_is_not_there(capsys, trained, archive):
+    code, _, err = run(capsys, "evaluate", trained, "--data", archive, "--split", "test")
+    assert code == 1 and "test" in err and "train" in err
+
+
+def test_weights_that_cannot_be_used(capsys, trained, archive, tmp_path):
+    arrays, meta = checkpoint.load(trained / "best.npz")
+    cut, pickled, other, strange = (tmp_path / f"{name}.npz" for name in ("cut", "pickled", "other", "strange"))
+    cut.write_bytes((trained / "best.npz").read_bytes()[:5000])
+    np.savez(pickled, weights=np.array([{"a": 1}], dtype=object))
+    checkpoint.save(other, arrays, {**meta, "classes": ["cat", "dog", *meta["classes"][2:]]})
+    checkpoint.save(strange, {k: v for k, v in arrays.items() if "block1." not in k}, meta)
+    for path, message in (
+        (cut, "cut"), (pickled, "pickle"), (other, "cat, dog"), (strange, "another model"),
+        (tmp_path / "none.npz", "no checkpoint"),
+    ):  # fmt: skip
+        code, out, err = run(capsys, "evaluate", path, "--data", archive, "--split", "val")
+        assert code == 1 and out == ""
+        assert message in err and len(err.strip().splitlines()) == 1, err
+
+
+def test_out_that_cannot_be_written(capsys, archive, tmp_path):
+    (tmp_path / "file").write_text("")
+    code, _, err = run(capsys, "train", "--data", archive, "--out", tmp_path / "file" / "run")
+    assert code == 1 and "choose another --out" in err
+
+
+def test_full_disk_keeps_the_old_checkpoint(capsys, trained, tmp_path, monkeypatch):
+    """The disk fills up in the middle of the save at the end of an epoch."""
+    folder = tmp_path / "run"
+    shutil.copytree(trained, folder)
+    arrays, meta = checkpoint.load(folder / "last.npz")
+    meta |= {"finished": False, "epoch": 1, "rows": meta["rows"][:1]}
+    checkpoint.save(folder / "last.npz", arrays, meta)
+    before = (folder / "last.npz").read_bytes()
+
+    def write_half(file, members):
+        file.write(b"PK\x03\x04 half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "write_npz", write_half)
+    code, _, err = run(capsys, "train", "--resume", folder)
+    assert code == 1 and "No space left on device" in err
+    assert (folder / "last.npz").read_bytes() == before
+    assert not list(folder.glob(".*tmp"))

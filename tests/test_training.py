@@ -1,0 +1,286 @@
+"""The loop: it learns, it is the same bits however it is interrupted or threaded, and it stops with a reason."""
+
+import copy
+import csv
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numba
+import numpy as np
+import pytest
+
+from minifer import checkpoint, config
+from minifer.cases import away_from_zero
+from minifer.data import fer2013, synthetic
+from minifer.errors import CheckpointError, TrainingError
+from minifer.layers import BatchNorm
+from minifer.training import Training, load_weights, predict
+
+TINY = config.TrainConfig(
+    model="mha", alpha=1 / 16, attention_blocks=(12, 13), heads=2, head_units=4, epochs=3, batch_size=16,
+    schedule="cosine", warmup=0.5, average=0.9, dropout=0.2, erasing=0.5, mixup=0.2, label_smoothing=0.1,
+)  # fmt: skip
+
+
+class Silent:
+    """An observer that saves after every epoch, if it has a folder."""
+
+    def __init__(self, folder=None):
+        self.folder, self.steps = folder, 0
+
+    def step(self, training):
+        self.steps += 1
+
+    def epoch(self, training):
+        if self.folder:
+            training.save(self.folder)
+
+
+@pytest.fixture(scope="module")
+def faces():
+    return synthetic.load(seed=3, train=53, val=30)  # 53 is 3 batches of 16 and one of 5
+
+
+def start(faces, settings=TINY):
+    return Training(settings, faces["train"], faces["val"])
+
+
+def everything(training):
+    """Return every array that decides the rest of the run."""
+    return {**training.model.state(), **training.optimizer.state(), **training.average.state()}
+
+
+def assert_same(a, b):
+    assert a.keys() == b.keys()
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+
+
+def without_time(rows):
+    return [{k: v for k, v in row.items() if k not in ("seconds", "pictures_per_second")} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(faces):
+    training = start(faces)
+    training.run(Silent())
+    return training
+
+
+@pytest.mark.parametrize("stop_after", range(1, 12))
+def test_interrupted_anywhere_and_resumed_ends_in_the_same_bits(stop_after, faces, uninterrupted, tmp_path):
+    first = start(faces)
+    observer = Silent(tmp_path)
+    finished = first.run(observer, lambda: observer.steps >= stop_after)
+    assert not finished
+    first.save(tmp_path)
+    second = start(faces, config.from_dict(config.to_dict(TINY)))
+    second.restore(tmp_path)
+    assert second.run(Silent(tmp_path))
+    assert_same(everything(second), everything(uninterrupted))
+    assert without_time(second.rows) == without_time(uninterrupted.rows)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_plateau_and_early_stopping_resume_too(optimizer, faces, tmp_path):
+    settings = config.replace(
+        TINY, schedule="plateau", plateau_patience=1, early_stopping=2, epochs=6, optimizer=optimizer, rate=1e-4
+    )
+    whole = start(faces, settings)
+    whole.run(Silent())
+    part = start(faces, settings)
+    observer = Silent(tmp_path)
+    part.run(observer, lambda: observer.steps >= 5)
+    part.save(tmp_path)
+    rest = start(faces, settings)
+    rest.restore(tmp_path)
+    rest.run(Silent())
+    assert_same(everything(rest), everything(whole))
+    assert without_time(rest.rows) == without_time(whole.rows)
+
+
+def test_number_of_threads_does_not_change_a_bit(faces, uninterrupted):
+    threads = numba.get_num_threads()
+    try:
+        numba.set_num_threads(1)
+        training = start(faces)
+        training.run(Silent())
+    finally:
+        numba.set_num_threads(threads)
+    assert_same(everything(training), everything(uninterrupted))
+
+
+def test_it_learns(faces):
+    """Sixteen faces, nothing random: the loss falls to almost nothing."""
+    settings = config.replace(
+        TINY, model="skip", alpha=0.125, epochs=25, limit=16, rate=5e-3, average=0.0, dropout=0.0, mixup=0.0,
+        erasing=0.0, label_smoothing=0.0, flip=False, shift=0.0, rotation=0.0, zoom=0.0, brightness=0.0, contrast=0.0,
+    )  # fmt: skip
+    training = start(faces, settings)
+    training.run(Silent())
+    losses = [row["train_loss"] for row in training.rows]
+    assert losses[0] > 1.5
+    assert losses[-1] < 0.1
+    assert training.rows[-1]["train_top1"] == 1.0
+
+
+def test_short_last_batch_is_weighted_by_its_rows(faces, rng):
+    settings = config.replace(TINY, rate=1e-30, epochs=1, dropout=0.0, mixup=0.0)  # a rate that moves nothing
+    training = start(faces, settings)
+    away_from_zero(training.model, rng)
+    training.optimizer = type(training.optimizer)(training.model.parameters(), 1e-30)
+    twin, loss = copy.deepcopy(training.model), copy.deepcopy(training.loss)
+    sizes, losses = [], []
+    for x, labels in training.batches.epoch(0):
+        sizes.append(len(x))
+        losses.append(float(loss.forward(twin.forward(x, training=True), labels)))
+    training.run(Silent())
+    assert sizes == [16, 16, 16, 5]
+    assert training.rows[0]["train_loss"] == pytest.approx(np.average(losses, weights=sizes), rel=1e-6)
+    assert training.rows[0]["train_loss"] != pytest.approx(np.mean(losses), rel=1e-4)
+
+
+def test_best_weights_are_those_of_the_best_epoch(faces, tmp_path):
+    training = start(faces)
+    training.run(Silent(tmp_path))
+    top1 = [row["val_top1"] for row in training.rows]
+    model, meta = load_weights(tmp_path / "best.npz")
+    assert meta["epoch"] == int(np.argmax(top1)) + 1
+    measured = (predict(model, faces["val"].images).argmax(axis=1) == faces["val"].labels).mean()
+    assert measured == max(top1) == meta["val_top1"]
+
+
+def test_table_has_a_row_per_epoch(faces, tmp_path):
+    start(faces).run(Silent(tmp_path))
+    with open(tmp_path / "metrics.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert all(np.isfinite(float(value)) for row in rows for value in row.values())
+
+
+def test_class_weights_follow_the_training_rows(faces):
+    few_angry = faces["train"].take(np.flatnonzero((faces["train"].labels != 0) | (np.arange(53) < 20)))
+    training = Training(config.replace(TINY, balance="weights"), few_angry, faces["val"])
+    counts = np.array(list(few_angry.counts().values()))
+    np.testing.assert_allclose(training.loss.class_weights * counts, len(few_angry) / 7)
+
+
+def test_limit_keeps_all_classes(faces):
+    sorted_rows = faces["train"].take(np.argsort(faces["train"].labels, kind="stable"))
+    training = Training(config.replace(TINY, limit=14), sorted_rows, faces["val"])
+    assert len(training.train) == 14 and min(training.train.counts().values()) > 0
+
+
+def test_a_loss_that_is_not_finite_names_step_and_layer(faces):
+    training = start(faces)
+    norm = training.model["block3"]["pointwise_norm"]
+
+    class Exploding(BatchNorm):
+        def forward(self, x, training=False):
+            return np.full_like(super().forward(x, training=training), np.inf)
+
+    norm.__class__ = Exploding
+    with pytest.raises(TrainingError, match=r"the loss is nan at epoch 1, step 1: .* block3\.pointwise_norm"):
+        training.run(Silent())
+
+
+def test_weights_that_are_not_finite_are_named(faces):
+    training = start(faces)
+    training.model["block5"]["depthwise"].weight.value[0, 0, 0] = np.nan
+    with pytest.raises(TrainingError, match=r"block5\.depthwise\.weight is not finite"):
+        training.run(Silent())
+
+
+def test_checkpoint_of_another_model_or_class_list(faces, tmp_path):
+    training = start(faces)
+    training.run(Silent(tmp_path), lambda: training.epoch == 1)
+    other = start(faces, config.replace(TINY, model="skip"))
+    with pytest.raises(CheckpointError, match="another model"):
+        other.restore(tmp_path)
+    arrays, meta = checkpoint.load(tmp_path / "last.npz")
+    meta["classes"] = meta["classes"][::-1]
+    checkpoint.save(tmp_path / "last.npz", arrays, meta)
+    with pytest.raises(TrainingError, match="was trained for the classes neutral, surprise"):
+        start(faces).restore(tmp_path)
+
+
+@pytest.fixture
+def small_archive(tmp_path, faces):
+    path = tmp_path / "faces.npz"
+    fer2013.save_npz(path, faces)
+    return path
+
+
+def train_command(*arguments):
+    return [sys.executable, "-m", "minifer", "train", *map(str, arguments)]
+
+
+def flags(settings):
+    """Return TINY as flags of the command line."""
+    for name, value in config.to_dict(settings).items():
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            yield f"--{flag}" if value else f"--no-{flag}"
+        else:
+            yield f"--{flag}={','.join(map(str, value)) if isinstance(value, tuple) else value}"
+
+
+def wait_for_first_line(process, text, seconds=120):
+    """Read the log until a line starts with text, then keep it drained in the background."""
+    deadline = time.monotonic() + seconds
+    for line in process.stderr:
+        if line.startswith(text):
+            threading.Thread(target=process.stderr.read, daemon=True).start()
+            return
+        assert time.monotonic() < deadline
+    raise AssertionError(f"the log ended without a line that starts with {text!r}")
+
+
+@pytest.mark.slow
+def test_killed_twenty_times_it_still_ends_in_the_same_bits(small_archive, tmp_path):
+    settings = config.replace(TINY, epochs=60)
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    begin = ["--data", small_archive, *flags(settings), "--out"]
+    started = time.monotonic()
+    subprocess.run(train_command(*begin, whole), check=True, capture_output=True)
+    arrays, meta = checkpoint.load(whole / "last.npz")
+    epoch_seconds = sum(row["seconds"] for row in meta["rows"]) / len(meta["rows"])
+    assert time.monotonic() - started > epoch_seconds
+
+    rng = np.random.default_rng(5)
+    for _ in range(20):
+        arguments = ["--resume", killed] if (killed / "config.json").exists() else [*begin, killed]
+        process = subprocess.Popen(
+            train_command(*arguments), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        )
+        wait_for_first_line(process, "training")
+        time.sleep(rng.uniform(0, 3 * epoch_seconds))
+        process.kill()
+        process.wait()
+    subprocess.run(train_command("--resume", killed), check=True, capture_output=True)
+    resumed, _ = checkpoint.load(killed / "last.npz")
+    assert_same(resumed, arrays)
+    best, _ = checkpoint.load(killed / "best.npz")
+    assert_same(best, checkpoint.load(whole / "best.npz")[0])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for a child")
+def test_ctrl_c_saves_first(small_archive, tmp_path):
+    folder = tmp_path / "run"
+    process = subprocess.Popen(
+        train_command("--data", small_archive, *flags(config.replace(TINY, epochs=10_000)), "--out", folder),
+        stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    for line in process.stderr:
+        if line.startswith("epoch"):
+            break
+    process.send_signal(signal.SIGINT)
+    _, log = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"minifer train --resume {folder}" in log and "Traceback" not in log
+    _, meta = checkpoint.load(folder / "last.npz")
+    assert meta["epoch"] >= 1 and not meta["finished"]
