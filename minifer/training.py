@@ -9,6 +9,7 @@ import csv
 import io
 import time
 from contextlib import nullcontext
+from dataclasses import fields
 
 import numpy as np
 
@@ -46,6 +47,11 @@ def build_model(settings, image_shape, classes):
     )
 
 
+def build_augmentation(settings):
+    """Return the Augmentation that a TrainConfig describes; raise ConfigError for a limit that is out of range."""
+    return Augmentation(**{field.name: getattr(settings, field.name) for field in fields(Augmentation)})
+
+
 def predict(model, images, batch_size=128):
     """Return probabilities (N, classes) for images (N,H,W) uint8."""
     batches = [
@@ -66,12 +72,7 @@ class Training:
         self.model = build_model(settings, train.images.shape[1:], len(train.classes))
         self.model.require_input_gradient(False)
         self.loss = SoftmaxCrossEntropy(settings.label_smoothing, self._class_weights())
-        self.batches = Batches(
-            train, settings.batch_size, settings.seed, augmentation=Augmentation(
-                settings.flip, settings.shift, settings.rotation, settings.zoom, settings.brightness,
-                settings.contrast, settings.erasing, settings.mixup,
-            ),
-        )  # fmt: skip
+        self.batches = Batches(train, settings.batch_size, settings.seed, augmentation=build_augmentation(settings))
         parameters = self.model.parameters(trainable_only=True)
         optimizer = Adam if settings.optimizer == "adam" else SGD
         self.optimizer = optimizer(parameters, settings.rate, weight_decay=settings.weight_decay)

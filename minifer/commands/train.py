@@ -75,10 +75,11 @@ def run(args):
         settings = config.replace(config.PRESETS[preset], **changes)
         data = args.data
         folder = new_folder(args.out, preset)
+
+    from minifer.training import Training, build_augmentation
+
+    build_augmentation(settings)  # a wrong setting is said before minutes are spent on data
     train, val = read_data(data, settings.seed)
-
-    from minifer.training import Training
-
     training = Training(settings, train, val)
     if args.resume and (folder / "last.npz").exists():
         training.restore(folder)
