@@ -13,7 +13,7 @@ TESTS = Path(__file__).parent
 @pytest.mark.slow
 def test_gradients_and_kernels_without_the_compiler():
     selected = "not mobilenet and not (3000 or 1100 or 1030 or 600 or 256 or 70 or 10001)"
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-k", selected]
+    command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", "-k", selected]
     files = [TESTS / "test_gradients.py", TESTS / "kernels" / "test_twins.py"]
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
     run = subprocess.run([*command, *files], env=environment, capture_output=True, text=True, check=False)
