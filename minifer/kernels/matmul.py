@@ -17,7 +17,7 @@ from numba import njit, prange
 from minifer.kernels.tile import PANEL, TILE_ROWS, multiply_tile
 
 TASKS = 16  # pieces of work a product is cut into at least, if it is large enough: a few for each thread
-STEPS = 512  # length of a sum between two visits to memory: a panel of this height stays in the second-level cache
+STEPS = 256  # longest part of a sum between two visits to memory: a panel of this height stays in a near cache
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
@@ -82,7 +82,7 @@ def _sum_splits(parts, out):
 def _product(a, a_row, a_step, b, b_step, b_column, rows, columns, steps):
     panels = -(-columns // PANEL)
     # A long sum into a small result (a weight gradient) is split into parts that are added at the end.
-    splits = max(1, min(-(-TASKS // panels), steps // (2 * STEPS))) if steps > rows else 1
+    splits = max(1, min(-(-TASKS // panels), steps // 1024)) if steps > rows else 1
     row_blocks = max(1, min(-(-TASKS // (panels * splits)), rows // (4 * TILE_ROWS)))
     parts = np.empty((splits, rows * columns), a.dtype)
     _multiply(
