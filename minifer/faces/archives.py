@@ -41,7 +41,9 @@ def portraits_below(path):
         for name in source.names:
             stem = str(PurePosixPath(name).with_suffix(""))
             if PurePosixPath(name).suffix.lower() in SUFFIXES and f"{stem}.pts" in names:
-                points = read_points(source.open(f"{stem}.pts").read().decode("utf-8", "replace"), f"{path}: {stem}.pts")
+                points = read_points(
+                    source.open(f"{stem}.pts").read().decode("utf-8", "replace"), f"{path}: {stem}.pts"
+                )
                 portraits.append((read_image(source.open(name), f"{path}: {name}"), points))
     if not portraits:
         raise DataError(f"{path}: no picture with a landmark file (.pts) of the same name beside it")

@@ -1,9 +1,9 @@
 """Boxes round faces: the convention, overlap, suppression of doubles, and average precision.
 
-A box is [x1, y1, x2, y2] in pixels, its corners on the edges of pixels (the whole picture is [0, 0, W, H]). A face's box
-is a square round the middle of the face, from the upper forehead to the chin: with e the distance between the centres of
-the eyes and m the point midway between them, its side is SIDE * e and its centre lies DOWN * e below m. This is close to
-the boxes of the usual frontal detectors and test sets.
+A box is [x1, y1, x2, y2] in pixels, its corners on the edges of pixels (the whole picture is [0, 0, W, H]). A face's
+box is a square round the middle of the face, from the upper forehead to the chin: with e the distance between the
+centres of the eyes and m the point midway between them, its side is SIDE * e and its centre lies DOWN * e below m.
+This is close to the boxes of the usual frontal detectors and test sets.
 """
 
 import numpy as np
@@ -64,8 +64,8 @@ def iou(a, b):
 def suppress(boxes, scores, overlap=0.3, inside=0.6):
     """Keep the best of every group of boxes that belong to one face; return the indices kept, best first.
 
-    A box is dropped when a better one overlaps it by more than `overlap` (intersection over union), or when more than the
-    share `inside` of the smaller of the two lies within the other: a face within a face is a double too.
+    A box is dropped when a better one overlaps it by more than `overlap` (intersection over union), or when more than
+    the share `inside` of the smaller of the two lies within the other: a face within a face is a double too.
 
     Shapes     boxes (N,4)   scores (N,)   kept (K,)
     """
@@ -86,8 +86,9 @@ def merge(boxes, logits, overlap=0.4, temperature=3.0):
     """Make one box of each group of windows that found the same face; return boxes and logits, best first.
 
     A group is a window kept by suppress() and all windows that overlap it by more than `overlap`. Each weighs
-    w = exp((logit - best logit) / temperature): the box is the weighted mean, which places it more finely than the grid of
-    windows, and the logit is  best + temperature * log(sum of w): a face answers in many windows, a chance hit in few.
+    w = exp((logit - best logit) / temperature): the box is the weighted mean, which places it more finely than the
+    windows lie, and the logit is  best + temperature * log(sum of w): a face answers in many windows, a chance hit in
+    few.
 
     Shapes     boxes (N,4)   logits (N,)   returned: (K,4) and (K,)
     """

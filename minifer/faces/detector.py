@@ -2,7 +2,7 @@
 
     level      the picture at one size;  blocks = its HOG, computed once
     score      s = blocks correlated with the SVM's weights: every window at once
-    look       windows with s > pass_score:  z = relu((features - centre) @ hidden + b1) @ out + b2 + score_weight * s,
+    look       windows with s > pass_score:  z = relu(features @ hidden + b1) @ out + b2 + score_weight * s,
                a network with one hidden layer on the window's HOG, and the SVM's own opinion
     group      windows that found the same face become one box and one z (boxes.merge)
     face       1 / (1 + exp(-(slope * z + offset))), the probability of a face (Platt's calibration)
@@ -22,7 +22,7 @@ from minifer.faces.boxes import merge
 from minifer.faces.hog import block_features
 from minifer.faces.images import check_image
 from minifer.faces.pyramid import level_sizes, octaves, resized
-from minifer.kernels.hog import gather_windows, window_scores
+from minifer.kernels.hog import hidden_layer, window_scores
 
 SHIPPED = Path(__file__).parents[1] / "weights" / "detector.npz"
 
@@ -45,8 +45,7 @@ class FaceDetector:
     template: np.ndarray  # (U,U,36), the linear SVM's weights
     bias: float
     pass_score: float  # windows with a lower linear score get no second look
-    centre: np.ndarray  # (36 U U,), subtracted from the features before the second look
-    hidden: np.ndarray  # (36 U U, K)
+    hidden: np.ndarray  # (U,U,36,K)
     hidden_bias: np.ndarray  # (K,)
     out: np.ndarray  # (K,)
     out_bias: float
@@ -85,19 +84,23 @@ class FaceDetector:
         least = self.threshold if threshold is None else threshold
         return [Detection(box, float(score)) for box, score in zip(boxes, scores, strict=True) if score >= least]
 
-    def detect_crop(self, image, scale_step=1.1):
-        """Return the best Detection, however unlikely, in a picture that one face should fill; None where nothing passes.
+    def detect_crop(self, image, scale_step=1.15):
+        """Return the best Detection, however unlikely, in a picture that one face should fill; None where nothing
+        passes.
 
-        For pictures such as FER2013's, in which the face's box reaches over the border: half the picture's size is added
-        on each side, in its border's values, and only boxes of 0.6 to 1.5 times the picture whose centre lies in the
-        middle half are considered. A picture smaller than a window is enlarged by the pyramid.
+        For pictures such as FER2013's, in which the face's box reaches over the border: half the picture's size is
+        added on each side, in its border's values, and only boxes of 0.6 to 1.5 times the picture whose centre lies
+        in the middle half are considered. A picture smaller than a window is enlarged by the pyramid; one of less
+        than 12 pixels shows no face.
 
-        Shapes     image (H,W) uint8, of any size
+        Shapes     image (H,W) uint8, or (H,W,3)
         """
         image = check_image(image)
         side = min(image.shape)
+        if side < 12:
+            return None
         margin = (side + 1) // 2
-        boxes, logits = self.windows(np.pad(image, margin, mode="edge"), 0.6 * side, scale_step)
+        boxes, logits = self.windows(np.pad(image, margin, mode="edge"), 0.6 * side, scale_step, threads=1)
         boxes = boxes - margin
         centre = (boxes[:, :2] + boxes[:, 2:]) / 2 / image.shape[::-1]
         usable = (boxes[:, 2] - boxes[:, 0] <= 1.5 * side) & (np.abs(centre - 0.5) <= 0.25).all(axis=1)
@@ -106,41 +109,58 @@ class FaceDetector:
         boxes, logits = merge(boxes[usable], logits[usable])
         return Detection(boxes[0], float(self.probability(logits[0])))
 
-    def windows(self, image, min_size, scale_step):
+    def windows(self, image, min_size, scale_step, threads=2):
         """Return the boxes and logits z of all windows that pass both looks, at all sizes from min_size up.
 
-        The levels are shared out over two threads; the result does not depend on that.
+        The levels are shared out over the threads; the result does not depend on that.
 
         Shapes     image (H,W) uint8   boxes (N,4)   logits (N,)
         """
         sizes = level_sizes(image.shape, self.window, self.window / min_size, scale_step)
         pictures = octaves(image, self.window)
-        with ThreadPoolExecutor(2) as pool:
-            found = list(pool.map(lambda size: self.scan_level(pictures, size), sizes))
+        if threads > 1:
+            with ThreadPoolExecutor(threads) as pool:
+                found = list(pool.map(lambda size: self.scan_level(pictures, size), sizes))
+        else:
+            found = [self.scan_level(pictures, size) for size in sizes]
         boxes = np.concatenate([np.zeros((0, 4)), *(level[0] for level in found)])
-        logits = np.concatenate([np.zeros(0), *(self.second_look(*level[1:]) for level in found)])
+        logits = np.concatenate([np.zeros(0), *(level[1] for level in found)])
         return boxes[logits > self.floor], logits[logits > self.floor]
 
     def scan_level(self, pictures, size):
-        """Return boxes in the whole picture's pixels, features and linear scores of a level's windows over pass_score.
+        """Return the boxes, in the whole picture's pixels, and the logits z of a level's windows over pass_score.
 
-        Shapes     pictures: octaves of (H,W)   size (height, width)   boxes (N,4)   features (N, 36 U U)   scores (N,)
+        Shapes     pictures: octaves of (H,W)   size (height, width)   boxes (N,4)   logits (N,)
+        """
+        blocks, rows, columns, scores = self.first_look(pictures, size)
+        boxes = self.boxes_of(rows, columns, np.divide(pictures[0].shape, size)[::-1])
+        return boxes, self.second_look(blocks, rows, columns, scores)
+
+    def first_look(self, pictures, size):
+        """Return the blocks of a level, and row, column and linear score of its windows over pass_score.
+
+        Shapes     pictures: octaves of (H,W)   blocks (P,Q,36)   rows columns scores (N,)
         """
         blocks = block_features(np.rint(resized(pictures, *size)), self.cell)
         scores = window_scores(blocks, self.template) + np.float32(self.bias)
         rows, columns = np.nonzero(scores > self.pass_score)
-        corner = np.stack([columns, rows], axis=1) * self.cell
-        to_picture = np.divide(pictures[0].shape, size)[::-1]
-        boxes = np.concatenate([corner * to_picture, (corner + self.window) * to_picture], axis=1)
-        return boxes, gather_windows(blocks, rows, columns, *self.template.shape[:2]), scores[rows, columns]
+        return blocks, rows, columns, scores[rows, columns]
 
-    def second_look(self, features, scores):
+    def second_look(self, blocks, rows, columns, scores):
         """Return the logit z of each window.
 
-        Shapes     features (N, 36 U U) float32   scores (N,)   logits (N,)
+        Shapes     blocks (P,Q,36)   rows columns scores (N,)   logits (N,)
         """
-        hidden = np.maximum((features - self.centre) @ self.hidden + self.hidden_bias, 0)
-        return hidden @ self.out + self.out_bias + self.score_weight * scores
+        layer = hidden_layer(blocks, rows, columns, self.hidden, self.hidden_bias)
+        return layer @ self.out + self.out_bias + self.score_weight * scores
+
+    def boxes_of(self, rows, columns, to_picture):
+        """Return the boxes of windows: their squares, enlarged by to_picture (x, y).
+
+        Shapes     rows columns (N,), in cells   boxes (N,4)
+        """
+        corner = np.stack([columns, rows], axis=1) * self.cell
+        return np.concatenate([corner * to_picture, (corner + self.window) * to_picture], axis=1)
 
     def probability(self, logits):
         """Return the calibrated probability of a face for each logit."""

@@ -11,8 +11,8 @@ EPS, CLIP = 1e-5, 0.2
 def block_features(image, cell):
     """Return the block-normalised histograms of oriented gradients of a picture.
 
-    Equal to skimage.feature.hog(image, 9, (cell, cell), (2, 2), "L2-Hys", feature_vector=False) with its last three axes
-    made one. Whole numbers up to 255 are computed in float32, which is exact for them; all else in float64.
+    Equal to skimage.feature.hog(image, 9, (cell, cell), (2, 2), "L2-Hys", feature_vector=False) with its last three
+    axes made one. Whole numbers up to 255 are computed in float32, which is exact for them; all else in float64.
 
     Shapes     image (H,W)   features (H//cell - 1, W//cell - 1, 36)
     Raises     ShapeError when the picture is not (H,W) or smaller than a block of 2x2 cells

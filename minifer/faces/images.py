@@ -9,7 +9,7 @@ from minifer.errors import DataError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm")
-MEGAPIXELS = 100  # a larger picture is refused before it is decoded: 100 megapixels are 0.1 GB of grey values
+MEGAPIXELS = 40  # a larger picture is refused before it is decoded: finding faces takes about 40 bytes a pixel
 
 
 def read_image(source, name=None):

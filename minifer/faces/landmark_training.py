@@ -1,12 +1,13 @@
 """Train the landmark predictor: gradient-boosted regression trees, and ridge regression of descriptors.
 
     samples    each portrait and its mirror image, the box shifted, resized and turned at random, several times
-    trees      for each cascade and tree:  fit the residuals (shape still to go, in the mean shape's frame and a basis of
-               its K main directions);  residual -= rate * mean of the leaf
-    steps      weight = argmin |D weight + bias - residual|^2 + N * ridge * |weight|^2,  D the descriptors of all samples
+    trees      for each cascade and tree:  fit the residuals (shape still to go, in the mean shape's frame and a basis
+               of its K main directions);  residual -= rate * mean of the leaf
+    steps      weight = argmin |D weight + bias - residual|^2 + N * ridge * |weight|^2,  D the descriptors of all
+               samples
 
-Questions are proposed at random: two pixels, the likelier the closer, and a threshold near a value seen in a sample. Each
-tree sees a random part of the samples.
+Questions are proposed at random: two pixels, the likelier the closer, and a threshold near a value seen in a sample.
+Each tree sees a random part of the samples.
 
 Source     Kazemi & Sullivan, CVPR 2014; Xiong & De la Torre, CVPR 2013.
 """
@@ -16,28 +17,31 @@ import numpy as np
 from minifer.faces.boxes import box_of_landmarks, roll_of_landmarks
 from minifer.faces.landmarks import CELLS, CLIP, FACE, MIRROR, LandmarkPredictor, Steps, Trees, face_patch
 from minifer.faces.pyramid import octaves
-from minifer.kernels.descriptors import linear_step, point_descriptors
+from minifer.kernels.descriptors import linear_step, patch_gradients, point_descriptors
 from minifer.kernels.regression_trees import best_splits, shape_pixels, sum_leaves, walk_trees
 
-ROUGH = {"cascades": 6, "trees": 150, "directions": 24}
 FINE = {"cascades": 9, "trees": 400, "directions": 48}
-LOOSE = {"shift": 0.08, "resize": 0.18, "turn": 12.0}  # how far boxes are from true in the first look: standard deviations
-CLOSE = {"shift": 0.02, "resize": 0.03, "turn": 4.0}  # and in the second
+LOOSE = {
+    "shift": 0.08,
+    "resize": 0.18,
+    "turn": 12.0,
+}  # how far boxes are from true in the first look: standard deviations
+CLOSE = {"shift": 0.02, "resize": 0.035, "turn": 4.0}  # and in the second
 
 
-def train_landmarks(portraits, seed=0, copies=8, rough=None, fine=None, cells=(10, 8, 6), ridge=0.03, log=print):
+def train_landmarks(portraits, seed=0, copies=10, fine=None, log=print):
     """Return a trained LandmarkPredictor.
 
     Shapes     portraits: list of ((H,W) uint8, landmarks (68,2)); copies: samples of each and of its mirror image
     """
     rng = np.random.default_rng(seed)
     faces = [(octaves(image, 56), points) for image, points in portraits]
-    patches, shapes = samples(faces, copies, LOOSE, rng)
-    rough_trees = grow(patches, shapes, rng, log=log, name="rough trees", **{**ROUGH, **(rough or {})})
+    patches, shapes = samples(faces, max(copies // 2, 1), LOOSE, rng)
+    rough = fit_steps(patches, shapes, rng, cells=(16, 12, 10), ridge=0.05, directions=32, log=log)
     patches, shapes = samples(faces, copies, CLOSE, rng, upright=True)
-    trees = grow(patches, shapes, rng, log=log, name="trees", **{**FINE, **(fine or {})})
-    steps = fit_steps(patches, shapes, rng, cells, ridge, log)
-    return LandmarkPredictor(rough_trees, trees, steps)
+    steps = fit_steps(patches, shapes, rng, cells=(10, 8, 6), ridge=0.03, directions=64, log=log)
+    trees = grow(patches, shapes, rng, log=log, **{**FINE, **(fine or {})})
+    return LandmarkPredictor(rough, trees, steps)
 
 
 def samples(faces, copies, spread, rng, upright=False):
@@ -62,7 +66,7 @@ def samples(faces, copies, spread, rng, upright=False):
 
 
 def starts(shapes, rng, share=0.3):
-    """Return shapes to start training from: the mean shape, and for a share of the samples a blend with another's shape."""
+    """Return shapes to start training from: the mean shape, for a share of the samples blended with another's."""
     mean = shapes.mean(axis=0)
     other = shapes[rng.integers(len(shapes), size=len(shapes))]
     blend = ((rng.random(len(shapes)) < share) * rng.random(len(shapes)))[:, None, None]
@@ -71,7 +75,7 @@ def starts(shapes, rng, share=0.3):
 
 def grow(
     patches, shapes, rng, cascades, trees, directions,
-    depth=4, rate=0.08, pixels=400, questions=20, part=0.3, log=print, name="trees",
+    depth=4, rate=0.08, pixels=400, questions=20, part=0.3, log=print,
 ):  # fmt: skip
     """Return Trees grown on samples.
 
@@ -87,7 +91,9 @@ def grow(
         some = still[rng.choice(len(still), min(len(still), 6000), replace=False)]
         basis = np.linalg.svd(some, full_matrices=False)[2][:directions]
         residual = (still @ basis.T).astype(np.float32)
-        close = np.exp(-np.linalg.norm((mean[anchor] + offset)[:, None] - (mean[anchor] + offset), axis=2) / (0.12 * FACE))
+        close = np.exp(
+            -np.linalg.norm((mean[anchor] + offset)[:, None] - (mean[anchor] + offset), axis=2) / (0.12 * FACE)
+        )
         np.fill_diagonal(close, 0)
         likelihood = np.cumsum(close.ravel() / close.sum())
         nodes = []
@@ -105,7 +111,7 @@ def grow(
         grown.append((anchor, offset, a, b, threshold, leaves, basis))
         total = sum_leaves(walk_trees(values, a, b, threshold), leaves)
         current = current + from_mean_frame((total @ basis).reshape(current.shape), current, mean)
-        log(f"{name}, cascade {t}: mean error {mean_error(current, shapes):.4f} of the eye-corner distance, on the samples")
+        log(f"trees, cascade {t}: error on the samples {mean_error(current, shapes):.4f}")
     return Trees(mean, *(np.stack(arrays) for arrays in zip(*grown, strict=True)))
 
 
@@ -140,30 +146,46 @@ def leaf_means(leaf, residual, leaves):
     return (inside @ residual) / np.maximum(inside.sum(axis=1), 1)[:, None]
 
 
-def fit_steps(patches, shapes, rng, cells, ridge, log):
+def fit_steps(patches, shapes, rng, cells, ridge, directions, log):
     """Return Steps fitted on samples.
 
     Shapes     patches (N,PATCH,PATCH) uint8   shapes (N,L,2)   cells: the descriptors' cell in each step, in pixels
     """
-    from scipy.linalg import solve
-
     mean, current, fitted = shapes.mean(axis=0), starts(shapes, rng), []
+    gradients = patch_gradients(patches)
     for cell in cells:
-        descriptors = point_descriptors(patches, current, cell, CELLS, CLIP)
+        descriptors = point_descriptors(*gradients, current, cell, CELLS, CLIP)
         still = (shapes - current).reshape(len(shapes), -1).astype(np.float32)
         centre, drift = descriptors.mean(axis=0), still.mean(axis=0)
         descriptors -= centre
-        gram = descriptors.T @ descriptors
-        gram[np.diag_indices(len(gram))] += ridge * len(descriptors)
-        weight = solve(gram, descriptors.T @ (still - drift), assume_a="pos", overwrite_a=True)
+        weight = ridge_regression(descriptors, still - drift, ridge)
+        left, size, right = np.linalg.svd(weight, full_matrices=False)
+        weight = left[:, :directions] * size[:directions]
         unit = np.maximum(np.abs(weight).max(axis=0) / 127, 1e-12)
-        small = np.rint(weight / unit).astype(np.int8)
-        bias = drift - linear_step(centre[None], small, unit, np.zeros_like(unit))[0]
+        small, basis = np.rint(weight / unit).astype(np.int8), unit[:, None] * right[:directions]
+        bias = drift - linear_step(centre[None], small)[0] @ basis
         descriptors += centre
-        current = current + linear_step(descriptors, small, unit, bias).reshape(current.shape)
-        fitted.append((cell, small, unit, bias))
-        log(f"step with cells of {cell}: mean error {mean_error(current, shapes):.4f} of the eye-corner distance, on the samples")
+        current = current + (linear_step(descriptors, small) @ basis + bias).reshape(current.shape)
+        fitted.append((cell, small, basis, bias))
+        log(f"step, cells of {cell}: error on the samples {mean_error(current, shapes):.4f}")
     return Steps(mean, *(np.stack(arrays) for arrays in zip(*fitted, strict=True)))
+
+
+def ridge_regression(rows, targets, ridge):
+    """Return weight = argmin |rows @ weight - targets|^2 + N * ridge * |weight|^2.
+
+    The smaller of two equal systems is solved:  (X'X + r I)^-1 X'Y = X' (XX' + r I)^-1 Y.
+
+    Shapes     rows (N,D)   targets (N,K)   weight (D,K)
+    """
+    from scipy.linalg import solve
+
+    count, depth = rows.shape
+    gram = rows.T @ rows if depth <= count else rows @ rows.T
+    gram[np.diag_indices(len(gram))] += ridge * count
+    if depth <= count:
+        return solve(gram, rows.T @ targets, assume_a="pos", overwrite_a=True)
+    return rows.T @ solve(gram, targets, assume_a="pos", overwrite_a=True)
 
 
 def in_mean_frame(moves, shapes, mean):

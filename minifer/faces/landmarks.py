@@ -1,9 +1,12 @@
-"""Find 68 landmarks on a face: regression trees move a mean face until it fits, linear steps do the same, both are averaged.
+"""Find 68 landmarks on a face: regression trees move a mean face until it fits, and so do linear steps.
 
-    look 1     a patch round the box -> a few cascades of trees -> roughly where the eyes are, whatever the box was like
-    look 2     a patch cut anew round that, turned upright, and its mirror image; in each
-                   trees    shape = mean;  shape += S (leaves reached @ basis), cascade by cascade (kernels/regression_trees)
-                   steps    shape = mean;  shape += descriptors @ weight + bias, step by step       (kernels/descriptors)
+    look 1     a patch round the box -> a few rough steps -> roughly where the eyes are, whatever the box was like
+    look 2     a patch cut anew round that and turned upright -> trees
+    look 3     a patch cut anew round that, and its mirror image; in each
+                   trees    shape = mean;  shape += S (leaves reached @ basis), cascade by cascade
+                            (kernels/regression_trees)
+                   steps    shape = mean;  shape += descriptors @ weight @ basis + bias, step by step
+                            (kernels/descriptors)
     result     the mean of the four shapes: their errors have little in common
 
 The 68 points are in iBUG order: 0-16 jaw, 17-26 brows, 27-35 nose, 36-41 and 42-47 the eyes, 48-67 lips; the lower
@@ -22,7 +25,7 @@ from minifer.errors import CheckpointError, DataError
 from minifer.faces.boxes import box_of_landmarks, roll_of_landmarks
 from minifer.faces.images import check_image
 from minifer.faces.pyramid import octaves
-from minifer.kernels.descriptors import linear_step, point_descriptors
+from minifer.kernels.descriptors import linear_step, patch_gradients, point_descriptors
 from minifer.kernels.regression_trees import run_cascades
 from minifer.kernels.resize import affine
 
@@ -32,9 +35,11 @@ CELLS, CLIP = 3, 0.25  # of the descriptors: 3 x 3 cells
 
 # The landmark that each one becomes in a mirrored picture.
 MIRROR = np.array(
-    [*range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1)]
-    + [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40]
-    + [*range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), *range(67, 64, -1)]
+    [
+        *[*range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1)],  # jaw, brows, nose
+        *[45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40],  # eyes
+        *[*range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), *range(67, 64, -1)],  # lips
+    ]
 )
 
 
@@ -93,20 +98,21 @@ class Trees:
 
 @dataclass
 class Steps:
-    """Linear steps from descriptors to shapes, as small integers with a unit for each coordinate."""
+    """R linear steps from descriptors to shapes, in small integers and a basis of K shapes."""
 
     mean: np.ndarray  # (L,2), the mean shape in a patch
     cell: np.ndarray  # (R,), the descriptors' cell in each step, in pixels
-    weight: np.ndarray  # (R,D,2L) int8
-    unit: np.ndarray  # (R,2L)
+    weight: np.ndarray  # (R,D,K) int8
+    basis: np.ndarray  # (R,K,2L), times the weights' units
     bias: np.ndarray  # (R,2L)
 
     def fit(self, patches):
         """Return the shapes (N,L,2) of the faces in patches (N,PATCH,PATCH)."""
         shapes = np.repeat(self.mean[None], len(patches), axis=0)
-        for cell, weight, unit, bias in zip(self.cell.tolist(), self.weight, self.unit, self.bias, strict=True):
-            descriptors = point_descriptors(patches, shapes, cell, CELLS, CLIP)
-            shapes = shapes + linear_step(descriptors, weight, unit, bias).reshape(shapes.shape)
+        gradients = patch_gradients(patches)
+        for cell, weight, basis, bias in zip(self.cell.tolist(), self.weight, self.basis, self.bias, strict=True):
+            descriptors = point_descriptors(*gradients, shapes, cell, CELLS, CLIP)
+            shapes = shapes + (linear_step(descriptors, weight) @ basis + bias).reshape(shapes.shape)
         return shapes
 
 
@@ -114,13 +120,13 @@ class Steps:
 class LandmarkPredictor:
     """A trained predictor."""
 
-    rough: Trees
+    rough: Steps
     trees: Trees
     steps: Steps
 
     @classmethod
     def train(cls, portraits, **settings):
-        """Return a predictor trained on portraits with landmarks; see minifer.faces.landmark_training, which this calls."""
+        """Return a predictor trained on portraits with landmarks: landmark_training.train_landmarks."""
         from minifer.faces.landmark_training import train_landmarks
 
         return train_landmarks(portraits, **settings)
@@ -139,10 +145,13 @@ class LandmarkPredictor:
         cut, corner = surroundings(check_image(image), box)
         pictures = octaves(cut, PATCH // 2)
         patch, frame = face_patch(pictures, square(box - np.tile(corner, 2)))
-        return self.refine(pictures, frame.to_picture(self.rough.fit(patch[None])[0])) + corner
+        points = frame.to_picture(self.rough.fit(patch[None])[0])
+        patch, frame = face_patch(pictures, box_of_landmarks(points), roll_of_landmarks(points))
+        points = frame.to_picture(self.trees.fit(patch[None])[0])
+        return self.refine(pictures, points) + corner
 
     def refine(self, pictures, points):
-        """Return better landmarks, from a patch cut anew round rough ones: the second look.
+        """Return better landmarks, from a patch cut anew round good ones: the last look.
 
         Shapes     pictures: octaves of (H,W)   points (68,2)
         """
@@ -167,7 +176,7 @@ class LandmarkPredictor:
 
         Raises     CheckpointError when the file is missing, damaged or holds something else
         """
-        kinds = {"rough": Trees, "trees": Trees, "steps": Steps}
+        kinds = {"rough": Steps, "trees": Trees, "steps": Steps}
         try:
             with np.load(path, allow_pickle=False) as file:
                 parts = {
@@ -186,7 +195,7 @@ def square(box):
 
 
 def surroundings(image, box):
-    """Return the part of a picture round a box, and its corner (x, y): a large picture costs no more than a small one."""
+    """Return the part of a picture round a box, and its corner (x, y): a large picture costs no more than it."""
     half = 1.2 * (box[2:] - box[:2]).max()
     centre = (box[:2] + box[2:]) / 2
     last = np.clip(np.ceil(centre + half), 1, image.shape[::-1]).astype(int)

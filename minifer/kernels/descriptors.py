@@ -1,8 +1,10 @@
 """Orientation histograms round the points of a shape, and the linear step they feed.
 
-    descriptor   cells x cells cells of `cell` pixels, centred on a point; in each, a histogram of 9 gradient orientations;
+    gradient     magnitude and orientation (0 to 8, in steps of 20 degrees, sign ignored) of every pixel of a patch
+    descriptor   cells x cells cells of `cell` pixels (an even number), centred on a point; in each, a histogram of
+                 the orientations of every second pixel in every second row, weighted by magnitude
                  d /= |d|;  d = min(d, clip);  d /= |d|
-    step         shape += descriptors of all points @ weight * unit + bias
+    step         shape += (descriptors of all points @ weight) @ basis + bias
 
 This is HOG (kernels/hog.py) with the cells placed by the shape instead of by a grid.
 
@@ -17,73 +19,96 @@ from minifer.kernels.twin import Twin
 _FLAGS = {"cache": True, "error_model": "numpy", "nogil": True}
 
 
-def point_descriptors_numpy(patches, shapes, cell, cells, clip):
-    """Return the descriptors of all points of each shape, one row a shape.
+def patch_gradients_numpy(patches):
+    """Return magnitude and orientation of the gradient at every pixel; 0 on the border.
 
-    Shapes     patches (N,H,W) uint8   shapes (N,L,2) as x, y   descriptors (N, L * cells * cells * 9) float32
-    Cost       N * (30 H W  +  L * (cell * cells)^2) operations
+    Shapes     patches (N,H,W) uint8   magnitude (N,H,W) float32   orientation (N,H,W) uint8, 0 to 8
+    """
+    values = patches.astype(np.float64)
+    gx, gy = np.zeros_like(values), np.zeros_like(values)
+    gx[:, 1:-1, 1:-1] = values[:, 1:-1, 2:] - values[:, 1:-1, :-2]
+    gy[:, 1:-1, 1:-1] = values[:, 2:, 1:-1] - values[:, :-2, 1:-1]
+    angle = np.rad2deg(np.arctan2(gy, gx)) % 180
+    return np.hypot(gx, gy).astype(np.float32), np.minimum(angle // 20, 8).astype(np.uint8)
+
+
+def point_descriptors_numpy(magnitude, orientation, shapes, cell, cells, clip):
+    """Return the descriptors of all points of each shape, one row a shape. Places outside a patch have no gradient.
+
+    Shapes     magnitude orientation (N,H,W)   shapes (N,L,2) as x, y   descriptors (N, L * cells * cells * 9) float32
+    Cost       N*L * (cell * cells)^2 / 4 additions
     """
     side = cell * cells
+    place = np.arange(0, side, 2)
+    count, height, width = magnitude.shape
     rows = []
-    for patch, shape in zip(patches.astype(np.float64), shapes, strict=True):
-        padded = np.pad(patch, 1, mode="edge")
-        gy, gx = padded[2:, 1:-1] - padded[:-2, 1:-1], padded[1:-1, 2:] - padded[1:-1, :-2]
-        magnitude = np.hypot(gx, gy)
-        orientation = np.minimum(np.rad2deg(np.arctan2(gy, gx)) % 180 // 20, 8).astype(np.int64)
-        for x, y in shape:
-            i = np.clip(np.floor(y - side / 2 + 0.5) + np.arange(side), 0, patch.shape[0] - 1).astype(np.int64)
-            j = np.clip(np.floor(x - side / 2 + 0.5) + np.arange(side), 0, patch.shape[1] - 1).astype(np.int64)
-            place = np.arange(side) // cell
-            index = (place[:, None] * cells + place) * 9 + orientation[np.ix_(i, j)]
-            d = np.bincount(index.ravel(), magnitude[np.ix_(i, j)].ravel(), 9 * cells * cells)
+    for n in range(count):
+        for x, y in shapes[n]:
+            i, j = (np.int64(np.floor(centre - side / 2 + 0.5)) + place for centre in (y, x))
+            i_inside, j_inside = (i >= 0) & (i < height), (j >= 0) & (j < width)
+            here = np.ix_(i[i_inside], j[j_inside])
+            index = ((place // cell)[i_inside, None] * cells + (place // cell)[j_inside]) * 9 + orientation[n][here]
+            d = np.bincount(index.ravel(), magnitude[n][here].ravel(), 9 * cells * cells)
             d = np.minimum(d / np.sqrt((d**2).sum() + 1e-3), clip)
             rows.append(d / np.sqrt((d**2).sum() + 1e-6))
-    return np.array(rows, np.float32).reshape(len(patches), -1)
+    return np.array(rows, np.float32).reshape(count, -1)
 
 
-def linear_step_numpy(descriptors, weight, unit, bias):
-    """Return how far each coordinate moves.
+def linear_step_numpy(descriptors, weight):
+    """Return descriptors @ weight, the weight in small integers.
 
-    Shapes     descriptors (N,D) float32   weight (D,K) int8   unit bias (K,) float32   moves (N,K) float32
+    Shapes     descriptors (N,D) float32   weight (D,K) int8   sums (N,K) float32
     Cost       N*D*K multiply-adds
     """
-    return (descriptors @ weight.astype(np.float32)) * unit + bias
+    return descriptors @ weight.astype(np.float32)
 
 
 @numba.njit(**_FLAGS)
-def point_descriptors_numba(patches, shapes, cell, cells, clip):
-    """As point_descriptors_numpy."""
+def patch_gradients_numba(patches):
+    """As patch_gradients_numpy; the orientation is counted as in kernels/hog.py."""
     count, height, width = patches.shape
-    depth, side = 9 * cells * cells, cell * cells
-    descriptors = np.zeros((count, shapes.shape[1] * depth), np.float32)
+    magnitude = np.zeros((count, height, width), np.float32)
+    orientation = np.zeros((count, height, width), np.uint8)
     angles = np.arange(1, 9) * (np.pi / 9)
     cosine, sine = np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
-    magnitude = np.empty((height, width), np.float32)
-    orientation = np.empty((height, width), np.int64)
+    values = np.empty((3, width), np.float32)
     for n in range(count):
-        patch = patches[n].astype(np.float32)
-        for i in range(height):
-            up, row, down = patch[max(i - 1, 0)], patch[i], patch[min(i + 1, height - 1)]
-            for j in range(width):
-                gy, gx = down[j] - up[j], row[min(j + 1, width - 1)] - row[max(j - 1, 0)]
-                magnitude[i, j] = np.sqrt(gx * gx + gy * gy)
+        for i in range(1, height - 1):
+            for u in range(3):
+                for j in range(width):
+                    values[u, j] = patches[n, i - 1 + u, j]
+            up, row, down = values[0], values[1], values[2]
+            for j in range(1, width - 1):
+                gy, gx = down[j] - up[j], row[j + 1] - row[j - 1]
+                magnitude[n, i, j] = np.sqrt(gx * gx + gy * gy)
                 sign = np.float32(-1 if gy < 0 or (gy == 0 and gx < 0) else 1)
                 gy, gx = sign * gy, sign * gx
-                o = 0
+                o = np.int32(0)
                 for k in range(8):
-                    o += gy * cosine[k] >= gx * sine[k]
-                orientation[i, j] = o
+                    o += np.int32(gy * cosine[k] >= gx * sine[k])
+                orientation[n, i, j] = o
+    return magnitude, orientation
+
+
+@numba.njit(**_FLAGS)
+def point_descriptors_numba(magnitude, orientation, shapes, cell, cells, clip):
+    """As point_descriptors_numpy."""
+    count, height, width = magnitude.shape
+    depth, side = 9 * cells * cells, cell * cells
+    descriptors = np.zeros((count, shapes.shape[1] * depth), np.float32)
+    for n in range(count):
         for p in range(shapes.shape[1]):
             d = descriptors[n, p * depth : (p + 1) * depth]
             top = int(np.floor(shapes[n, p, 1] - side / 2 + 0.5))
             left = int(np.floor(shapes[n, p, 0] - side / 2 + 0.5))
-            for u in range(side):
-                i = min(max(top + u, 0), height - 1)
-                for v in range(cells):
-                    place = (u // cell * cells + v) * 9
-                    for j in range(left + v * cell, left + (v + 1) * cell):
-                        j = min(max(j, 0), width - 1)  # noqa: PLW2901
-                        d[place + orientation[i, j]] += magnitude[i, j]
+            for u in range(cells):
+                for i in range(max(top + u * cell, (top + u * cell) & 1), min(top + (u + 1) * cell, height), 2):
+                    strengths, bins = magnitude[n, i], orientation[n, i]
+                    for v in range(cells):
+                        histogram = d[(u * cells + v) * 9 : (u * cells + v + 1) * 9]
+                        start = left + v * cell
+                        for j in range(max(start, start & 1), min(start + cell, width), 2):
+                            histogram[bins[j]] += strengths[j]
             square = np.float32(1e-3)
             for c in range(depth):
                 square += d[c] * d[c]
@@ -99,19 +124,23 @@ def point_descriptors_numba(patches, shapes, cell, cells, clip):
 
 
 @numba.njit(**_FLAGS)
-def linear_step_numba(descriptors, weight, unit, bias):
-    """As linear_step_numpy."""
-    moves = np.zeros((descriptors.shape[0], weight.shape[1]), np.float32)
-    for n in range(descriptors.shape[0]):
-        move = moves[n]
-        for d in range(weight.shape[0]):
-            value, row = descriptors[n, d], weight[d]
-            for k in range(weight.shape[1]):
-                move[k] += value * row[k]
-        for k in range(weight.shape[1]):
-            move[k] = move[k] * unit[k] + bias[k]
-    return moves
+def linear_step_numba(descriptors, weight):
+    """As linear_step_numpy; two rows at a time share the weights that are read."""
+    count, depth, width = descriptors.shape[0], weight.shape[0], weight.shape[1]
+    sums = np.empty((count, width), np.float32)
+    for first in range(0, count, 2):
+        second = min(first + 1, count - 1)
+        sum0, sum1 = np.zeros(width, np.float32), np.zeros(width, np.float32)
+        for d in range(depth):
+            x0, x1, row = descriptors[first, d], descriptors[second, d], weight[d]
+            for k in range(width):
+                value = np.float32(row[k])
+                sum0[k] += x0 * value
+                sum1[k] += x1 * value
+        sums[first], sums[second] = sum0, sum1
+    return sums
 
 
+patch_gradients = Twin(patch_gradients_numpy, patch_gradients_numba)
 point_descriptors = Twin(point_descriptors_numpy, point_descriptors_numba)
 linear_step = Twin(linear_step_numpy, linear_step_numba)

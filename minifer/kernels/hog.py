@@ -5,9 +5,9 @@
     block      b = 2x2 cells;  b /= sqrt(|b|^2 + eps^2);  b = min(b, clip);  b /= sqrt(|b|^2 + eps^2)      (L2-Hys)
     score      scores[p,q]   = sum_uvc  blocks[p+u, q+v, c] * weight[u,v,c]
 
-The features are those of skimage.feature.hog(image, 9, (cell, cell), (2, 2)), computed once for a whole picture. A window
-that starts at cell (p, q) then has the features blocks[p:p+U, q:q+V], so that a linear classifier's scores of all
-windows are one correlation. (One pixel differs: a window cut out first has zero gradients on its own border.)
+The features are those of skimage.feature.hog(image, 9, (cell, cell), (2, 2)), computed once for a whole picture. A
+window that starts at cell (p, q) then has the features blocks[p:p+U, q:q+V], so that a linear classifier's scores of
+all windows are one correlation. (One pixel differs: a window cut out first has zero gradients on its own border.)
 
 Source     Dalal & Triggs, "Histograms of oriented gradients for human detection", CVPR 2005; scikit-image 0.26.
 """
@@ -55,7 +55,8 @@ def hog_blocks_numpy(cells, eps, clip):
 def window_scores_numpy(blocks, weight):
     """Return the correlation of a block grid with a template: the linear score of every window.
 
-    Shapes     blocks (P,Q,C)   weight (U,V,C)   scores (P-U+1, Q-V+1); empty where the grid is smaller than the template
+    Shapes     blocks (P,Q,C)   weight (U,V,C)   scores (P-U+1, Q-V+1); empty where the grid is smaller than the
+               template
     Cost       P*Q*U*V*C multiply-adds
     """
     rows, columns = max(blocks.shape[0] - weight.shape[0] + 1, 0), max(blocks.shape[1] - weight.shape[1] + 1, 0)
@@ -75,6 +76,16 @@ def gather_windows_numpy(blocks, rows, columns, height, width):
     return np.array(windows, blocks.dtype).reshape(len(rows), height * width * blocks.shape[2])
 
 
+def hidden_layer_numpy(blocks, rows, columns, hidden, bias):
+    """Return relu(features @ hidden + bias) of some windows, without collecting their features.
+
+    Shapes     blocks (P,Q,C)   rows columns (N,), the first block of each   hidden (U,V,C,K)   bias (K,)   layer (N,K)
+    Cost       N*U*V*C*K multiply-adds
+    """
+    features = gather_windows_numpy(blocks, rows, columns, *hidden.shape[:2])
+    return np.maximum(features @ hidden.reshape(-1, hidden.shape[3]) + bias, 0)
+
+
 # The compiled twins.
 
 
@@ -82,9 +93,9 @@ def gather_windows_numpy(blocks, rows, columns, height, width):
 def _row_votes(up, row, down, cosine, sine, magnitude, orientation):
     """Fill one row of gradient magnitudes and orientation bins.
 
-    The bin is the number of boundary directions (20, 40, ... 160 degrees) that the gradient reaches once it is turned to
-    point downwards (gy >= 0): the sign of a cross product each, which vectorises where an arc tangent does not. A gy too
-    small to change the angle in float64 counts as 0, except that the angle 180 - 0 falls into no bin.
+    The bin is the number of boundary directions (20, 40, ... 160 degrees) that the gradient reaches once it is turned
+    to point downwards (gy >= 0): the sign of a cross product each, which vectorises where an arc tangent does not. A
+    gy too small to change the angle in float64 counts as 0, except that the angle 180 - 0 falls into no bin.
     """
     width = row.shape[0]
     for j in (0, width - 1):
@@ -96,7 +107,7 @@ def _row_votes(up, row, down, cosine, sine, magnitude, orientation):
         flat = abs(gy) < 2.4e-16 * abs(gx)
         if flat and gy < 0 and gx > 0:
             magnitude[j] = 0
-        sign = -1 if gy < 0 or flat and gx < 0 else 1
+        sign = -1 if gy < 0 or (flat and gx < 0) else 1
         y, x = (0 if flat else sign * gy), sign * gx
         o = 0
         for k in range(8):
@@ -206,7 +217,38 @@ def gather_windows_numba(blocks, rows, columns, height, width):
     return features
 
 
+@numba.njit(**_FLAGS)
+def hidden_layer_numba(blocks, rows, columns, hidden, bias):
+    """As hidden_layer_numpy; four windows at a time share each row of weights that is read."""
+    template_rows, template_columns, depth, width = hidden.shape
+    count = rows.shape[0]
+    layer = np.empty((count, width), blocks.dtype)
+    total = np.empty((4, width), blocks.dtype)
+    for first in range(0, count, 4):
+        n0, n1 = first, min(first + 1, count - 1)
+        n2, n3 = min(first + 2, count - 1), min(first + 3, count - 1)
+        total[:] = bias
+        t0, t1, t2, t3 = total[0], total[1], total[2], total[3]
+        for u in range(template_rows):
+            for v in range(template_columns):
+                b0, b1 = blocks[rows[n0] + u, columns[n0] + v], blocks[rows[n1] + u, columns[n1] + v]
+                b2, b3 = blocks[rows[n2] + u, columns[n2] + v], blocks[rows[n3] + u, columns[n3] + v]
+                for c in range(depth):
+                    x0, x1, x2, x3 = b0[c], b1[c], b2[c], b3[c]
+                    weight = hidden[u, v, c]
+                    for k in range(width):
+                        t0[k] += x0 * weight[k]
+                        t1[k] += x1 * weight[k]
+                        t2[k] += x2 * weight[k]
+                        t3[k] += x3 * weight[k]
+        for n in range(first, min(first + 4, count)):
+            for k in range(width):
+                layer[n, k] = max(total[n - first, k], 0)
+    return layer
+
+
 hog_cells = Twin(hog_cells_numpy, hog_cells_numba)
 hog_blocks = Twin(hog_blocks_numpy, hog_blocks_numba)
 window_scores = Twin(window_scores_numpy, window_scores_numba)
 gather_windows = Twin(gather_windows_numpy, gather_windows_numba)
+hidden_layer = Twin(hidden_layer_numpy, hidden_layer_numba)

@@ -24,7 +24,8 @@ _FLAGS = {"cache": True, "error_model": "numpy", "nogil": True}
 def shape_pixels_numpy(patches, shapes, mean, anchor, offset):
     """Return the values of the pixels at places that move with each shape.
 
-    Shapes     patches (N,H,W) uint8   shapes (N,L,2) as x, y   mean (L,2)   anchor (P,)   offset (P,2)   pixels (N,P) int16
+    Shapes     patches (N,H,W) uint8   shapes (N,L,2) as x, y   mean (L,2)   anchor (P,)   offset (P,2)   pixels (N,P)
+               int16
     """
     cosine, sine = _turn_numpy(shapes, mean)
     x = shapes[:, anchor, 0] + cosine[:, None] * offset[:, 0] - sine[:, None] * offset[:, 1]

@@ -8,11 +8,6 @@ from minifer.faces.hog import block_features
 from minifer.kernels import hog
 
 
-@pytest.fixture
-def rng():
-    return np.random.default_rng(0)
-
-
 def skimage_blocks(image, cell):
     from skimage.feature import hog as skimage_hog
 

@@ -7,11 +7,6 @@ from minifer.kernels import resize
 
 
 @pytest.fixture
-def rng():
-    return np.random.default_rng(0)
-
-
-@pytest.fixture
 def picture(rng):
     return (255 * rng.random((11, 14))).astype(np.float32)
 

@@ -1,0 +1,185 @@
+"""Detect, crop and pad every picture of FER2013; write them as one .npz, and say what was found and what was not."""
+
+import csv
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from minifer.errors import ConfigError, DataError
+
+FOUND_FROM = 0.2  # the score from which a picture is taken to hold a face: see the curve in the report
+TOGETHER = 500  # pictures in a part, the unit of work that survives an interruption
+CURVE = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
+
+
+def add_arguments(parser):
+    """Add the flags of `minifer prepare`."""
+    parser.add_argument("--data", required=True, metavar="PATH", help="FER2013: csv, zip, folder or npz")
+    parser.add_argument("--out", required=True, metavar="FILE.npz", help="where to write the crops")
+    parser.add_argument(
+        "--threshold", type=float, default=FOUND_FROM, metavar="T", help=f"least score (default: {FOUND_FROM})"
+    )
+    parser.add_argument("--level", action="store_true", help="turn every face until its eyes are level")
+    parser.add_argument("--keep-all", action="store_true", help="keep training pictures without a face, as they are")
+    parser.add_argument("--jobs", type=int, default=2, metavar="N", help="processes (default: 2)")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+
+
+def run(args):
+    """Run `minifer prepare`."""
+    if not 0 <= args.threshold <= 1 or args.jobs < 1:
+        raise ConfigError("--threshold is a score from 0 to 1 and --jobs at least 1")
+    report = prepare(args.data, args.out, args.threshold, args.level, args.keep_all, args.jobs)
+    print(json.dumps(report, indent=2) if args.json else describe(report))
+
+
+def describe(report):
+    """Return the report as text."""
+    lines = [f"{'':8s} {'pictures':>9s} {'found':>7s} {'share':>7s} {'kept':>7s} {'dropped':>8s}"]
+    for name, row in report["splits"].items():
+        share = row["found"] / row["pictures"]
+        lines.append(
+            f"{name:8s} {row['pictures']:9d} {row['found']:7d} {share:7.2%} {row['kept']:7d} {row['dropped']:8d}"
+        )
+    lines.append(
+        "no face found, by class: " + ", ".join(f"{name} {n}" for name, n in report["missed_by_class"].items())
+    )
+    lines.append("found at score: " + ", ".join(f"{score} {share:.2%}" for score, share in report["curve"].items()))
+    return "\n".join([*lines, f"list: {report['list']}", f"contact sheet: {report['sheet']}", f"data: {report['out']}"])
+
+
+def prepare(data, out, threshold=FOUND_FROM, level=False, keep_all=False, jobs=2):
+    """Write crops of all pictures to out (.npz, see data.fer2013.save_npz) and return a report.
+
+    Training pictures in which no face is found are left out, unless keep_all; those of the other splits are kept as
+    they are. The file's further arrays `found` (N,) bool and `scores` (N,) mark which. Beside out come a list of all
+    pictures without a face and a contact sheet of them. Parts that are done are kept beside out until all are: an
+    interrupted run goes on where it was.
+
+    Raises     DataError when data cannot be read or out cannot be written
+    """
+    from minifer.data.fer2013 import load, save_npz
+    from minifer.files import make_folder, write_text
+
+    out = Path(out)
+    if out.suffix != ".npz":
+        raise DataError(f"{out}: the output is an .npz file: give it that suffix")
+    make_folder(out.parent)
+    splits = load(data)
+    images = np.concatenate([split.images for split in splits.values()])
+    crops, scores = process(images, out.with_suffix(".parts"), level, threshold, jobs)
+
+    kept, found, score, missed, start = {}, [], [], [], 0
+    report = {"splits": {}}
+    for name, split in splits.items():
+        mine = slice(start, start + len(split))
+        start += len(split)
+        has_face = scores[mine] >= threshold
+        keep = has_face | (name != "train") | keep_all
+        kept[name] = type(split)(crops[mine], split.labels, split.names, split.classes).take(keep)
+        found.append(has_face[keep])
+        score.append(scores[mine][keep])
+        for row in np.flatnonzero(~has_face):
+            what = "kept as it is" if keep[row] else "dropped"
+            class_name = split.classes[split.labels[row]]
+            missed.append((float(scores[mine][row]), name, str(split.names[row]), class_name, what, split.images[row]))
+        counts = {"pictures": len(split), "found": int(has_face.sum()), "kept": int(keep.sum())}
+        report["splits"][name] = {**counts, "dropped": len(split) - int(keep.sum())}
+    save_npz(out, kept, found=np.concatenate(found), scores=np.concatenate(score).astype(np.float32))
+
+    missed.sort(key=lambda row: row[:3])
+    classes = next(iter(splits.values())).classes
+    report["threshold"] = threshold
+    report["missed_by_class"] = {name: sum(row[3] == name for row in missed) for name in classes}
+    report["curve"] = {str(least): float((scores >= least).mean()) for least in CURVE}
+    paths = {"list": "-missed.csv", "sheet": "-missed.png", "report": "-report.json"}
+    report |= {key: str(out.with_name(out.stem + end)) for key, end in paths.items()} | {"out": str(out)}
+    with open(report["list"], "w", newline="") as file:
+        csv.writer(file).writerows([("score", "split", "name", "class", "what"), *(row[:5] for row in missed)])
+    contact_sheet([row[5] for row in missed], report["sheet"])
+    write_text(report["report"], json.dumps(report, indent=2))
+    shutil.rmtree(out.with_suffix(".parts"))
+    return report
+
+
+def process(images, folder, level, threshold, jobs):
+    """Return crops and scores of all pictures, in parts over several processes; parts found in folder are not done
+    again.
+
+    Shapes     images (N,H,W) uint8   crops (N,48,48) uint8   scores (N,)
+    """
+    import hashlib
+
+    from joblib import Parallel, delayed
+    from tqdm import tqdm
+
+    from minifer.files import make_folder
+
+    settings = hashlib.sha256(f"{level} {threshold} {images.shape} {model_stamp()}".encode() + images.tobytes())
+    folder = make_folder(Path(folder) / settings.hexdigest()[:16])
+    firsts = range(0, len(images), TOGETHER)
+    parts = [folder / f"{first:06d}.npz" for first in firsts]
+    waiting = [(first, part) for first, part in zip(firsts, parts, strict=True) if not part.exists()]
+    jobs_done = Parallel(n_jobs=min(jobs, max(len(waiting), 1)), return_as="generator_unordered")(
+        delayed(process_part)(images[first : first + TOGETHER], part, level, threshold) for first, part in waiting
+    )
+    for _ in tqdm(
+        jobs_done, total=len(parts), initial=len(parts) - len(waiting), unit="part", disable=not sys.stderr.isatty()
+    ):
+        pass
+    done = []
+    for part in parts:
+        with np.load(part, allow_pickle=False) as file:
+            done.append((file["crops"], file["scores"]))
+    return tuple(np.concatenate(arrays) for arrays in zip(*done, strict=True))
+
+
+def process_part(images, path, level, threshold):
+    """Write the crops and scores of some pictures to a file, whole or not at all."""
+    from minifer.faces.detector import FaceDetector
+    from minifer.faces.landmarks import LandmarkPredictor
+
+    detector, predictor = FaceDetector.load(), LandmarkPredictor.load()
+    rows = [find_and_crop(image, detector, predictor, level, threshold) for image in images]
+    crops, scores = zip(*rows, strict=True)
+    temporary = path.with_suffix(".tmp")
+    with open(temporary, "wb") as file:
+        np.savez(file, crops=np.stack(crops), scores=np.array(scores))
+    temporary.replace(path)
+
+
+def find_and_crop(image, detector, predictor, level=False, threshold=FOUND_FROM):
+    """Return the crop of the face that fills a picture, and its score; without one, the whole picture fitted into a
+    square.
+
+    Shapes     image (H,W) uint8   crop (48,48) uint8   score: 0 to 1
+    """
+    from minifer.faces.crop import crop_face, fit_square
+
+    found = detector.detect_crop(image)
+    if found is None or found.score < threshold:
+        return fit_square(image), 0.0 if found is None else found.score
+    return crop_face(image, predictor.predict(image, found.box), level=level), found.score
+
+
+def model_stamp():
+    """Return what changes when a shipped model does: parts made with another are not used again."""
+    from minifer.faces import detector, landmarks
+
+    return [(path.stat().st_size, path.stat().st_mtime_ns) for path in (detector.SHIPPED, landmarks.SHIPPED)]
+
+
+def contact_sheet(images, path, columns=25, most=1000):
+    """Write a grid of pictures, the first ones first."""
+    from PIL import Image
+
+    images = images[:most]
+    height, width = images[0].shape if images else (1, 1)
+    sheet = np.zeros((max(-(-len(images) // columns), 1) * (height + 2), columns * (width + 2)), np.uint8)
+    for k, image in enumerate(images):
+        top, left = k // columns * (height + 2), k % columns * (width + 2)
+        sheet[top : top + height, left : left + width] = image
+    Image.fromarray(sheet).save(path)

@@ -1,0 +1,77 @@
+"""Train the landmark predictor from portraits with 68 landmarks each."""
+
+import sys
+import time
+
+from minifer.errors import ConfigError
+
+
+def add_arguments(parser):
+    """Add the flags of `minifer train-landmarks`."""
+    parser.add_argument("--data", required=True, metavar="PATH", help="zip or folder with pictures and .pts files")
+    parser.add_argument(
+        "--out", default="landmarks.npz", metavar="FILE", help="where to write it (default: landmarks.npz)"
+    )
+    parser.add_argument("--hold-out", type=int, default=0, metavar="N", help="keep every N-th picture to measure on")
+    parser.add_argument(
+        "--copies", type=int, default=8, metavar="N", help="of every picture and its mirror (default: 8)"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of everything random (default: 0)")
+
+
+def run(args):
+    """Run `minifer train-landmarks`; with --hold-out print what it measures."""
+    if args.copies < 1 or args.hold_out < 0 or args.hold_out == 1:
+        raise ConfigError("--copies must be at least 1 and --hold-out 0 (none) or at least 2")
+    train_landmarks(args.data, args.out, args.hold_out, copies=args.copies, seed=args.seed)
+
+
+def train_landmarks(data, out="landmarks.npz", hold_out=0, **settings):
+    """Train a LandmarkPredictor from an archive or folder, write it to out, and return it.
+
+    With hold_out = N, every N-th portrait is not trained on, and errors on those are printed.
+    Raises     DataError when the path holds no portraits with landmarks
+    """
+    from minifer.faces.archives import portraits_below
+    from minifer.faces.landmarks import LandmarkPredictor
+
+    start = time.perf_counter()
+    portraits = portraits_below(data)
+    kept = [portrait for i, portrait in enumerate(portraits) if not hold_out or i % hold_out]
+    predictor = LandmarkPredictor.train(
+        kept,
+        log=lambda text: print(f"{time.perf_counter() - start:6.0f} s  {text}", file=sys.stderr, flush=True),
+        **settings,
+    )
+    predictor.save(out)
+    if hold_out:
+        for name, value in measure(predictor, portraits[::hold_out]).items():
+            print(f"{name}: {value:.4f}")
+    return predictor
+
+
+def measure(predictor, portraits, boxes=None):
+    """Return errors on portraits: mean over both distances of the eyes, and the mean shape's, for boxes from the
+    landmarks.
+
+    Shapes     portraits: list of ((H,W) uint8, landmarks (68,2))   boxes: list of (4,), instead of those of the
+               landmarks
+    """
+    import numpy as np
+
+    from minifer.faces.boxes import box_of_landmarks
+    from minifer.faces.landmark_training import errors
+    from minifer.faces.landmarks import FACE, PATCH
+
+    true = np.array([points for _, points in portraits])
+    boxes = [box_of_landmarks(points) for points in true] if boxes is None else boxes
+    found = np.array([predictor.predict(image, box) for (image, _), box in zip(portraits, boxes, strict=True)])
+    at_box = (predictor.trees.mean - PATCH / 2) / FACE
+    mean_shape = np.array([(box[:2] + box[2:]) / 2 + at_box * (box[2] - box[0]) for box in boxes])
+    return {
+        "error over eye corners": float(errors(found, true).mean()),
+        "error over eye centres": float(errors(found, true, "centres").mean()),
+        "share of faces over 0.08": float((errors(found, true) > 0.08).mean()),
+        "mean shape, over eye corners": float(errors(mean_shape, true).mean()),
+        "mean shape, over eye centres": float(errors(mean_shape, true, "centres").mean()),
+    }

@@ -1,0 +1,161 @@
+"""The verbs about faces: rows, drawings, errors, and a preparation that can be interrupted."""
+
+import argparse
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from minifer.data.dataset import Dataset
+from minifer.data.fer2013 import load, save_npz
+from minifer.errors import ConfigError, DataError, MiniferError
+from minifer.faces.commands import detect, prepare, train_detector, train_landmarks
+
+
+def parse(command, *arguments):
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    return parser.parse_args([str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def face():
+    from skimage import data
+
+    return np.asarray(Image.fromarray(data.astronaut()).convert("L"))[60:190, 158:288]
+
+
+@pytest.fixture
+def folder(tmp_path, face):
+    Image.fromarray(face).save(tmp_path / "a-face.png")
+    Image.fromarray(np.zeros((60, 50), np.uint8)).save(tmp_path / "b-black.png")
+    (tmp_path / "c-broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
+    return tmp_path
+
+
+def test_detect_gives_a_row_per_picture_and_goes_on_after_a_broken_one(folder, capsys):
+    assert detect.run(parse(detect, folder, "--json", "--landmarks")) == 1
+    output = capsys.readouterr()
+    with_face, black, broken = map(json.loads, output.out.splitlines())
+    assert len(with_face["faces"]) == 1
+    assert set(with_face["faces"][0]) == {"box", "score", "landmarks"}
+    assert np.shape(with_face["faces"][0]["landmarks"]) == (68, 2)
+    assert black["faces"] == []
+    assert "error" not in black
+    assert broken["error"].count("\n") == 0
+    assert "c-broken.jpg" in output.err
+
+
+def test_no_face_is_an_empty_list_and_no_failure(folder, capsys):
+    assert detect.run(parse(detect, folder / "b-black.png")) == 0
+    assert "no faces" in capsys.readouterr().out
+
+
+def test_detect_draws(folder, tmp_path):
+    rows = list(detect.detect([folder / "a-face.png"], landmarks=True, draw=tmp_path / "drawn"))
+    drawn = np.asarray(Image.open(tmp_path / "drawn" / "a-face-faces.png"))
+    assert drawn.shape == (130, 130, 3)
+    assert (drawn == [255, 255, 0]).all(axis=2).sum() > 100
+    assert detect.describe(rows[0]).startswith(f"{folder / 'a-face.png'}: 1 face\n")
+
+
+def test_wrong_settings_of_detect(folder):
+    with pytest.raises(ConfigError, match="threshold"):
+        detect.run(parse(detect, folder, "--threshold", "1.5"))
+    with pytest.raises(ConfigError, match="min_size"):
+        detect.run(parse(detect, folder, "--min-size", "0"))
+    with pytest.raises(DataError, match="no such file"):
+        list(detect.detect([folder / "missing.png"]))
+
+
+@pytest.fixture
+def small_fer(tmp_path, face):
+    """Two faces and two black pictures in train, a face and a black picture in val."""
+    from minifer.faces.crop import fit_square
+
+    crop, black = fit_square(face), np.zeros((48, 48), np.uint8)
+    path = tmp_path / "fer.npz"
+    save_npz(
+        path,
+        {
+            "train": Dataset(np.stack([crop, black, crop, black]), np.array([0, 1, 2, 3]), np.array(list("abcd"))),
+            "val": Dataset(np.stack([black, crop]), np.array([4, 5]), np.array(["e", "f"])),
+        },
+    )
+    return path
+
+
+def test_prepare_drops_training_rows_only_and_says_so(small_fer, tmp_path):
+    report = prepare.prepare(small_fer, tmp_path / "out.npz", jobs=1)
+    assert report["splits"]["train"] == {"pictures": 4, "found": 2, "kept": 2, "dropped": 2}
+    assert report["splits"]["val"] == {"pictures": 2, "found": 1, "kept": 2, "dropped": 0}
+    assert report["missed_by_class"]["disgust"] == 1
+    splits = load(tmp_path / "out.npz")
+    assert splits["train"].names.tolist() == ["a", "c"]
+    assert splits["train"].labels.tolist() == [0, 2]
+    assert splits["val"].names.tolist() == ["e", "f"]
+    assert not splits["val"].images[0].any()  # kept as it was
+    with np.load(tmp_path / "out.npz") as file:
+        assert file["found"].tolist() == [True, True, False, True]
+    with open(report["list"], newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["name"]: row["what"] for row in rows} == {"b": "dropped", "d": "dropped", "e": "kept as it is"}
+    assert Image.open(report["sheet"]).size == (25 * 50, 50)
+    assert "dropped" in prepare.describe(json.loads((tmp_path / "out-report.json").read_text()))
+
+
+def test_prepare_can_keep_everything(small_fer, tmp_path):
+    report = prepare.prepare(small_fer, tmp_path / "out.npz", keep_all=True, level=True, jobs=1)
+    assert report["splits"]["train"]["kept"] == 4
+
+
+def test_an_interrupted_preparation_goes_on_where_it_was(small_fer, tmp_path, monkeypatch):
+    monkeypatch.setattr(prepare, "TOGETHER", 2)
+    done = []
+
+    def interrupted(images, path, level, threshold, part=prepare.process_part):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(path.name)
+        part(images, path, level, threshold)
+
+    monkeypatch.setattr(prepare, "process_part", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        prepare.prepare(small_fer, tmp_path / "out.npz", jobs=1)
+    assert not (tmp_path / "out.npz").exists()
+    monkeypatch.undo()
+    monkeypatch.setattr(prepare, "TOGETHER", 2)
+    first = done.copy()
+    part = prepare.process_part
+    monkeypatch.setattr(
+        prepare, "process_part", lambda images, path, *rest: (done.append(path.name), part(images, path, *rest))
+    )
+    prepare.prepare(small_fer, tmp_path / "out.npz", jobs=1)
+    assert len(done) == 3
+    assert done[2] not in first
+    assert not (tmp_path / "out.parts").exists()
+
+
+def test_wrong_settings_of_prepare(small_fer, tmp_path):
+    with pytest.raises(DataError, match="suffix"):
+        prepare.prepare(small_fer, tmp_path / "out.csv")
+    with pytest.raises(DataError, match="no such file"):
+        prepare.prepare(tmp_path / "missing", tmp_path / "out.npz")
+    with pytest.raises(MiniferError, match="cannot write"):
+        prepare.prepare(small_fer, small_fer / "out.npz")
+    with pytest.raises(ConfigError, match="threshold"):
+        prepare.run(parse(prepare, "--data", small_fer, "--out", tmp_path / "o.npz", "--threshold", "7"))
+
+
+def test_training_commands_refuse_what_is_no_data(tmp_path):
+    Image.fromarray(np.zeros((20, 20), np.uint8)).save(tmp_path / "a.png")
+    with pytest.raises(DataError, match="36 x 36"):
+        train_detector.train_detector(tmp_path, tmp_path, out=tmp_path / "d.npz")
+    with pytest.raises(DataError, match=r"\.pts"):
+        train_landmarks.run(parse(train_landmarks, "--data", tmp_path))
+    with pytest.raises(ConfigError, match="rounds"):
+        train_detector.run(parse(train_detector, "--faces", "a", "--scenes", "b", "--rounds", "-1"))
+    with pytest.raises(ConfigError, match="copies"):
+        train_landmarks.run(parse(train_landmarks, "--data", tmp_path, "--copies", "0"))
