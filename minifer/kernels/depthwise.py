@@ -13,6 +13,7 @@ Cost N*OH*OW*C*KH*KW multiply-adds for each of the three.   Source: Howard et al
 import numpy as np
 from numba import njit, prange
 
+from minifer.kernels.rows import multiply_rows
 from minifer.kernels.twin import Twin
 
 BLOCKS = 16  # a weight gradient sums over the batch in this many parts, whatever the thread count
@@ -64,106 +65,120 @@ def depthwise_grad_weight_numpy(x, dy, stride, padding, kh, kw):
     return dweight
 
 
+# The compiled twins. Which numbers are multiplied depends on the geometry alone, so each pass first lists them, once for
+# all pictures and channels: pairs of offsets, for every place that receives a sum. What lies outside the picture is
+# not in the list. The sums themselves are then all of one form (kernels/rows.py), channels innermost.
+
+
+@njit(cache=True, error_model="numpy")
+def _pairs(oh, ow, height, width, kh, kw, stride, top, left, channels):
+    """Return all (output pixel, input pixel, tap) that belong together: three arrays of offsets, in entries."""
+    most = oh * ow * kh * kw
+    outputs, inputs, taps = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.int64)
+    count = 0
+    for i in range(oh):
+        for j in range(ow):
+            for u in range(max(0, top - i * stride), min(kh, height + top - i * stride)):
+                for v in range(max(0, left - j * stride), min(kw, width + left - j * stride)):
+                    outputs[count] = (i * ow + j) * channels
+                    inputs[count] = ((i * stride + u - top) * width + j * stride + v - left) * channels
+                    taps[count] = (u * kw + v) * channels
+                    count += 1
+    return outputs[:count], inputs[:count], taps[:count]
+
+
+@njit(cache=True, error_model="numpy")
+def _grouped(key, groups, channels, a, b):
+    """Return (starts, a, b): the pairs of offsets a, b sorted by key (a counting sort), and where each group starts."""
+    starts = np.zeros(groups + 1, np.int64)
+    for k in key:
+        starts[k // channels + 1] += 1
+    starts = np.cumsum(starts)
+    at = starts[:-1].copy()
+    a_sorted, b_sorted = np.empty_like(a), np.empty_like(b)
+    for t in range(key.size):
+        group = key[t] // channels
+        a_sorted[at[group]], b_sorted[at[group]] = a[t], b[t]
+        at[group] += 1
+    return starts, a_sorted, b_sorted
+
+
 @njit(parallel=True, cache=True, error_model="numpy")
+def _gather(source, pixels, weight, starts, source_offsets, weight_offsets, batch, channels):
+    """Return (N * pixels * C): for every pixel the sum of source * weight over its pairs."""
+    out = np.empty(batch * pixels * channels, source.dtype)
+    source_size = source.size // batch
+    chunks = min(pixels, 8)
+    for task in prange(batch * chunks):
+        n, chunk = task // chunks, task % chunks
+        for pixel in range(pixels * chunk // chunks, pixels * (chunk + 1) // chunks):
+            multiply_rows(
+                out, (n * pixels + pixel) * channels, source, n * source_size, source_offsets,
+                weight, 0, weight_offsets, starts[pixel], starts[pixel + 1], channels, False,
+            )  # fmt: skip
+    return out
+
+
+def _offsets(x_shape, oh, ow, kh, kw, stride, padding):
+    _, height, width, channels = x_shape
+    return _pairs(oh, ow, height, width, kh, kw, stride, padding[0], padding[2], channels)
+
+
 def depthwise_forward_numba(x, weight, stride, padding):
-    """y (N,OH,OW,C): one row of outputs per task; away from the border all nine taps of a 3x3 kernel in one pass."""
+    """y (N,OH,OW,C): every output gathers the inputs under its window."""
     batch, height, width, channels = x.shape
     kh, kw, _ = weight.shape
-    top, bottom, left, right = padding
-    oh = (height + top + bottom - kh) // stride + 1
-    ow = (width + left + right - kw) // stride + 1
-    y = np.empty((batch, oh, ow, channels), x.dtype)
-    for row in prange(batch * oh):
-        n, i = row // oh, row % oh
-        p = i * stride - top
-        for j in range(ow):
-            q = j * stride - left
-            out = y[n, i, j]
-            if kh == 3 and kw == 3 and p >= 0 and q >= 0 and p + 3 <= height and q + 3 <= width:
-                for c in range(channels):
-                    out[c] = (
-                        x[n, p, q, c] * weight[0, 0, c]
-                        + x[n, p, q + 1, c] * weight[0, 1, c]
-                        + x[n, p, q + 2, c] * weight[0, 2, c]
-                        + x[n, p + 1, q, c] * weight[1, 0, c]
-                        + x[n, p + 1, q + 1, c] * weight[1, 1, c]
-                        + x[n, p + 1, q + 2, c] * weight[1, 2, c]
-                        + x[n, p + 2, q, c] * weight[2, 0, c]
-                        + x[n, p + 2, q + 1, c] * weight[2, 1, c]
-                        + x[n, p + 2, q + 2, c] * weight[2, 2, c]
-                    )
-                continue
-            out[:] = 0
-            for u in range(max(0, -p), min(kh, height - p)):
-                for v in range(max(0, -q), min(kw, width - q)):
-                    for c in range(channels):
-                        out[c] += x[n, p + u, q + v, c] * weight[u, v, c]
-    return y
+    oh = _output_size(height, kh, stride, *padding[:2])
+    ow = _output_size(width, kw, stride, *padding[2:])
+    outputs, inputs, taps = _offsets(x.shape, oh, ow, kh, kw, stride, padding)
+    lists = _grouped(outputs, oh * ow, channels, inputs, taps)
+    y = _gather(x.reshape(-1), oh * ow, weight.reshape(-1), *lists, batch, channels)
+    return y.reshape(batch, oh, ow, channels)
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
 def depthwise_grad_x_numba(dy, weight, stride, padding, height, width):
-    """Return dx (N,H,W,C): each entry gathers the outputs it took part in, so that no two tasks write to one place."""
+    """Return dx (N,H,W,C): every input gathers the outputs it took part in, so no two tasks write to one place."""
     batch, oh, ow, channels = dy.shape
     kh, kw, _ = weight.shape
-    top, _, left, _ = padding
-    dx = np.empty((batch, height, width, channels), dy.dtype)
-    for row in prange(batch * height):
-        n, p = row // height, row % height
-        for q in range(width):
-            out = dx[n, p, q]
-            i, j = p + top - 2, q + left - 2
-            if stride == 1 and kh == 3 and kw == 3 and i >= 0 and j >= 0 and i + 3 <= oh and j + 3 <= ow:
-                for c in range(channels):
-                    out[c] = (
-                        dy[n, i, j, c] * weight[2, 2, c]
-                        + dy[n, i, j + 1, c] * weight[2, 1, c]
-                        + dy[n, i, j + 2, c] * weight[2, 0, c]
-                        + dy[n, i + 1, j, c] * weight[1, 2, c]
-                        + dy[n, i + 1, j + 1, c] * weight[1, 1, c]
-                        + dy[n, i + 1, j + 2, c] * weight[1, 0, c]
-                        + dy[n, i + 2, j, c] * weight[0, 2, c]
-                        + dy[n, i + 2, j + 1, c] * weight[0, 1, c]
-                        + dy[n, i + 2, j + 2, c] * weight[0, 0, c]
-                    )
-                continue
-            out[:] = 0
-            for u in range((p + top) % stride, kh, stride):
-                i = (p + top - u) // stride
-                if i < 0 or i >= oh:
-                    continue
-                for v in range((q + left) % stride, kw, stride):
-                    j = (q + left - v) // stride
-                    if j < 0 or j >= ow:
-                        continue
-                    for c in range(channels):
-                        out[c] += dy[n, i, j, c] * weight[u, v, c]
-    return dx
+    outputs, inputs, taps = _offsets((batch, height, width, channels), oh, ow, kh, kw, stride, padding)
+    lists = _grouped(inputs, height * width, channels, outputs, taps)
+    dx = _gather(dy.reshape(-1), height * width, weight.reshape(-1), *lists, batch, channels)
+    return dx.reshape(batch, height, width, channels)
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
+def _sum_over_positions(x, dy, starts, x_offsets, dy_offsets, bands, taps, batch, channels):
+    """Return (BLOCKS, taps * C): the sums of x * dy over the positions of each tap, for every block of pictures."""
+    blocks = min(BLOCKS, batch)
+    parts = np.zeros((blocks, taps * channels), x.dtype)
+    parts_flat = parts.reshape(-1)
+    x_size, dy_size = x.size // batch, dy.size // batch
+    for block in prange(blocks):
+        for n in range(batch * block // blocks, batch * (block + 1) // blocks):
+            for band in range(bands):
+                for tap in range(taps):
+                    group = band * taps + tap
+                    multiply_rows(
+                        parts_flat, (block * taps + tap) * channels, x, n * x_size, x_offsets,
+                        dy, n * dy_size, dy_offsets, starts[group], starts[group + 1], channels, True,
+                    )  # fmt: skip
+    return parts
+
+
 def depthwise_grad_weight_numba(x, dy, stride, padding, kh, kw):
     """Return dweight (KH,KW,C): a fixed number of blocks of pictures, summed in order, so the bits never change."""
-    batch, height, width, channels = x.shape
-    oh, ow = dy.shape[1:3]
-    top, _, left, _ = padding
-    blocks = min(BLOCKS, batch)
-    parts = np.zeros((blocks, kh, kw, channels), x.dtype)
-    for block in prange(blocks):
-        part = parts[block]
-        for n in range(batch * block // blocks, batch * (block + 1) // blocks):
-            for i in range(oh):
-                p = i * stride - top
-                for j in range(ow):
-                    q = j * stride - left
-                    for u in range(max(0, -p), min(kh, height - p)):
-                        for v in range(max(0, -q), min(kw, width - q)):
-                            for c in range(channels):
-                                part[u, v, c] += x[n, p + u, q + v, c] * dy[n, i, j, c]
-    dweight = parts[0].copy()
-    for block in range(1, blocks):
-        dweight += parts[block]
-    return dweight
+    batch, oh, ow, channels = dy.shape
+    outputs, inputs, taps = _offsets(x.shape, oh, ow, kh, kw, stride, padding)
+    # All taps pass over a band of rows before the next band is read, while it is still in a near cache.
+    rows = max(1, 8192 // (ow * channels))
+    bands = -(-oh // rows)
+    key = outputs // (rows * ow * channels) * (kh * kw * channels) + taps
+    lists = _grouped(key, bands * kh * kw, channels, inputs, outputs)
+    parts = _sum_over_positions(x.reshape(-1), dy.reshape(-1), *lists, bands, kh * kw, batch, channels)
+    dweight = parts[0]
+    for part in parts[1:]:
+        dweight = dweight + part
+    return dweight.reshape(kh, kw, channels)
 
 
 depthwise_forward = Twin(depthwise_forward_numpy, depthwise_forward_numba)
