@@ -1,4 +1,4 @@
-"""With NUMBA_DISABLE_JIT=1 the compiled twins are plain Python: everything must still run, and coverage tools see it."""
+"""With NUMBA_DISABLE_JIT=1 the compiled twins are plain Python: all must still run, and coverage tools see it."""
 
 import os
 import subprocess

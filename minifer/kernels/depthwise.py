@@ -65,9 +65,9 @@ def depthwise_grad_weight_numpy(x, dy, stride, padding, kh, kw):
     return dweight
 
 
-# The compiled twins. Which numbers are multiplied depends on the geometry alone, so each pass first lists them, once for
-# all pictures and channels: pairs of offsets, for every place that receives a sum. What lies outside the picture is
-# not in the list. The sums themselves are then all of one form (kernels/rows.py), channels innermost.
+# The compiled twins. Which numbers are multiplied depends on the geometry alone, so each pass first lists them, once
+# for all pictures and channels: pairs of offsets, for every place that receives a sum. What lies outside the picture
+# is not in the list. The sums themselves are then all of one form (kernels/rows.py), channels innermost.
 
 
 @njit(cache=True, error_model="numpy")

@@ -115,8 +115,8 @@ if VECTOR_BYTES:
 
         out[out_start + c] (+)= sum_t a[a_start + a_offsets[t] + c] * b[b_start + b_offsets[t] + c]
 
-        for c < length, first <= t < last. out, a and b are one-dimensional arrays of one floating-point dtype, the offsets
-        arrays of int64.
+        for c < length, first <= t < last. out, a and b are one-dimensional arrays of one floating-point dtype, the
+        offsets arrays of int64.
         """
         i = types.intp
         arguments = (out, i, a, i, a_offsets, b, i, b_offsets, i, i, i, types.boolean)

@@ -21,12 +21,10 @@ def draw_curves(rows, path):
     Raises    DataError when there is no row
     """
     from matplotlib.figure import Figure
-    from matplotlib.ticker import LogLocator, NullLocator
 
     if not rows:
         raise DataError("there are no curves to draw: no epoch has ended yet")
     epoch, rates = column(rows, "epoch"), column(rows, "rate")
-    rates[rates <= 0] = np.nan  # the end of a cosine: a logarithmic axis has no zero
     figure = Figure(figsize=(12.5, 4.2), dpi=150, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.15, h_pad=0.15)
     loss, top1, rate = figure.subplots(1, 3, width_ratios=(1, 1, 0.75))
@@ -44,13 +42,9 @@ def draw_curves(rows, path):
         label_ends(axes, epoch[-1], [(last(v), f"{name} {last(v):.{digits}f}", colour) for name, colour, v in lines])
     mark_best(top1, epoch, 100 * column(rows, "val_top1"))
     draw_line(rate, epoch, rates, INK, drawstyle="steps-mid")
-    rate.set_yscale("log")
-    if np.isfinite(rates).any():
-        rate.set_ylim(np.nanmin(rates) / 1.6, np.nanmax(rates) * 1.6)
-    rate.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    rate.yaxis.set_minor_locator(NullLocator())
+    rate.set_ylim(bottom=0)
     rate.yaxis.set_major_formatter(lambda value, _: f"{value:.6g}")
-    label_ends(rate, epoch[-1], [(last(rates), f"{last(rates):.3g}", INK)])
+    label_ends(rate, epoch[-1], [(last(rates), f"{last(rates):.2g}", INK)])
     figure.savefig(path)
 
 
