@@ -11,7 +11,7 @@
 
 x is (M, C): all axes but the last are one. One pass computes the statistics, one the output, two the gradients; what
 was clipped is found again from x, so that nothing but x need be kept. Sums over M are made of a fixed number of blocks,
-each in float64, added in order: the same bits for every number of threads.
+in float64 but for a few rows at a time, added in order: the same bits for every number of threads.
 
 Source: Ioffe & Szegedy, 2015; Ba, Kiros & Hinton, Layer Normalization, 2016.
 """
@@ -22,6 +22,7 @@ from numba import njit, prange
 from minifer.kernels.twin import Twin
 
 BLOCKS = 32
+FEW = 16  # rows that are summed in the arrays' own dtype before they join the sum in float64
 
 
 def batch_moments_numpy(x):
@@ -60,12 +61,18 @@ def batch_moments_numba(x):
     blocks = min(BLOCKS, rows)
     sums = np.zeros((blocks, 2, channels), np.float64)
     for block in prange(blocks):
-        total, square = sums[block, 0], sums[block, 1]
-        for m in range(rows * block // blocks, rows * (block + 1) // blocks):
+        few_total, few_square = np.zeros(channels, x.dtype), np.zeros(channels, x.dtype)
+        first, last = rows * block // blocks, rows * (block + 1) // blocks
+        for start in range(first, last, FEW):
+            for m in range(start, min(start + FEW, last)):
+                for c in range(channels):
+                    d = x[m, c] - x[0, c]
+                    few_total[c] += d
+                    few_square[c] += d * d
             for c in range(channels):
-                d = np.float64(x[m, c]) - np.float64(x[0, c])
-                total[c] += d
-                square[c] += d * d
+                sums[block, 0, c] += few_total[c]
+                sums[block, 1, c] += few_square[c]
+                few_total[c] = few_square[c] = 0
     mean, var = np.empty(channels, x.dtype), np.empty(channels, x.dtype)
     for c in range(channels):
         total, square = 0.0, 0.0
@@ -106,14 +113,20 @@ def normalize_sums_numba(dy, x, mean, inv_std, gamma, beta, low, high):
     blocks = min(BLOCKS, rows)
     sums = np.zeros((blocks, 2, channels), np.float64)
     for block in prange(blocks):
-        sum_gamma, sum_beta = sums[block, 0], sums[block, 1]
-        for m in range(rows * block // blocks, rows * (block + 1) // blocks):
+        few_gamma, few_beta = np.zeros(channels, x.dtype), np.zeros(channels, x.dtype)
+        first, last = rows * block // blocks, rows * (block + 1) // blocks
+        for start in range(first, last, FEW):
+            for m in range(start, min(start + FEW, last)):
+                for c in range(channels):
+                    d = x[m, c] - mean[c]
+                    z = d * scale[c] + beta[c]
+                    dz = dy[m, c] if low < z < high else zero
+                    few_gamma[c] += dz * d
+                    few_beta[c] += dz
             for c in range(channels):
-                d = x[m, c] - mean[c]
-                z = d * scale[c] + beta[c]
-                dz = dy[m, c] if low < z < high else zero
-                sum_gamma[c] += dz * d
-                sum_beta[c] += dz
+                sums[block, 0, c] += few_gamma[c]
+                sums[block, 1, c] += few_beta[c]
+                few_gamma[c] = few_beta[c] = zero
     dgamma, dbeta = np.empty(channels, x.dtype), np.empty(channels, x.dtype)
     for c in range(channels):
         total_gamma, total_beta = 0.0, 0.0
