@@ -25,6 +25,7 @@ from minifer.faces.pyramid import level_sizes, octaves, resized
 from minifer.kernels.hog import hidden_layer, window_scores
 
 SHIPPED = Path(__file__).parents[1] / "weights" / "detector.npz"
+SECOND_GRID = 1.4  # levels at least this many times smaller than the picture are looked at on two grids
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,8 @@ class FaceDetector:
 
         Shapes     image (H,W) uint8   boxes (N,4)   logits (N,)
         """
-        sizes = level_sizes(image.shape, self.window, self.window / min_size, scale_step)
+        smallest = self.window - 2 * self.cell
+        sizes = level_sizes(image.shape, smallest, self.window / min_size, scale_step)
         pictures = octaves(image, self.window)
         if threads > 1:
             with ThreadPoolExecutor(threads) as pool:
@@ -132,19 +134,30 @@ class FaceDetector:
 
         Shapes     pictures: octaves of (H,W)   size (height, width)   boxes (N,4)   logits (N,)
         """
-        blocks, rows, columns, scores = self.first_look(pictures, size)
-        boxes = self.boxes_of(rows, columns, np.divide(pictures[0].shape, size)[::-1])
-        return boxes, self.second_look(blocks, rows, columns, scores)
+        boxes, logits = [np.zeros((0, 4))], [np.zeros(0)]
+        for found, *windows in self.first_look(pictures, size):
+            boxes.append(found)
+            logits.append(self.second_look(*windows))
+        return np.concatenate(boxes), np.concatenate(logits)
 
     def first_look(self, pictures, size):
-        """Return the blocks of a level, and row, column and linear score of its windows over pass_score.
+        """Yield boxes, blocks, rows, columns and linear scores of a level's windows over pass_score, grid by grid.
 
-        Shapes     pictures: octaves of (H,W)   blocks (P,Q,36)   rows columns scores (N,)
+        The level's border pixels are repeated two cells outwards: a face may be cut off. Smaller levels, which cost
+        little and show larger faces, get a second grid of windows, half a cell further down and right.
+
+        Shapes     pictures: octaves of (H,W)   boxes (N,4)   blocks (P,Q,36)   rows columns scores (N,)
         """
-        blocks = block_features(np.rint(resized(pictures, *size)), self.cell)
-        scores = window_scores(blocks, self.template) + np.float32(self.bias)
-        rows, columns = np.nonzero(scores > self.pass_score)
-        return blocks, rows, columns, scores[rows, columns]
+        border = 2 * self.cell
+        level = np.pad(np.rint(resized(pictures, *size)), border, mode="edge")
+        to_picture = np.divide(pictures[0].shape, size)[::-1]
+        for shift in (0, self.cell // 2) if to_picture[1] >= SECOND_GRID else (0,):
+            blocks = block_features(level[shift:, shift:], self.cell)
+            scores = window_scores(blocks, self.template) + np.float32(self.bias)
+            rows, columns = np.nonzero(scores > self.pass_score)
+            corner = np.stack([columns, rows], axis=1) * self.cell + shift - border
+            boxes = np.concatenate([corner * to_picture, (corner + self.window) * to_picture], axis=1)
+            yield boxes, blocks, rows, columns, scores[rows, columns]
 
     def second_look(self, blocks, rows, columns, scores):
         """Return the logit z of each window.
@@ -153,14 +166,6 @@ class FaceDetector:
         """
         layer = hidden_layer(blocks, rows, columns, self.hidden, self.hidden_bias)
         return layer @ self.out + self.out_bias + self.score_weight * scores
-
-    def boxes_of(self, rows, columns, to_picture):
-        """Return the boxes of windows: their squares, enlarged by to_picture (x, y).
-
-        Shapes     rows columns (N,), in cells   boxes (N,4)
-        """
-        corner = np.stack([columns, rows], axis=1) * self.cell
-        return np.concatenate([corner * to_picture, (corner + self.window) * to_picture], axis=1)
 
     def probability(self, logits):
         """Return the calibrated probability of a face for each logit."""

@@ -27,7 +27,7 @@ WINDOW = CELL * (BLOCKS + 1)
 PASS_SCORE = -1.1  # about 98 of 100 jittered faces score higher
 
 
-def train_detector(faces, scenes, portraits=(), seed=0, rounds=3, hidden=48, epochs=6, copies=(2, 8), log=print):
+def train_detector(faces, scenes, portraits=(), seed=0, rounds=3, hidden=48, epochs=6, copies=(2, 10), log=print):
     """Return a trained FaceDetector.
 
     Every 8th face, 4th scene and 5th portrait is held out, for the calibration and the report.
@@ -71,9 +71,9 @@ def jittered_windows(known, copies, rng):
             cut, box = tight_cut(image, whole_box, rng) if rng.random() < 0.25 else (image, whole_box)
             pictures = octaves(cut, 2 * WINDOW)
             size, centre = box[2] - box[0], (box[:2] + box[2:]) / 2
-            scale = size / WINDOW * np.exp(rng.normal(0, 0.06))
-            angle, mirror = np.deg2rad(rng.normal(0, 6)), rng.choice([-1, 1])
-            x, y = centre + rng.uniform(-0.04, 0.04, 2) * size - 0.5
+            scale = size / WINDOW * np.exp(rng.normal(0, 0.07))
+            angle, mirror = np.deg2rad(rng.normal(0, 8)), rng.choice([-1, 1])
+            x, y = centre + rng.uniform(-0.06, 0.06, 2) * size - 0.5
             k = min(max(int(np.log2(scale / 0.75)), 0), len(pictures) - 1)
             turn = scale / 2**k * np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
             turn[:, 1] *= mirror
@@ -121,9 +121,9 @@ def scan(detector, image, min_size=24, scale_step=1.2):
     pictures = octaves(image, WINDOW)
     levels = [(np.zeros((0, 4)), np.zeros((0, detector.template.size), np.float32), np.zeros(0))]
     for size in sizes:
-        found = blocks, rows, columns, _ = detector.first_look(pictures, size)
-        boxes = detector.boxes_of(rows, columns, np.divide(image.shape, size)[::-1])
-        levels.append((boxes, gather_windows(blocks, rows, columns, BLOCKS, BLOCKS), detector.second_look(*found)))
+        for boxes, blocks, rows, columns, scores in detector.first_look(pictures, size):
+            features = gather_windows(blocks, rows, columns, BLOCKS, BLOCKS)
+            levels.append((boxes, features, detector.second_look(blocks, rows, columns, scores)))
     return tuple(np.concatenate(parts) for parts in zip(*levels, strict=True))
 
 

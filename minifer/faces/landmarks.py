@@ -2,12 +2,11 @@
 
     look 1     a patch round the box -> a few rough steps -> roughly where the eyes are, whatever the box was like
     look 2     a patch cut anew round that and turned upright -> trees
-    look 3     a patch cut anew round that, and its mirror image; in each
-                   trees    shape = mean;  shape += S (leaves reached @ basis), cascade by cascade
-                            (kernels/regression_trees)
-                   steps    shape = mean;  shape += descriptors @ weight @ basis + bias, step by step
-                            (kernels/descriptors)
-    result     the mean of the four shapes: their errors have little in common
+    look 3     a patch cut anew round that -> steps, and its mirror image -> trees
+    result     the mean of the two shapes of look 3: their errors have little in common
+
+    trees      shape = mean;  shape += S (leaves reached @ basis), cascade by cascade        (kernels/regression_trees)
+    steps      shape = mean;  shape += descriptors @ weight @ basis + bias, step by step     (kernels/descriptors)
 
 The 68 points are in iBUG order: 0-16 jaw, 17-26 brows, 27-35 nose, 36-41 and 42-47 the eyes, 48-67 lips; the lower
 numbers of a pair are on the left of the picture.
@@ -16,6 +15,7 @@ Source     Kazemi & Sullivan, "One millisecond face alignment with an ensemble o
            De la Torre, "Supervised descent method and its applications to face alignment", CVPR 2013.
 """
 
+import math
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -64,15 +64,18 @@ def face_patch(pictures, box, angle=0.0, mirrored=False):
 
     Shapes     pictures: octaves of (H,W)   box (4,)   angle in radians, clockwise   patch (PATCH,PATCH) uint8
     """
-    scale = (box[2] - box[0]) / FACE
-    cosine, sine = np.cos(angle) * scale, np.sin(angle) * scale
-    across = -1 if mirrored else 1
-    turn = np.array([[across * cosine, -sine], [across * sine, cosine]])
-    frame = Frame(turn, np.array([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2]))
-    k = min(max(int(np.ceil(np.log2(scale / 1.6))), 0), len(pictures) - 1)
-    corner = frame.to_picture(np.array([0.5, 0.5])) / 2**k - 0.5  # the middle of the patch's first pixel
-    matrix = np.column_stack([turn[::-1, ::-1] / 2**k, corner[::-1]])  # rows first, as kernels count
-    return np.rint(affine(pictures[k], matrix, PATCH, PATCH)).astype(np.uint8), frame
+    scale = float(box[2] - box[0]) / FACE
+    cosine, sine = math.cos(angle) * scale, math.sin(angle) * scale
+    x, y = float(box[0] + box[2]) / 2, float(box[1] + box[3]) / 2
+    across = -cosine if mirrored else cosine
+    lift = -sine if mirrored else sine
+    frame = Frame(np.array([[across, -sine], [lift, cosine]]), np.array([x, y]))
+    k = min(max(math.ceil(math.log2(scale / 1.6)), 0), len(pictures) - 1)
+    half = 0.5 - PATCH / 2  # the middle of the patch's first pixel, from the patch's
+    corner = (y + (lift + cosine) * half, x + (across - sine) * half)
+    matrix = np.array([[cosine, lift, corner[0]], [-sine, across, corner[1]]]) / 2**k  # rows first, as kernels count
+    matrix[:, 2] -= 0.5
+    return (affine(pictures[k], matrix, PATCH, PATCH) + np.float32(0.5)).astype(np.uint8), frame
 
 
 @dataclass
@@ -156,10 +159,11 @@ class LandmarkPredictor:
         Shapes     pictures: octaves of (H,W)   points (68,2)
         """
         box, angle = box_of_landmarks(points), roll_of_landmarks(points)
-        (straight, frame), (mirrored, mirrored_frame) = (face_patch(pictures, box, angle, m) for m in (False, True))
-        patches = np.stack([straight, mirrored])
-        shapes = (self.trees.fit(patches) + self.steps.fit(patches)) / 2
-        return (frame.to_picture(shapes[0]) + mirrored_frame.to_picture(shapes[1])[MIRROR]) / 2
+        straight, frame = face_patch(pictures, box, angle)
+        mirrored, mirrored_frame = face_patch(pictures, box, angle, mirrored=True)
+        by_steps = frame.to_picture(self.steps.fit(straight[None])[0])
+        by_trees = mirrored_frame.to_picture(self.trees.fit(mirrored[None])[0])[MIRROR]
+        return (by_steps + by_trees) / 2
 
     def save(self, path):
         """Write the predictor to an .npz file."""

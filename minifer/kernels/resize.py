@@ -97,15 +97,25 @@ def bilinear_numba(x, height, width):
 
 @numba.njit(**_FLAGS)
 def affine_numba(x, matrix, height, width):
-    """As affine_numpy."""
+    """As affine_numpy; a patch whose corners all lie inside the picture needs no check at each pixel."""
     y = np.empty((height, width), np.float32)
     last_row, last_column = x.shape[0] - 1, x.shape[1] - 1
+    inside = True
+    for i in (0, height - 1):
+        for j in (0, width - 1):
+            a = matrix[0, 0] * i + matrix[0, 1] * j + matrix[0, 2]
+            b = matrix[1, 0] * i + matrix[1, 1] * j + matrix[1, 2]
+            inside = inside and 0 <= a < last_row and 0 <= b < last_column
     for i in range(height):
+        first_a, first_b = matrix[0, 0] * i + matrix[0, 2], matrix[1, 0] * i + matrix[1, 2]
         for j in range(width):
-            a = min(max(matrix[0, 0] * i + matrix[0, 1] * j + matrix[0, 2], 0.0), float(last_row))
-            b = min(max(matrix[1, 0] * i + matrix[1, 1] * j + matrix[1, 2], 0.0), float(last_column))
-            p, q = int(a), int(b)
-            p1, q1 = min(p + 1, last_row), min(q + 1, last_column)
+            a, b = first_a + matrix[0, 1] * j, first_b + matrix[1, 1] * j
+            if not inside:
+                a, b = min(max(a, 0.0), float(last_row)), min(max(b, 0.0), float(last_column))
+            p, q = np.uint32(a), np.uint32(b)
+            p1, q1 = p + np.uint32(1), q + np.uint32(1)
+            if not inside:
+                p1, q1 = min(p1, np.uint32(last_row)), min(q1, np.uint32(last_column))
             down, right = np.float32(a - p), np.float32(b - q)
             upper = x[p, q] + right * (x[p, q1] - x[p, q])
             lower = x[p1, q] + right * (x[p1, q1] - x[p1, q])
