@@ -7,34 +7,41 @@ from importlib import import_module
 from minifer import __version__
 from minifer.errors import ConfigError, MiniferError
 
-VERBS = {
-    "train": "train a network, on real data or on drawn faces",
-    "evaluate": "measure a trained network on a split",
-    "cost": "count multiply-adds and parameters, layer by layer",
-    "gradcheck": "compare backward passes with central differences",
-    "doctor": "print versions, threads and folders, for when something is odd",
+VERBS = {  # verb: (module with add_arguments and run, one line of help)
+    "train": ("commands.train", "train a network, on real data or on drawn faces"),
+    "evaluate": ("commands.evaluate", "measure a trained network on a split"),
+    "detect": ("faces.commands.detect", "find the faces in pictures, and their landmarks"),
+    "prepare": ("faces.commands.prepare", "crop every picture of a data set to its face"),
+    "cost": ("commands.cost", "count multiply-adds and parameters, layer by layer"),
+    "gradcheck": ("commands.gradcheck", "compare backward passes with central differences"),
+    "train-detector": ("faces.commands.train_detector", "train the face detector again"),
+    "train-landmarks": ("faces.commands.train_landmarks", "train the landmark predictor again"),
+    "doctor": ("commands.doctor", "print versions, threads and folders, for when something is odd"),
 }
 
 
-def make_parser():
-    """Return the parser of `minifer` with all its verbs."""
+def make_parser(arguments):
+    """Return the parser of `minifer`; of the verbs, only one that is among the arguments is imported."""
     parser = argparse.ArgumentParser(
         prog="minifer",
         description="A MobileNet with skips and attention, from scratch in NumPy and Numba, on facial expressions.",
     )
     parser.add_argument("--version", action="version", version=f"minifer {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for name, summary in VERBS.items():
-        command = import_module(f"minifer.commands.{name}")
-        verb = verbs.add_parser(name, help=summary, description=command.__doc__)
-        command.add_arguments(verb)
-        verb.set_defaults(run=command.run)
+    for name, (module, summary) in VERBS.items():
+        verb = verbs.add_parser(name, help=summary)
+        if name in arguments:
+            command = import_module(f"minifer.{module}")
+            verb.description = command.__doc__
+            command.add_arguments(verb)
+            verb.set_defaults(run=command.run)
     return parser
 
 
 def main(arguments=None):
     """Run one command and return its exit code: 0 fine, 1 something failed, 2 wrong usage, 130 interrupted."""
-    args = make_parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    args = make_parser(arguments).parse_args(arguments)
     try:
         return args.run(args) or 0
     except ConfigError as error:

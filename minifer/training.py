@@ -226,6 +226,27 @@ class Training:
         write_text(folder / "metrics.csv", text.getvalue())
 
 
+class Observer:
+    """Watches a run and does nothing; subclasses show progress and save."""
+
+    def step(self, training):
+        """Called after every step."""
+
+    def epoch(self, training):
+        """Called after every epoch."""
+
+
+def fit(settings, train, val, observer=None):
+    """Train on Datasets in memory and return the finished Training, its model with the weights of the best epoch.
+
+    fit(config.PRESETS["demo"], **synthetic.load()).model is a trained network.
+    """
+    training = Training(settings, train, val)
+    training.run(observer or Observer())
+    training.stopping.restore(training.model)
+    return training
+
+
 def _prefixed(prefix, arrays):
     return {f"{prefix}/{name}": array for name, array in arrays.items()}
 

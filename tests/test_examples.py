@@ -1,5 +1,6 @@
 """Every example runs."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,3 +16,11 @@ def test_first_screen(tmp_path):
     target = tmp_path / "first.png"
     subprocess.run([sys.executable, EXAMPLES / "first_screen.py", tmp_path, target], check=True)
     assert Image.open(target).width > 500
+
+
+def test_python_in_the_readme():
+    text = (EXAMPLES.parent / "README.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), {})

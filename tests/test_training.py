@@ -18,7 +18,7 @@ from minifer.cases import away_from_zero
 from minifer.data import fer2013, synthetic
 from minifer.errors import CheckpointError, TrainingError
 from minifer.layers import BatchNorm
-from minifer.training import Training, load_weights, predict
+from minifer.training import Observer, Training, fit, load_weights, predict
 
 TINY = config.TrainConfig(
     model="mha", alpha=1 / 16, attention_blocks=(12, 13), heads=2, head_units=4, epochs=3, batch_size=16,
@@ -26,8 +26,8 @@ TINY = config.TrainConfig(
 )  # fmt: skip
 
 
-class Silent:
-    """An observer that saves after every epoch, if it has a folder."""
+class Silent(Observer):
+    """Counts the steps, and saves after every epoch if it has a folder."""
 
     def __init__(self, folder=None):
         self.folder, self.steps = folder, 0
@@ -160,6 +160,13 @@ def test_table_has_a_row_per_epoch(faces, tmp_path):
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
     assert all(np.isfinite(float(value)) for row in rows for value in row.values())
+
+
+def test_fit_returns_the_best_weights(faces):
+    training = fit(TINY, **faces)
+    best = max(row["val_top1"] for row in training.rows)
+    measured = (predict(training.model, faces["val"].images).argmax(axis=1) == faces["val"].labels).mean()
+    assert measured == best
 
 
 def test_class_weights_follow_the_training_rows(faces):

@@ -145,7 +145,7 @@ def carry_out(training, folder):
 
     interrupted = []
     before = {s: signal.signal(s, lambda number, frame: interrupted.append(number)) for s in SIGNALS}
-    observer = Observer(training, folder)
+    observer = Progress(training, folder)
     try:
         finished = training.run(observer, lambda: bool(interrupted))
     finally:
@@ -172,8 +172,8 @@ def carry_out(training, folder):
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class Observer:
-    """Shows progress: a bar on a terminal, plain lines otherwise; saves after every epoch."""
+class Progress:
+    """An observer that shows a bar on a terminal, plain lines otherwise, and saves after every epoch."""
 
     def __init__(self, training, folder):
         self.folder, self.bar = folder, None

@@ -1,0 +1,67 @@
+"""What the benchmarks share: alternating measurements, medians with their spread, and the rows that they print.
+
+A shared machine drifts, so contestants take turns and only figures of one run are compared. The thread pools of the
+contestants must not meet: each turn warms its own up again and waits for the other's to fall asleep.
+"""
+
+import json
+import os
+import platform
+import statistics
+import time
+
+PAUSE = 0.02  # seconds until another library's waiting threads sleep
+
+
+def machine():
+    """Return the processor's name and number of cores."""
+    name = platform.processor() or platform.machine()
+    try:
+        with open("/proc/cpuinfo") as file:
+            name = next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    return f"{name}, {os.cpu_count()} cores"
+
+
+def alternate(contestants, rounds=9, seconds=0.15):
+    """Time {name: function}, in turns; return {name: sorted list of seconds per call, one for each round}."""
+    times = {name: [] for name in contestants}
+    for _ in range(rounds):
+        for name, function in contestants.items():
+            time.sleep(PAUSE)
+            function()
+            started, calls = time.perf_counter(), 0
+            while time.perf_counter() - started < seconds:
+                function()
+                calls += 1
+            times[name].append((time.perf_counter() - started) / calls)
+    return {name: sorted(values) for name, values in times.items()}
+
+
+def row(measure, ours, peer, peer_name, unit="ms", scale=1e3):
+    """Return one row of results from two sorted lists of seconds; ratio > 1 means that minifer is faster."""
+    mine, theirs = statistics.median(ours), statistics.median(peer)
+    return {
+        "measure": measure,
+        "minifer": mine * scale,
+        "peer": theirs * scale,
+        "peer_name": peer_name,
+        "unit": unit,
+        "ratio": theirs / mine,
+        "spread": [ours[0] * scale, ours[-1] * scale],
+        "peer_spread": [peer[0] * scale, peer[-1] * scale],
+    }
+
+
+def report(rows, threads, as_json):
+    """Print a table, or the JSON document that `minifer bench --json` promises."""
+    if as_json:
+        print(json.dumps({"machine": machine(), "threads": threads, "rows": rows}, indent=2))
+        return
+    print(f"{machine()}, {threads} threads")
+    for r in rows:
+        print(
+            f"{r['measure']:46} {r['minifer']:9.2f} {r['unit']:4} {r['peer_name']:>22} {r['peer']:9.2f} "
+            f"  ratio {r['ratio']:5.2f}"
+        )
