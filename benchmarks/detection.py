@@ -1,4 +1,4 @@
-"""How many faces are found, and how fast? minifer against the Haar cascade of OpenCV and, if installed, the HOG of dlib.
+"""How many faces are found, and how fast? minifer against OpenCV's Haar cascade and, if installed, dlib's HOG.
 
     python benchmarks/detection.py --faces faces.zip --portraits helen.zip [--json]
     python benchmarks/detection.py --fer2013 fer2013.zip [--json]
