@@ -54,7 +54,7 @@ class FaceDetector:
     floor: float  # windows with a lower z join no group
     slope: float  # Platt's calibration
     offset: float
-    threshold: float = 0.5  # the score from which detect() reports a face unless told otherwise
+    threshold: float = 0.2  # the score from which detect() reports a face unless told otherwise
     cell: int = 4
 
     @property

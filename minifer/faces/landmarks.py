@@ -200,7 +200,7 @@ def square(box):
 
 def surroundings(image, box):
     """Return the part of a picture round a box, and its corner (x, y): a large picture costs no more than it."""
-    half = 1.2 * (box[2:] - box[:2]).max()
+    half = (box[2:] - box[:2]).max()
     centre = (box[:2] + box[2:]) / 2
     last = np.clip(np.ceil(centre + half), 1, image.shape[::-1]).astype(int)
     first = np.clip(np.floor(centre - half), 0, last - 1).astype(int)

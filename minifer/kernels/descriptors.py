@@ -125,19 +125,18 @@ def point_descriptors_numba(magnitude, orientation, shapes, cell, cells, clip):
 
 @numba.njit(**_FLAGS)
 def linear_step_numba(descriptors, weight):
-    """As linear_step_numpy; two rows at a time share the weights that are read."""
-    count, depth, width = descriptors.shape[0], weight.shape[0], weight.shape[1]
-    sums = np.empty((count, width), np.float32)
-    for first in range(0, count, 2):
-        second = min(first + 1, count - 1)
-        sum0, sum1 = np.zeros(width, np.float32), np.zeros(width, np.float32)
-        for d in range(depth):
-            x0, x1, row = descriptors[first, d], descriptors[second, d], weight[d]
-            for k in range(width):
-                value = np.float32(row[k])
-                sum0[k] += x0 * value
-                sum1[k] += x1 * value
-        sums[first], sums[second] = sum0, sum1
+    """As linear_step_numpy; the sums of one row stay in registers and cache while the weights pass by."""
+    sums = np.zeros((descriptors.shape[0], weight.shape[1]), np.float32)
+    for n in range(descriptors.shape[0]):
+        row = sums[n]
+        for d in range(0, weight.shape[0] - 2, 3):
+            x0, x1, x2 = descriptors[n, d], descriptors[n, d + 1], descriptors[n, d + 2]
+            w0, w1, w2 = weight[d], weight[d + 1], weight[d + 2]
+            for k in range(weight.shape[1]):
+                row[k] += (x0 * np.float32(w0[k]) + x1 * np.float32(w1[k])) + x2 * np.float32(w2[k])
+        for d in range(weight.shape[0] // 3 * 3, weight.shape[0]):
+            for k in range(weight.shape[1]):
+                row[k] += descriptors[n, d] * np.float32(weight[d, k])
     return sums
 
 
