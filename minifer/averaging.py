@@ -15,25 +15,31 @@ class Average:
     With warmup the decay starts small, min(decay, (1 + t) / (10 + t)) at update t = 0, 1, ..., so that the average
     forgets the random start within a few updates instead of 1 / (1 - decay).
 
-        average = Average(layer)
+        average = Average(layer)          with flat=optimizer.flat all parameters move in one call
         after every optimizer step:   average.update()
         with average.applied():       evaluate(layer)
 
     Source    Polyak & Juditsky 1992; the warm-up is TensorFlow's ExponentialMovingAverage with num_updates
     """
 
-    def __init__(self, layer, decay=0.999, warmup=True):
+    def __init__(self, layer, decay=0.999, warmup=True, flat=None):
         if not 0 <= decay < 1:
             raise ConfigError(f"decay is {decay}: it must lie in [0, 1)")
         self.layer, self.decay, self.warmup, self.updates = layer, decay, warmup, 0
-        self.arrays = copies(layer.state())
+        self.flat, self.arrays = flat, copies(layer.state())
+        if flat:
+            self.flat_average = flat.value.copy()
+            self.arrays |= flat.views(self.flat_average)
 
     def update(self):
         """Move the average towards the layer's present state."""
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates)) if self.warmup else self.decay
         self.updates += 1
+        if self.flat:
+            average_update(self.flat_average, self.flat.value, float(decay))
         for path, value in self.layer.state().items():
-            average_update(self.arrays[path].reshape(-1), value.reshape(-1), float(decay))
+            if not self.flat or path not in self.flat.parameters:
+                average_update(self.arrays[path].reshape(-1), value.reshape(-1), float(decay))
 
     @contextmanager
     def applied(self):

@@ -77,7 +77,7 @@ class Training:
         optimizer = Adam if settings.optimizer == "adam" else SGD
         self.optimizer = optimizer(parameters, settings.rate, weight_decay=settings.weight_decay)
         self.schedule = self._schedule()
-        self.average = Average(self.model, settings.average) if settings.average else None
+        self.average = Average(self.model, settings.average, flat=self.optimizer.flat) if settings.average else None
         self.stopping = EarlyStopping(settings.early_stopping or settings.epochs + 1)
         self.epoch = self.step = 0  # epochs finished, and steps finished of the one after
         self.sums = {"loss": 0.0, "right": 0, "rows": 0, "seconds": 0.0}  # over the unfinished epoch

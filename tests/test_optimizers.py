@@ -273,6 +273,20 @@ def test_applied_swaps_in_and_back_under_a_living_optimizer():
     optimizer.step()  # the parameters still live in the optimizer's memory
 
 
+def test_average_over_flat_memory_is_the_same_average():
+    layer = Toy(np.float32)
+    optimizer = Adam(layer.parameters(), rate=0.1)
+    one_by_one, at_once = Average(layer, 0.9), Average(layer, 0.9, flat=optimizer.flat)
+    for _ in range(4):
+        train(optimizer, layer.parameters(), 1)
+        layer.mean.value += 1
+        one_by_one.update()
+        at_once.update()
+    for path, array in one_by_one.arrays.items():
+        np.testing.assert_array_equal(at_once.arrays[path], array)
+    assert at_once.state().keys() == one_by_one.state().keys()
+
+
 def test_average_resumes_exactly_and_refuses_another_model():
     layer = Toy(np.float32)
     average, resumed = Average(layer, 0.99), Average(layer, 0.99)

@@ -79,20 +79,20 @@ def _sum_splits(parts, out):
         out[i] = total
 
 
-def _product(a, a_row, a_step, b, b_step, b_column, rows, columns, steps):
+def _product(a, a_row, a_step, b, b_step, b_column, rows, columns, steps, out=None):
     panels = -(-columns // PANEL)
     # A long sum into a small result (a weight gradient) is split into parts that are added at the end.
     splits = max(1, min(-(-TASKS // panels), steps // 1024)) if steps > rows else 1
     row_blocks = max(1, min(-(-TASKS // (panels * splits)), rows // (4 * TILE_ROWS)))
-    parts = np.empty((splits, rows * columns), a.dtype)
+    if out is None:
+        out = np.empty((rows, columns), a.dtype)
+    parts = out if splits == 1 else np.empty((splits, rows * columns), a.dtype)
     _multiply(
         a.reshape(-1), a_row, a_step, b.reshape(-1), b_step, b_column,
         rows, columns, steps, row_blocks, splits, parts.reshape(-1),
     )  # fmt: skip
-    if splits == 1:
-        return parts.reshape(rows, columns)
-    out = np.empty((rows, columns), a.dtype)
-    _sum_splits(parts, out.reshape(-1))
+    if splits > 1:
+        _sum_splits(parts, out.reshape(-1))
     return out
 
 
@@ -120,7 +120,7 @@ def multiply_transposed_right(a, b):
     return _product(a, a_row, 1, b, 1, steps, rows, columns, steps)
 
 
-def multiply_transposed_left(a, b):
-    """Return a.T @ b for contiguous (K, M) and (K, N)."""
+def multiply_transposed_left(a, b, out=None):
+    """Return a.T @ b for contiguous (K, M) and (K, N), in `out` if it is given."""
     (steps, rows), columns = a.shape, b.shape[1]
-    return _product(a, 1, rows, b, columns, 1, rows, columns, steps)
+    return _product(a, 1, rows, b, columns, 1, rows, columns, steps, out)

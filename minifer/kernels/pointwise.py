@@ -26,9 +26,9 @@ def pointwise_grad_x_numpy(dy, weight):
     return dy @ weight.T
 
 
-def pointwise_grad_weight_numpy(x, dy):
-    """Return dweight = x.T @ dy for x (M, C), dy (M, F)."""
-    return x.T @ dy
+def pointwise_grad_weight_numpy(x, dy, out=None):
+    """Return dweight = x.T @ dy for x (M, C), dy (M, F), in `out` if it is given: the only large gradient there is."""
+    return np.matmul(x.T, dy, out=out)
 
 
 def pointwise_forward_numba(x, weight):
@@ -41,9 +41,9 @@ def pointwise_grad_x_numba(dy, weight):
     return matmul.multiply_transposed_right(dy, weight)
 
 
-def pointwise_grad_weight_numba(x, dy):
-    """Return dweight = x.T @ dy in register tiles."""
-    return matmul.multiply_transposed_left(x, dy)
+def pointwise_grad_weight_numba(x, dy, out=None):
+    """Return dweight = x.T @ dy in register tiles, in `out` if it is given."""
+    return matmul.multiply_transposed_left(x, dy, out)
 
 
 @njit(parallel=True, cache=True, error_model="numpy")

@@ -37,6 +37,11 @@ class Parameter:
         elif self._grad is not grad:
             self._grad[...] = grad
 
+    def grad_memory(self):
+        """Return the array that the last gradient is in, for a kernel to write the next one into, or None."""
+        fits = self._grad is not None and self._grad.shape == self.value.shape and self._grad.dtype == self.value.dtype
+        return self._grad if fits else None
+
     def __repr__(self):
         return f"Parameter{self.value.shape}"
 

@@ -168,7 +168,7 @@ class PointwiseConv2D(Layer):
         x, full_shape = self.saved()
         dy = self.check_dy(dy, (*x.shape[:3], self.filters), x.dtype).reshape(-1, self.filters)
         if not self.frozen:
-            self.weight.grad = pointwise_grad_weight(x.reshape(-1, self.channels), dy)
+            self.weight.grad = pointwise_grad_weight(x.reshape(-1, self.channels), dy, self.weight.grad_memory())
         if not self.input_gradient:
             return None
         dx = pointwise_grad_x(dy, self.weight.value).reshape(x.shape)

@@ -35,7 +35,7 @@ class Linear(Layer):
         (x,) = self.saved()
         dy = self.check_dy(dy, (len(x), self.filters), x.dtype)
         if not self.frozen:
-            self.weight.grad = pointwise_grad_weight(x, dy)
+            self.weight.grad = pointwise_grad_weight(x, dy, self.weight.grad_memory())
             if self.bias is not None:
                 self.bias.grad = dy.sum(axis=0)
         return pointwise_grad_x(dy, self.weight.value) if self.input_gradient else None

@@ -61,6 +61,9 @@ def test_products(draw, shape):
     compare(pointwise.pointwise_forward, x, weight)
     compare(pointwise.pointwise_grad_x, dy, weight)
     compare(pointwise.pointwise_grad_weight, x, dy)
+    for kernel in (pointwise.pointwise_grad_weight.reference, pointwise.pointwise_grad_weight.compiled):
+        out = np.full_like(weight, np.nan)
+        assert kernel(x, dy, out) is out and np.isfinite(out).all()
     compare(Twin(pointwise.pointwise_forward_numpy, pointwise.pointwise_forward_naive), x, weight)
     compare(Twin(pointwise.pointwise_forward_numpy, pointwise.pointwise_forward_channels_innermost), x, weight)
     del TWINS[-2:]
@@ -116,7 +119,7 @@ def test_every_twin_is_compared_somewhere():
     """A twin that no test names would rot unseen."""
     from pathlib import Path
 
-    text = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    text = "".join(path.read_text() for path in Path(__file__).parents[1].rglob("test_*.py"))
     assert [twin.name for twin in TWINS if twin.name not in text] == []
 
 
