@@ -8,6 +8,8 @@ This is close to the boxes of the usual frontal detectors and test sets.
 
 import numpy as np
 
+from minifer.kernels.boxes import suppress_boxes
+
 SIDE, DOWN = 3.05, 0.45
 
 
@@ -70,16 +72,7 @@ def suppress(boxes, scores, overlap=0.3, inside=0.6):
     Shapes     boxes (N,4)   scores (N,)   kept (K,)
     """
     order = np.argsort(-scores, kind="stable")
-    kept = []
-    while order.size:
-        best, rest = order[:1], order[1:]
-        kept.append(int(best[0]))
-        shared = intersection(boxes[best], boxes[rest])[0]
-        areas = area(boxes[rest])
-        union = area(boxes[best]) + areas - shared
-        smaller = np.minimum(area(boxes[best]), areas)
-        order = rest[(shared <= overlap * union) & (shared <= inside * smaller)]
-    return np.array(kept, np.int64)
+    return suppress_boxes(np.asarray(boxes, np.float64), order, overlap, inside)
 
 
 def merge(boxes, logits, overlap=0.4, temperature=3.0):
@@ -92,13 +85,13 @@ def merge(boxes, logits, overlap=0.4, temperature=3.0):
 
     Shapes     boxes (N,4)   logits (N,)   returned: (K,4) and (K,)
     """
-    merged, evidence = np.zeros((0, 4)), np.zeros(0)
+    merged, evidence = [], []
     for best in suppress(boxes, logits):
         group = iou(boxes[best : best + 1], boxes)[0] > overlap
         weight = np.exp((logits[group] - logits[best]) / temperature)
-        mean = (boxes[group] * weight[:, None]).sum(axis=0) / weight.sum()
-        merged = np.concatenate([merged, mean[None]])
-        evidence = np.append(evidence, logits[best] + temperature * np.log(weight.sum()))
+        merged.append(weight @ boxes[group] / weight.sum())
+        evidence.append(logits[best] + temperature * np.log(weight.sum()))
+    merged, evidence = np.array(merged).reshape(-1, 4), np.array(evidence)
     kept = suppress(merged, evidence)
     return merged[kept], evidence[kept]
 
