@@ -59,9 +59,7 @@ def _conv(channels=2, filters=3, **settings):
 
 
 def _attention(**settings):
-    return lambda rng: away_from_zero(
-        layers.MultiHeadSelfAttention(3, heads=2, head_units=4, rng=rng, **settings), rng
-    )
+    return lambda rng: away_from_zero(layers.MultiHeadSelfAttention(3, heads=2, head_units=4, rng=rng, **settings), rng)
 
 
 def away_from_zero(layer, rng):
