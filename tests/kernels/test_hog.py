@@ -87,3 +87,15 @@ def test_features_of_a_window_inside_a_picture_do_not_depend_on_where_it_was_cut
 def test_a_picture_without_a_block_is_refused(shape):
     with pytest.raises(ShapeError, match="at least 8 x 8"):
         block_features(np.zeros(shape, np.uint8), 4)
+
+
+@pytest.mark.parametrize("count", [1, 4, 7])
+def test_hidden_layer_agrees_with_its_reference(count, rng):
+    blocks = rng.standard_normal((9, 8, 36)).astype(np.float32)
+    rows, columns = rng.integers(0, 6, count), rng.integers(0, 6, count)
+    hidden = rng.standard_normal((4, 3, 36, 5)).astype(np.float32)
+    bias = rng.standard_normal(5).astype(np.float32)
+    expected = hog.hidden_layer.reference(blocks, rows, columns, hidden, bias)
+    got = hog.hidden_layer.compiled(blocks, rows, columns, hidden, bias)
+    assert (expected == 0).any() and (expected > 0).any()
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
