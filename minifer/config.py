@@ -73,7 +73,7 @@ _NO_AUGMENTATION = {"flip": False, "shift": 0.0, "rotation": 0.0, "zoom": 0.0, "
 
 PRESETS = {
     "demo": TrainConfig(
-        alpha=0.25, heads=4, head_units=16, attention_blocks=(11, 13), epochs=7, rate=3e-3, schedule="cosine",
+        alpha=0.25, heads=4, head_units=16, attention_blocks=(11, 13), epochs=8, rate=3e-3, schedule="cosine",
         warmup=0.5, average=0.99, shift=0.05, rotation=5.0, zoom=0.05,
     ),
     "quick": TrainConfig(
