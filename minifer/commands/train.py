@@ -28,7 +28,7 @@ def add_arguments(parser):
     for field in dataclasses.fields(config.TrainConfig):
         flag = "--" + field.name.replace("_", "-")
         default = field.default
-        options = {"dest": f"setting_{field.name}", "default": None, "help": field.metadata["help"]}
+        options = {"dest": f"setting_{field.name}", "default": argparse.SUPPRESS, "help": field.metadata["help"]}
         if isinstance(default, bool):
             options["action"] = argparse.BooleanOptionalAction
         elif field.name == "attention_blocks":
@@ -42,7 +42,7 @@ def add_arguments(parser):
 def parse_blocks(text):
     """Return the block numbers of "6-13" or "12,13", or None for "all"."""
     if text == "all":
-        return None, "all"
+        return None
     numbers = []
     try:
         for part in text.split(","):
@@ -50,19 +50,15 @@ def parse_blocks(text):
             numbers += range(int(first), int(last or first) + 1)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of blocks: write all, 6-13 or 12,13") from None
-    return tuple(numbers), text
+    return tuple(numbers)
 
 
 def run(args):
     """Train, evaluate, and say where everything is."""
     set_threads(args)
     changes = {
-        name.removeprefix("setting_"): value
-        for name, value in vars(args).items()
-        if name.startswith("setting_") and value is not None
+        name.removeprefix("setting_"): value for name, value in vars(args).items() if name.startswith("setting_")
     }
-    if "attention_blocks" in changes:
-        changes["attention_blocks"] = changes["attention_blocks"][0]
     if args.resume:
         if changes or args.preset or args.out:
             raise ConfigError("--resume goes on with the settings of its run: only --data and --threads go with it")
