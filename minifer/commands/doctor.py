@@ -19,7 +19,7 @@ def run(args):
     from minifer.kernels import elementwise
     from minifer.kernels.memory import keep_freed_pages
     from minifer.kernels.threads import threads
-    from minifer.kernels.tile import VECTOR_BYTES
+    from minifer.kernels.vectors import VECTOR_BYTES
 
     elementwise.add(np.ones(8, np.float32), np.ones(8, np.float32))  # the threading layer is known after first use
     libraries = ("minifer", "numpy", "numba", "llvmlite", "scipy", "scikit-learn", "scikit-image", "imbalanced-learn")

@@ -30,9 +30,11 @@ def clip_forward_numba(x, low, high):
     y = np.empty_like(x)
     low, high = x.dtype.type(low), x.dtype.type(high)
     for chunk in prange((x.size + CHUNK - 1) // CHUNK):
-        for i in range(chunk * CHUNK, min((chunk + 1) * CHUNK, x.size)):
-            z = low if x[i] < low else x[i]
-            y[i] = high if z > high else z
+        part = slice(chunk * CHUNK, (chunk + 1) * CHUNK)
+        x_part, y_part = x[part], y[part]
+        for i in range(y_part.size):
+            z = low if x_part[i] < low else x_part[i]
+            y_part[i] = high if z > high else z
     return y
 
 
@@ -42,8 +44,10 @@ def clip_grad_x_numba(dy, x, low, high):
     dx = np.empty_like(x)
     low, high, zero = x.dtype.type(low), x.dtype.type(high), x.dtype.type(0)
     for chunk in prange((x.size + CHUNK - 1) // CHUNK):
-        for i in range(chunk * CHUNK, min((chunk + 1) * CHUNK, x.size)):
-            dx[i] = dy[i] if low < x[i] < high else zero
+        part = slice(chunk * CHUNK, (chunk + 1) * CHUNK)
+        dy_part, x_part, dx_part = dy[part], x[part], dx[part]
+        for i in range(dx_part.size):
+            dx_part[i] = dy_part[i] if low < x_part[i] < high else zero
     return dx
 
 

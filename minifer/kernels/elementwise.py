@@ -16,8 +16,11 @@ def add_numpy(a, b):
 @njit(parallel=True, cache=True, error_model="numpy")
 def _add_flat(a, b, y):
     for chunk in prange((a.size + CHUNK - 1) // CHUNK):
-        for i in range(chunk * CHUNK, min((chunk + 1) * CHUNK, a.size)):
-            y[i] = a[i] + b[i]
+        # Slices, since an index that starts anywhere but at 0 could be negative, and the check would cost the vectors.
+        part = slice(chunk * CHUNK, (chunk + 1) * CHUNK)
+        a_part, b_part, y_part = a[part], b[part], y[part]
+        for i in range(y_part.size):
+            y_part[i] = a_part[i] + b_part[i]
 
 
 def add_numba(a, b):

@@ -4,69 +4,112 @@
     grad_x        dx = dy @ weight.T               (rows, F) x (F, C)
     grad_weight   dweight = x.T @ dy               (C, rows) x (rows, F)
 
-All three are one loop nest over different strides. b is cut into panels two vectors wide and copied so that a panel is
-read front to back; tiles of out are then summed in registers (kernels/tile.py). How the sums are split depends on the
-shapes alone, never on the number of threads, so neither does any bit of the result.
+All three are one loop nest. b is cut into panels two vectors wide, copied (kernels/packing.py) so that each is
+read front to back; tiles of out are then summed in registers (kernels/tile.py). The product is cut into tasks for the
+threads along its rows, its columns and its sums. How depends on the shapes alone, never on the number of threads, so
+neither does any bit of the result.
 
 Source: Goto & van de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008.
 """
 
+import functools
+
 import numpy as np
 from numba import njit, prange
 
+from minifer.kernels.packing import copy_panel, copy_tile, transpose_panel
 from minifer.kernels.tile import PANEL, TILE_ROWS, multiply_tile
 
-TASKS = 16  # pieces of work a product is cut into at least, if it is large enough: a few for each thread
-STEPS = 256  # longest part of a sum between two visits to memory: a panel of this height stays in a near cache
+TASKS = 8  # pieces of work at most; every piece copies what it needs of a and b, so more of them cost more
+STEPS = 256  # longest part of a sum between two visits to out: a tile's values of a stay in the first-level cache
+GROUP = 16  # panels of a task at most: they stay in the second-level cache while every tile passes over them
+FEW_TILES = 4  # tiles for which it does not pay to copy b
+TILE_STEPS = STEPS + 2 * PANEL  # length of a copied row of a: no power of two, and room for whole vectors
+LINE = 64  # bytes of a cache line
+
+
+@njit(cache=True, error_model="numpy")
+def _copy_b(b, transposed, first_panel, last_panel, columns, steps, k0, count, packed, packed_start):
+    """packed[panel - first_panel, k, v] = B[k0 + k, panel*PANEL + v], 0 beyond the last column."""
+    together = count if transposed else 32  # rows of B whose panels are copied in turn, while their pages are at hand
+    for k in range(0, count, together):
+        part = min(together, count - k)
+        for panel in range(first_panel, last_panel):
+            column, target = panel * PANEL, packed_start + ((panel - first_panel) * STEPS + k) * PANEL
+            valid = min(PANEL, columns - column)
+            if transposed:
+                transpose_panel(b, column * steps + k0 + k, steps, packed, target, part, valid)
+            else:
+                copy_panel(b, (k0 + k) * columns + column, columns, packed, target, PANEL, part, valid)
+
+
+@njit(cache=True, error_model="numpy")
+def _copy_a(a, transposed, a_start, a_row, a_step, valid_rows, count, tile_a):
+    """tile_a[k, r] (transposed) or tile_a[r, k] = A[row + r, k0 + k] for the valid rows of a tile."""
+    if transposed:
+        copy_tile(a, a_start, a_step, tile_a, 0, TILE_ROWS, count, valid_rows)
+        return
+    whole = count // PANEL
+    for r in range(valid_rows):
+        source, target = a_start + r * a_row, r * TILE_STEPS
+        if whole > 0:
+            copy_panel(a, source, PANEL, tile_a, target, PANEL, whole, PANEL)
+        if count > whole * PANEL:
+            copy_panel(a, source + whole * PANEL, PANEL, tile_a, target + whole * PANEL, PANEL, 1, count % PANEL)
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
-def _multiply(a, a_row, a_step, b, b_step, b_column, rows, columns, steps, row_blocks, splits, out):
-    """out[split, m, n] = sum of a[m*a_row + k*a_step] * b[k*b_step + n*b_column] over the split's share of all k."""
+def _multiply(a, a_transposed, copy_a, b, b_transposed, copy_b, rows, columns, steps, splits, row_blocks, groups, out):
+    """out[split, m, n] = sum of A[m,k] * B[k,n] over the split's share of all k.
+
+    A is a (rows, steps), or the transpose of a (steps, rows); B is b (steps, columns), or the transpose of b
+    (columns, steps), which must be copied. All are given as one-dimensional arrays, row by row.
+    """
     panels = (columns + PANEL - 1) // PANEL
     tiles = (rows + TILE_ROWS - 1) // TILE_ROWS
-    for task in prange(splits * row_blocks * panels):
-        split, rest = task // (row_blocks * panels), task % (row_blocks * panels)
-        block, column = rest // panels, rest % panels * PANEL
+    a_row, a_step = (1, rows) if a_transposed else (steps, 1)
+    copied_row, copied_step = (1, TILE_ROWS) if a_transposed else (TILE_STEPS, 1)
+    b_step, b_panel = (PANEL, STEPS * PANEL) if copy_b else (columns, PANEL)
+    for task in prange(splits * row_blocks * groups):
+        split, rest = task // (row_blocks * groups), task % (row_blocks * groups)
+        block, group = rest // groups, rest % groups
         first_tile, last_tile = tiles * block // row_blocks, tiles * (block + 1) // row_blocks
-        valid_columns = min(PANEL, columns - column)
-        length = min(steps, STEPS)
-        panel = np.zeros(length * PANEL, out.dtype)
-        edge_a = np.zeros(TILE_ROWS * length, out.dtype)
-        edge_out = np.empty(TILE_ROWS * PANEL, out.dtype)
+        first_panel, last_panel = panels * group // groups, panels * (group + 1) // groups
         start, stop = steps * split // splits, steps * (split + 1) // splits
-        for k0 in range(start, stop, STEPS):
-            count = min(STEPS, stop - k0)
-            if b_column == 1 and valid_columns == PANEL:
-                for k in range(count):
-                    source = (k0 + k) * b_step + column
-                    for v in range(PANEL):
-                        panel[np.uint64(k * PANEL + v)] = b[np.uint64(source + v)]
-            else:
-                for k1 in range(0, count, 16):  # 16 rows of the panel stay in the first-level cache while they fill
-                    for v in range(valid_columns):
-                        source = k0 * b_step + (column + v) * b_column
-                        for k in range(k1, min(k1 + 16, count)):
-                            panel[np.uint64(k * PANEL + v)] = b[np.uint64(source + k * b_step)]
+        tile_a = np.empty(TILE_ROWS * TILE_STEPS, out.dtype)
+        tile_out = np.empty(TILE_ROWS * PANEL, out.dtype)
+        packed = np.empty((last_panel - first_panel) * STEPS * PANEL + LINE if copy_b else 1, out.dtype)
+        packed_start = (-packed.ctypes.data % LINE) // out.itemsize  # vectors that straddle two lines cost twice
+        parts = (stop - start + STEPS - 1) // STEPS
+        for part in range(parts):
+            k0 = start + (stop - start) * part // parts
+            count = start + (stop - start) * (part + 1) // parts - k0
+            if copy_b:
+                _copy_b(b, b_transposed, first_panel, last_panel, columns, steps, k0, count, packed, packed_start)
+            b_values, b_start = (packed, packed_start) if copy_b else (b, k0 * columns + first_panel * PANEL)
             for tile in range(first_tile, last_tile):
                 row = tile * TILE_ROWS
                 valid_rows = min(TILE_ROWS, rows - row)
-                place = (split * rows + row) * columns + column
-                a_start = row * a_row + k0 * a_step
-                if valid_rows == TILE_ROWS and valid_columns == PANEL:
-                    multiply_tile(a, a_start, a_row, a_step, panel, 0, out, place, columns, count, k0 > start)
-                    continue
-                # A tile that sticks out of the matrix works on copies, so that it touches nothing beside it.
-                for r in range(valid_rows):
-                    for k in range(count):
-                        edge_a[r * length + k] = a[a_start + r * a_row + k * a_step]
-                multiply_tile(edge_a, 0, length, 1, panel, 0, edge_out, 0, PANEL, count, False)
-                for r in range(valid_rows):
-                    for v in range(valid_columns):
-                        if k0 > start:
-                            out[place + r * columns + v] += edge_out[r * PANEL + v]
-                        else:
-                            out[place + r * columns + v] = edge_out[r * PANEL + v]
+                a_values, a_start, row_step, k_step = a, row * a_row + k0 * a_step, a_row, a_step
+                if copy_a or valid_rows < TILE_ROWS:
+                    _copy_a(a, a_transposed, a_start, a_row, a_step, valid_rows, count, tile_a)
+                    a_values, a_start, row_step, k_step = tile_a, 0, copied_row, copied_step
+                for panel in range(first_panel, last_panel):
+                    column = panel * PANEL
+                    valid_columns = min(PANEL, columns - column)
+                    inside = valid_rows == TILE_ROWS and valid_columns == PANEL
+                    place = (split * rows + row) * columns + column
+                    multiply_tile(
+                        a_values, a_start, row_step, k_step,
+                        b_values, b_start + (panel - first_panel) * b_panel, b_step,
+                        out if inside else tile_out, place if inside else 0, columns if inside else PANEL,
+                        count, inside and part > 0,
+                    )  # fmt: skip
+                    if not inside:  # a tile that sticks out of the matrix is computed beside it
+                        for r in range(valid_rows):
+                            for v in range(valid_columns):
+                                before = out[place + r * columns + v] if part > 0 else out.dtype.type(0)
+                                out[place + r * columns + v] = before + tile_out[r * PANEL + v]
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
@@ -79,48 +122,62 @@ def _sum_splits(parts, out):
         out[i] = total
 
 
-def _product(a, a_row, a_step, b, b_step, b_column, rows, columns, steps, out=None):
-    panels = -(-columns // PANEL)
-    # A long sum into a small result (a weight gradient) is split into parts that are added at the end.
-    splits = max(1, min(-(-TASKS // panels), steps // 1024)) if steps > rows else 1
-    row_blocks = max(1, min(-(-TASKS // (panels * splits)), rows // (4 * TILE_ROWS)))
+@functools.cache
+def _cut(rows, columns, steps):
+    """Return (splits, row_blocks, groups): the cut into TASKS pieces, or as many as there can be, that copies least.
+
+    Every group of columns copies all of a, every block of rows all of b, and every split of the sums is added up.
+    """
+    panels, tiles = -(-columns // PANEL), -(-rows // TILE_ROWS)
+    powers = [1 << p for p in range(TASKS.bit_length())]
+    cuts = [
+        (splits, row_blocks, groups)
+        for splits in powers
+        for row_blocks in powers
+        for groups in powers
+        if splits * row_blocks * groups <= TASKS
+        and splits <= max(1, steps // STEPS)
+        and row_blocks <= tiles
+        and groups <= panels <= GROUP * groups
+    ]
+
+    def cost(cut):
+        splits, row_blocks, groups = cut
+        copied = steps * (rows * groups + columns * row_blocks) + (splits > 1) * (splits + 1) * rows * columns
+        idle = TASKS - splits * row_blocks * groups
+        return copied + rows * columns * steps * idle / (32 * TASKS)  # a copy takes as long as 32 products
+
+    return min(cuts, key=cost) if cuts else (1, 1, -(-panels // GROUP))
+
+
+def _product(a, a_transposed, b, b_transposed, rows, columns, steps, out=None):
+    splits, row_blocks, groups = _cut(rows, columns, steps)
+    panels, tiles = -(-columns // PANEL), -(-rows // TILE_ROWS)
+    copy_b = b_transposed or tiles > FEW_TILES or columns % PANEL > 0
+    # Rows a power of two apart compete for the same few lines of the cache, the more the larger that power is.
+    copy_a = panels > groups and a.strides[0] % (1024 if a_transposed else 4096) == 0
     if out is None:
         out = np.empty((rows, columns), a.dtype)
     parts = out if splits == 1 else np.empty((splits, rows * columns), a.dtype)
     _multiply(
-        a.reshape(-1), a_row, a_step, b.reshape(-1), b_step, b_column,
-        rows, columns, steps, row_blocks, splits, parts.reshape(-1),
+        a.reshape(-1), a_transposed, copy_a, b.reshape(-1), b_transposed, copy_b,
+        rows, columns, steps, splits, row_blocks, groups, parts.reshape(-1),
     )  # fmt: skip
     if splits > 1:
         _sum_splits(parts, out.reshape(-1))
     return out
 
 
-def _spread_rows(a):
-    """Return a, or a copy with longer rows: rows a power of two apart compete for the same few lines of the cache."""
-    rows, steps = a.shape
-    if a.strides[0] % 1024 or rows * steps < 1 << 14:
-        return a, steps
-    padded = np.empty((rows, steps + 64 // a.itemsize), a.dtype)
-    padded[:, :steps] = a
-    return padded, padded.shape[1]
-
-
 def multiply(a, b):
     """Return a @ b for contiguous (M, K) and (K, N)."""
-    (rows, steps), columns = a.shape, b.shape[1]
-    a, a_row = _spread_rows(a)
-    return _product(a, a_row, 1, b, columns, 1, rows, columns, steps)
+    return _product(a, False, b, False, a.shape[0], b.shape[1], a.shape[1])
 
 
 def multiply_transposed_right(a, b):
     """Return a @ b.T for contiguous (M, K) and (N, K)."""
-    (rows, steps), columns = a.shape, b.shape[0]
-    a, a_row = _spread_rows(a)
-    return _product(a, a_row, 1, b, 1, steps, rows, columns, steps)
+    return _product(a, False, b, True, a.shape[0], b.shape[0], a.shape[1])
 
 
 def multiply_transposed_left(a, b, out=None):
     """Return a.T @ b for contiguous (K, M) and (K, N), in `out` if it is given."""
-    (steps, rows), columns = a.shape, b.shape[1]
-    return _product(a, 1, rows, b, columns, 1, rows, columns, steps, out)
+    return _product(a, True, b, False, a.shape[1], b.shape[1], a.shape[0], out)

@@ -21,8 +21,9 @@ from numba import njit, prange
 
 from minifer.kernels.twin import Twin
 
-BLOCKS = 32
-FEW = 16  # rows that are summed in the arrays' own dtype before they join the sum in float64
+BLOCKS = 16  # pieces that the rows are cut into at most, for the threads to share
+BLOCK_ROWS = 32  # rows of a piece at least: below that, adding up the pieces would cost more than the pieces
+FEW = 32  # rows that are summed in the arrays' own dtype before they join the sum in float64
 
 
 def batch_moments_numpy(x):
@@ -54,11 +55,20 @@ def normalize_grad_x_numpy(dy, x, mean, inv_std, gamma, beta, low, high, dgamma,
     return (gamma * inv_std * (dz - dbeta / len(x) - x_hat * (dgamma / len(x)))).astype(x.dtype)
 
 
+@njit(cache=True, error_model="numpy")
+def _add_blocks(sums):
+    """Add the sums of all blocks to those of the first, in order and row by row: columns would be strided."""
+    for block in range(1, sums.shape[0]):
+        for part in range(sums.shape[1]):
+            for c in range(sums.shape[2]):
+                sums[0, part, c] += sums[block, part, c]
+
+
 @njit(parallel=True, cache=True, error_model="numpy")
 def batch_moments_numba(x):
     """Return mean and (biased) variance (C,) from sums about the first row, which keeps them from cancelling."""
     rows, channels = x.shape
-    blocks = min(BLOCKS, rows)
+    blocks = max(1, min(BLOCKS, rows // BLOCK_ROWS))
     sums = np.zeros((blocks, 2, channels), np.float64)
     for block in prange(blocks):
         few_total, few_square = np.zeros(channels, x.dtype), np.zeros(channels, x.dtype)
@@ -73,15 +83,12 @@ def batch_moments_numba(x):
                 sums[block, 0, c] += few_total[c]
                 sums[block, 1, c] += few_square[c]
                 few_total[c] = few_square[c] = 0
+    _add_blocks(sums)
     mean, var = np.empty(channels, x.dtype), np.empty(channels, x.dtype)
     for c in range(channels):
-        total, square = 0.0, 0.0
-        for block in range(blocks):
-            total += sums[block, 0, c]
-            square += sums[block, 1, c]
-        d = total / rows
+        d = sums[0, 0, c] / rows
         mean[c] = d + x[0, c]
-        var[c] = max(square / rows - d * d, 0.0)
+        var[c] = max(sums[0, 1, c] / rows - d * d, 0.0)
     return mean, var
 
 
@@ -92,7 +99,7 @@ def normalize_numba(x, mean, inv_std, gamma, beta, low, high):
     y = np.empty_like(x)
     scale = gamma * inv_std
     low, high = x.dtype.type(low), x.dtype.type(high)
-    blocks = min(BLOCKS, rows)
+    blocks = max(1, min(BLOCKS, rows // BLOCK_ROWS))
     for block in prange(blocks):
         for m in range(rows * block // blocks, rows * (block + 1) // blocks):
             for c in range(channels):
@@ -110,7 +117,7 @@ def normalize_sums_numba(dy, x, mean, inv_std, gamma, beta, low, high):
     scale = gamma * inv_std
     low, high = x.dtype.type(low), x.dtype.type(high)
     zero = x.dtype.type(0)
-    blocks = min(BLOCKS, rows)
+    blocks = max(1, min(BLOCKS, rows // BLOCK_ROWS))
     sums = np.zeros((blocks, 2, channels), np.float64)
     for block in prange(blocks):
         few_gamma, few_beta = np.zeros(channels, x.dtype), np.zeros(channels, x.dtype)
@@ -127,14 +134,11 @@ def normalize_sums_numba(dy, x, mean, inv_std, gamma, beta, low, high):
                 sums[block, 0, c] += few_gamma[c]
                 sums[block, 1, c] += few_beta[c]
                 few_gamma[c] = few_beta[c] = zero
+    _add_blocks(sums)
     dgamma, dbeta = np.empty(channels, x.dtype), np.empty(channels, x.dtype)
     for c in range(channels):
-        total_gamma, total_beta = 0.0, 0.0
-        for block in range(blocks):
-            total_gamma += sums[block, 0, c]
-            total_beta += sums[block, 1, c]
-        dgamma[c] = total_gamma * inv_std[c]
-        dbeta[c] = total_beta
+        dgamma[c] = sums[0, 0, c] * inv_std[c]
+        dbeta[c] = sums[0, 1, c]
     return dgamma, dbeta
 
 
@@ -148,7 +152,7 @@ def normalize_grad_x_numba(dy, x, mean, inv_std, gamma, beta, low, high, dgamma,
     zero = x.dtype.type(0)
     slope = scale * inv_std * dgamma / x.dtype.type(rows)
     offset = scale * dbeta / x.dtype.type(rows)
-    blocks = min(BLOCKS, rows)
+    blocks = max(1, min(BLOCKS, rows // BLOCK_ROWS))
     for block in prange(blocks):
         for m in range(rows * block // blocks, rows * (block + 1) // blocks):
             for c in range(channels):

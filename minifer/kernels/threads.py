@@ -1,13 +1,30 @@
 """How many threads the kernels use. The results do not depend on it, only the time does."""
 
 import os
+import time
 
 import numba
 
-# A thread that waits for another one spins for a while before it sleeps. With GNU's default of some milliseconds a
-# training step takes six times as long as soon as anything else runs on the machine, since a spinning thread keeps its
-# partner off the core; some microseconds cost nothing when it is quiet. Read when the first parallel kernel starts.
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+def _machine_is_busy():
+    """Whether other programs compute while this one starts: at each of three looks. False where nobody can tell."""
+    for _ in range(3):
+        try:
+            with open("/proc/stat") as file:
+                running = next(int(line.split()[1]) for line in file if line.startswith("procs_running"))
+        except (OSError, StopIteration, ValueError):
+            return False
+        if running <= 1:  # this process is one of them
+            return False
+        time.sleep(0.001)
+    return True
+
+
+# A thread that waits for another one spins for a while before it sleeps, and waking it up again takes a tenth of a
+# millisecond, longer than many layers compute: on a quiet machine waiting threads should spin through the gaps between
+# kernels. On a busy one they keep their own partner off the core (a training step was seen to take six times as long),
+# and should sleep at once. GNU's OpenMP reads this when the first parallel kernel starts.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000" if _machine_is_busy() else "300000")
 
 
 def threads(count=None):
