@@ -9,9 +9,10 @@
     dscores     = probs * (dprobs - sum_s dprobs * probs)
     dquery[t,d] = scale * sum_s dscores[t,s] * key[s,d]        dkey[s,d] = scale * sum_t dscores[t,s] * query[t,d]
 
-query, key, value and y are (N, T, A, D). The compiled twins work through one picture and head at a time, one query row
-after another, and never hold more than a row of the table; what backward needs of it, it computes again from the
-logarithm of each row's sum (N, A, T) that forward returns.
+query, key, value and y are (N, T, A, D). The compiled twins take one picture and head at a time and a few query rows of
+it, so that no more than BLOCK rows of the tables exist at once; what backward needs of them it computes again from the
+logarithm of each row's sum (N, A, T) that forward returns. All products are made of register tiles (kernels/tile.py).
+Tokens and width are rounded up to whole tiles with zeros, so that no tile sticks out.
 
 Cost 2 N A T^2 D multiply-adds forward, 5 N A T^2 D backward.
 Source: Vaswani et al., Attention Is All You Need, 2017, eq. 1; Dao et al., FlashAttention, 2022, for the recomputation.
@@ -20,7 +21,12 @@ Source: Vaswani et al., Attention Is All You Need, 2017, eq. 1; Dao et al., Flas
 import numpy as np
 from numba import njit, prange
 
+from minifer.kernels.packing import transpose_panel
+from minifer.kernels.tile import PANEL, TILE_ROWS, multiply_tile
 from minifer.kernels.twin import Twin
+
+BLOCK = 4 * TILE_ROWS  # query rows whose scores exist at once
+LANES = 16  # sums or maxima that run side by side
 
 
 def attention_probs_numpy(query, key, scale):
@@ -47,40 +53,145 @@ def attention_backward_numpy(dy, query, key, value, y, log_sum, scale):
     return np.einsum("nats,nsad->ntad", dscores, key), np.einsum("nats,ntad->nsad", dscores, query), dvalue
 
 
+@njit(cache=True, error_model="numpy")
+def _up(count, unit):
+    """Return count rounded up to a multiple of unit."""
+    return (count + unit - 1) // unit * unit
+
+
+@njit(cache=True, error_model="numpy")
+def _copy_rows(source, n, a, first, last, out, length):
+    """out[t, d] = source[n, first + t, a, d], rows of `length` numbers; rows from `last` on stay what they are."""
+    width = source.shape[3]
+    for t in range(last - first):
+        row, head = out[t * length : t * length + width], source[n, first + t, a]
+        for d in range(width):
+            row[d] = head[d]
+
+
+@njit(cache=True, error_model="numpy")
+def _return_rows(values, length, first, last, target, n, a):
+    """target[n, first + t, a, d] = values[t, d]."""
+    width = target.shape[3]
+    for t in range(last - first):
+        row, head = values[t * length : t * length + width], target[n, first + t, a]
+        for d in range(width):
+            head[d] = row[d]
+
+
+@njit(cache=True, error_model="numpy")
+def _columns(source, n, a, out):
+    """Pack the transpose of source[n, :, a, :] into panels: out[panel, d, v] = source[n, panel*PANEL + v, a, d]."""
+    _, tokens, heads, width = source.shape
+    flat = source.reshape(-1)
+    for column in range(0, tokens, PANEL):
+        start = ((n * tokens + column) * heads + a) * width
+        transpose_panel(flat, start, heads * width, out, column * width, width, min(PANEL, tokens - column))
+
+
+@njit(cache=True, error_model="numpy")
+def _multiply(a, a_row, a_step, b, b_panel, b_step, rows, columns, steps, out, out_row, accumulate):
+    """out (+)= a @ b in tiles; rows and columns are whole tiles, panel p of b starts at p * b_panel."""
+    for row in range(0, rows, TILE_ROWS):
+        for panel in range(columns // PANEL):
+            place = row * out_row + panel * PANEL
+            multiply_tile(
+                a, row * a_row, a_row, a_step, b, panel * b_panel, b_step, out, place, out_row, steps, accumulate
+            )
+
+
+@njit(cache=True, error_model="numpy")
+def _exp(row, exponents):
+    """Replace every x <= 0 of row by exp(x); exponents is scratch.
+
+    x = n ln 2 + r with |r| <= ln 2 / 2: a series of r, times 2^n by adding n to the exponent's bits. Unlike a call of
+    the library's exp this becomes vector instructions. float64, for checks, calls the library.
+    """
+    if row.itemsize == 8:
+        for s in range(row.size):
+            row[s] = np.exp(row[s])
+        return
+    one = row.dtype.type(1)
+    least, log2_e = row.dtype.type(-87), row.dtype.type(1.4426950408889634)
+    ln2_high, ln2_low = row.dtype.type(0.693359375), row.dtype.type(-2.12194440e-4)
+    c2, c3, c4 = row.dtype.type(1 / 2), row.dtype.type(1 / 3), row.dtype.type(1 / 4)
+    c5, c6, c7 = row.dtype.type(1 / 5), row.dtype.type(1 / 6), row.dtype.type(1 / 7)
+    for s in range(row.size):
+        x = row[s]
+        x = least if x < least else x  # a NaN stays one
+        n = np.floor(x * log2_e + row.dtype.type(0.5))
+        r = x - n * ln2_high - n * ln2_low
+        series = one + r * c5 * (one + r * c6 * (one + r * c7))
+        row[s] = one + r * (one + r * c2 * (one + r * c3 * (one + r * c4 * series)))
+        exponents[s] = np.int32(n)
+    bits = row.view(np.int32)
+    for s in range(row.size):
+        bits[s] += exponents[s] << 23
+
+
+@njit(cache=True, error_model="numpy")
+def _softmax(row, scale, lanes, exponents):
+    """Replace scores by probabilities; return the logarithm of the sum. lanes and exponents are scratch.
+
+    One sum after another would wait for every addition; LANES of them at a time don't, and fit a vector.
+    """
+    whole = row.size // LANES * LANES
+    lanes[:] = row[0]
+    for s in range(0, whole, LANES):
+        part = row[s : s + LANES]
+        for v in range(LANES):
+            lanes[v] = part[v] if part[v] > lanes[v] else lanes[v]
+    top = lanes[0]
+    for v in range(LANES):
+        top = max(top, lanes[v])
+    for s in range(whole, row.size):
+        top = max(top, row[s])
+    for s in range(row.size):
+        row[s] = (row[s] - top) * scale
+    _exp(row, exponents)
+    lanes[:] = 0
+    for s in range(0, whole, LANES):
+        part = row[s : s + LANES]
+        for v in range(LANES):
+            lanes[v] += part[v]
+    total = row.dtype.type(0)
+    for v in range(LANES):
+        total += lanes[v]
+    for s in range(whole, row.size):
+        total += row[s]
+    share = row.dtype.type(1) / total
+    for s in range(row.size):
+        row[s] *= share
+    return top * scale + np.log(total)
+
+
 @njit(parallel=True, cache=True, error_model="numpy")
 def attention_forward_numba(query, key, value, scale):
     """Return y and log_sum; one picture and head per task."""
     batch, tokens, heads, width = query.shape
     y = np.empty_like(query)
     log_sum = np.empty((batch, heads, tokens), query.dtype)
-    scale, zero = query.dtype.type(scale), query.dtype.type(0)
+    scale = query.dtype.type(scale)
+    length, table = _up(width, PANEL), _up(tokens, PANEL)  # of rows of the arguments and of the table of scores
+    block = min(BLOCK, _up(tokens, TILE_ROWS))
     for task in prange(batch * heads):
         n, a = task // heads, task % heads
-        key_columns = np.empty((width, tokens), query.dtype)
-        for s in range(tokens):
-            for d in range(width):
-                key_columns[d, s] = key[n, s, a, d] * scale
-        row = np.empty(tokens, query.dtype)
-        for t in range(tokens):
-            row[:] = zero
-            for d in range(width):
-                q = query[n, t, a, d]
-                for s in range(tokens):
-                    row[s] += q * key_columns[d, s]
-            top = row[0]
-            for s in range(1, tokens):
-                top = max(top, row[s])
-            total = zero
-            for s in range(tokens):
-                row[s] = np.exp(row[s] - top)
-                total += row[s]
-            log_sum[n, a, t] = top + np.log(total)
-            out = y[n, t, a]
-            out[:] = zero
-            for s in range(tokens):
-                p = row[s] / total
-                for d in range(width):
-                    out[d] += p * value[n, s, a, d]
+        key_columns = np.empty(table * width, query.dtype)
+        values, queries = np.zeros(tokens * length, query.dtype), np.zeros(block * length, query.dtype)
+        scores, out = np.empty(block * table, query.dtype), np.empty(block * length, query.dtype)
+        lanes, exponents = np.empty(LANES, query.dtype), np.empty(tokens, np.int32)
+        _columns(key, n, a, key_columns)
+        _copy_rows(value, n, a, 0, tokens, values, length)
+        for first in range(0, tokens, block):
+            last = min(first + block, tokens)
+            rows = _up(last - first, TILE_ROWS)
+            _copy_rows(query, n, a, first, last, queries, length)
+            _multiply(queries, length, 1, key_columns, width * PANEL, PANEL, rows, table, width, scores, table, False)
+            for t in range(last - first):
+                row = scores[t * table : t * table + tokens]
+                log_sum[n, a, first + t] = _softmax(row, scale, lanes, exponents)
+            _multiply(scores, table, 1, values, PANEL, length, rows, length, tokens, out, length, False)
+            _return_rows(out, length, first, last, y, n, a)
     return y, log_sum
 
 
@@ -88,36 +199,52 @@ def attention_forward_numba(query, key, value, scale):
 def attention_backward_numba(dy, query, key, value, y, log_sum, scale):
     """Return dquery, dkey, dvalue; one picture and head per task, which owns its slices of all three."""
     batch, tokens, heads, width = query.shape
-    dquery, dkey, dvalue = np.zeros_like(query), np.zeros_like(query), np.zeros_like(query)
-    scale, zero = query.dtype.type(scale), query.dtype.type(0)
+    dquery, dkey, dvalue = np.empty_like(query), np.empty_like(query), np.empty_like(query)
+    scale = query.dtype.type(scale)
+    length, table = _up(width, PANEL), _up(tokens, PANEL)
+    tile_tokens = _up(tokens, TILE_ROWS)
+    block = min(BLOCK, tile_tokens)
+    table_row = max(table, tile_tokens)  # the tables are read as rows of panels and as columns of tiles
     for task in prange(batch * heads):
         n, a = task // heads, task % heads
-        key_columns = np.empty((width, tokens), query.dtype)
-        value_columns = np.empty((width, tokens), query.dtype)
-        for s in range(tokens):
-            for d in range(width):
-                key_columns[d, s] = key[n, s, a, d] * scale
-                value_columns[d, s] = value[n, s, a, d]
-        probs, dprobs = np.empty(tokens, query.dtype), np.empty(tokens, query.dtype)
-        for t in range(tokens):
-            probs[:] = zero
-            dprobs[:] = zero
-            dot = zero  # sum_s dprobs * probs, which equals sum_d dy * y
-            for d in range(width):
-                q, g = query[n, t, a, d], dy[n, t, a, d]
-                dot += g * y[n, t, a, d]
+        key_columns, value_columns = np.empty(table * width, query.dtype), np.empty(table * width, query.dtype)
+        keys = np.zeros(tokens * length, query.dtype)
+        queries, dys = np.zeros(block * length, query.dtype), np.zeros(block * length, query.dtype)
+        probs, dprobs = np.zeros(block * table_row, query.dtype), np.zeros(block * table_row, query.dtype)
+        dqueries = np.empty(block * length, query.dtype)
+        dkeys, dvalues = np.empty(tile_tokens * length, query.dtype), np.empty(tile_tokens * length, query.dtype)
+        exponents = np.empty(tokens, np.int32)
+        _columns(key, n, a, key_columns)
+        _columns(value, n, a, value_columns)
+        _copy_rows(key, n, a, 0, tokens, keys, length)
+        for first in range(0, tokens, block):
+            last = min(first + block, tokens)
+            count = last - first
+            rows = _up(count, TILE_ROWS)
+            _copy_rows(query, n, a, first, last, queries, length)
+            _copy_rows(dy, n, a, first, last, dys, length)
+            _multiply(
+                queries, length, 1, key_columns, width * PANEL, PANEL, rows, table, width, probs, table_row, False
+            )
+            _multiply(dys, length, 1, value_columns, width * PANEL, PANEL, rows, table, width, dprobs, table_row, False)
+            for t in range(count):
+                p = probs[t * table_row : t * table_row + tokens]
+                dp = dprobs[t * table_row : t * table_row + tokens]
                 for s in range(tokens):
-                    probs[s] += q * key_columns[d, s]
-                    dprobs[s] += g * value_columns[d, s]
-            for s in range(tokens):
-                probs[s] = np.exp(probs[s] - log_sum[n, a, t])
-            for s in range(tokens):
-                p = probs[s]
-                dscore = p * (dprobs[s] - dot) * scale
+                    p[s] = p[s] * scale - log_sum[n, a, first + t]
+                _exp(p, exponents)
+                dot = query.dtype.type(0)  # sum_s dprobs * probs, which equals sum_d dy * y
                 for d in range(width):
-                    dvalue[n, s, a, d] += p * dy[n, t, a, d]
-                    dkey[n, s, a, d] += dscore * query[n, t, a, d]
-                    dquery[n, t, a, d] += dscore * key[n, s, a, d]
+                    dot += dy[n, first + t, a, d] * y[n, first + t, a, d]
+                for s in range(tokens):
+                    dp[s] = p[s] * (dp[s] - dot) * scale
+            more = first > 0
+            _multiply(dprobs, table_row, 1, keys, PANEL, length, rows, length, tokens, dqueries, length, False)
+            _multiply(probs, 1, table_row, dys, PANEL, length, tile_tokens, length, count, dvalues, length, more)
+            _multiply(dprobs, 1, table_row, queries, PANEL, length, tile_tokens, length, count, dkeys, length, more)
+            _return_rows(dqueries, length, first, last, dquery, n, a)
+        _return_rows(dkeys, length, 0, tokens, dkey, n, a)
+        _return_rows(dvalues, length, 0, tokens, dvalue, n, a)
     return dquery, dkey, dvalue
 
 

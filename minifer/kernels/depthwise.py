@@ -10,6 +10,8 @@ no padded copy is ever made. Channels are innermost: neighbours in memory, hence
 Cost N*OH*OW*C*KH*KW multiply-adds for each of the three.   Source: Howard et al., MobileNets, 2017, section 3.1.
 """
 
+import functools
+
 import numpy as np
 from numba import njit, prange
 
@@ -119,9 +121,17 @@ def _gather(source, pixels, weight, starts, source_offsets, weight_offsets, batc
     return out
 
 
-def _offsets(x_shape, oh, ow, kh, kw, stride, padding):
-    _, height, width, channels = x_shape
-    return _pairs(oh, ow, height, width, kh, kw, stride, padding[0], padding[2], channels)
+@functools.lru_cache(maxsize=128)  # a network asks for the same few lists at every step
+def _lists(by, rows_of_band, x_shape, oh, ow, kh, kw, stride, padding):
+    """Return (starts, two lists of offsets): the pairs grouped by "output", by "input", or by "tap" within bands."""
+    height, width, channels = x_shape
+    outputs, inputs, taps = _pairs(oh, ow, height, width, kh, kw, stride, padding[0], padding[2], channels)
+    if by == "output":
+        return _grouped(outputs, oh * ow, channels, inputs, taps)
+    if by == "input":
+        return _grouped(inputs, height * width, channels, outputs, taps)
+    key = outputs // (rows_of_band * ow * channels) * (kh * kw * channels) + taps
+    return _grouped(key, -(-oh // rows_of_band) * kh * kw, channels, inputs, outputs)
 
 
 def depthwise_forward_numba(x, weight, stride, padding):
@@ -130,8 +140,7 @@ def depthwise_forward_numba(x, weight, stride, padding):
     kh, kw, _ = weight.shape
     oh = _output_size(height, kh, stride, *padding[:2])
     ow = _output_size(width, kw, stride, *padding[2:])
-    outputs, inputs, taps = _offsets(x.shape, oh, ow, kh, kw, stride, padding)
-    lists = _grouped(outputs, oh * ow, channels, inputs, taps)
+    lists = _lists("output", oh, x.shape[1:], oh, ow, kh, kw, stride, padding)
     y = _gather(x.reshape(-1), oh * ow, weight.reshape(-1), *lists, batch, channels)
     return y.reshape(batch, oh, ow, channels)
 
@@ -140,8 +149,7 @@ def depthwise_grad_x_numba(dy, weight, stride, padding, height, width):
     """Return dx (N,H,W,C): every input gathers the outputs it took part in, so no two tasks write to one place."""
     batch, oh, ow, channels = dy.shape
     kh, kw, _ = weight.shape
-    outputs, inputs, taps = _offsets((batch, height, width, channels), oh, ow, kh, kw, stride, padding)
-    lists = _grouped(inputs, height * width, channels, outputs, taps)
+    lists = _lists("input", oh, (height, width, channels), oh, ow, kh, kw, stride, padding)
     dx = _gather(dy.reshape(-1), height * width, weight.reshape(-1), *lists, batch, channels)
     return dx.reshape(batch, height, width, channels)
 
@@ -168,17 +176,12 @@ def _sum_over_positions(x, dy, starts, x_offsets, dy_offsets, bands, taps, batch
 def depthwise_grad_weight_numba(x, dy, stride, padding, kh, kw):
     """Return dweight (KH,KW,C): a fixed number of blocks of pictures, summed in order, so the bits never change."""
     batch, oh, ow, channels = dy.shape
-    outputs, inputs, taps = _offsets(x.shape, oh, ow, kh, kw, stride, padding)
     # All taps pass over a band of rows before the next band is read, while it is still in a near cache.
     rows = max(1, 8192 // (ow * channels))
     bands = -(-oh // rows)
-    key = outputs // (rows * ow * channels) * (kh * kw * channels) + taps
-    lists = _grouped(key, bands * kh * kw, channels, inputs, outputs)
+    lists = _lists("tap", rows, x.shape[1:], oh, ow, kh, kw, stride, padding)
     parts = _sum_over_positions(x.reshape(-1), dy.reshape(-1), *lists, bands, kh * kw, batch, channels)
-    dweight = parts[0]
-    for part in parts[1:]:
-        dweight = dweight + part
-    return dweight.reshape(kh, kw, channels)
+    return np.add.reduce(parts, axis=0).reshape(kh, kw, channels)
 
 
 depthwise_forward = Twin(depthwise_forward_numpy, depthwise_forward_numba)

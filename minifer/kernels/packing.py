@@ -141,6 +141,10 @@ def transpose_panel(a, a_start, a_row, out, out_start, steps, valid):
     for v in range(0, PANEL, lanes):
         for k in range(0, squares, lanes):
             _transpose_square(a, a_start + v * a_row + k, a_row, out, out_start + k * PANEL + v, PANEL)
-    for k in range(squares, steps):
-        for v in range(PANEL):
-            out[out_start + k * PANEL + v] = a[a_start + v * a_row + k] if v < valid else a.dtype.type(0)
+    rest = out[out_start + squares * PANEL : out_start + steps * PANEL]
+    for i in range(rest.size if valid < PANEL else 0):
+        rest[i] = 0
+    for v in range(valid):
+        source = a[a_start + v * a_row + squares : a_start + v * a_row + steps]
+        for k in range(source.size):
+            rest[k * PANEL + v] = source[k]

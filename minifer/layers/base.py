@@ -188,7 +188,7 @@ class Layer:
         dimensions spells the axes with the letters of the legend, such as "NHWC"; the last is compared with channels.
         """
         name = type(self).__name__
-        if not isinstance(x, np.ndarray) or x.dtype not in (np.float32, np.float64):
+        if not isinstance(x, np.ndarray) or x.dtype.char not in "fd" or not x.dtype.isnative:
             got = x.dtype if isinstance(x, np.ndarray) else type(x).__name__
             raise DtypeError(f"{name} computes on float32 or float64 arrays, got {got}: use .astype(np.float32)")
         if x.ndim != len(dimensions):

@@ -44,9 +44,9 @@ class BatchNorm(Layer):
         from_batch = training and not self.frozen
         if from_batch:
             mean, var = batch_moments(x.reshape(-1, self.channels))
-            keep = x.dtype.type(self.momentum)
+            share = x.dtype.type(1 - self.momentum)
             for statistic, value in ((self.running_mean, mean), (self.running_var, var)):
-                statistic.value[...] = keep * statistic.value + (1 - keep) * value
+                statistic.value += share * (value - statistic.value)
         else:
             # Copies: a later forward may move the running statistics before this one's backward reads them.
             mean, var = self.running_mean.value.copy(), self.running_var.value.copy()
