@@ -10,7 +10,27 @@ import platform
 import statistics
 import time
 
-PAUSE = 0.02  # seconds until another library's waiting threads sleep
+import threadpoolctl
+
+import minifer
+
+PAUSE = 0.1  # seconds until the waiting threads of another library sleep
+
+
+def start(parser):
+    """Parse a benchmark's arguments and pin the threads; return (arguments, torch or None where it is missing)."""
+    parser.add_argument("--threads", type=int, default=min(2, os.cpu_count()))
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    minifer.threads(args.threads)  # before PyTorch: the first to start its threads decides how they wait
+    threadpoolctl.threadpool_limits(args.threads)
+    try:
+        import torch
+    except ImportError:
+        return args, None
+    torch.set_num_threads(args.threads)
+    return args, torch
 
 
 def machine():

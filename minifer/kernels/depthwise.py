@@ -122,7 +122,7 @@ def _gather(source, pixels, weight, starts, source_offsets, weight_offsets, batc
 
 
 @functools.lru_cache(maxsize=128)  # a network asks for the same few lists at every step
-def _lists(by, rows_of_band, x_shape, oh, ow, kh, kw, stride, padding):
+def offset_lists(by, rows_of_band, x_shape, oh, ow, kh, kw, stride, padding):
     """Return (starts, two lists of offsets): the pairs grouped by "output", by "input", or by "tap" within bands."""
     height, width, channels = x_shape
     outputs, inputs, taps = _pairs(oh, ow, height, width, kh, kw, stride, padding[0], padding[2], channels)
@@ -140,7 +140,7 @@ def depthwise_forward_numba(x, weight, stride, padding):
     kh, kw, _ = weight.shape
     oh = _output_size(height, kh, stride, *padding[:2])
     ow = _output_size(width, kw, stride, *padding[2:])
-    lists = _lists("output", oh, x.shape[1:], oh, ow, kh, kw, stride, padding)
+    lists = offset_lists("output", oh, x.shape[1:], oh, ow, kh, kw, stride, padding)
     y = _gather(x.reshape(-1), oh * ow, weight.reshape(-1), *lists, batch, channels)
     return y.reshape(batch, oh, ow, channels)
 
@@ -149,7 +149,7 @@ def depthwise_grad_x_numba(dy, weight, stride, padding, height, width):
     """Return dx (N,H,W,C): every input gathers the outputs it took part in, so no two tasks write to one place."""
     batch, oh, ow, channels = dy.shape
     kh, kw, _ = weight.shape
-    lists = _lists("input", oh, (height, width, channels), oh, ow, kh, kw, stride, padding)
+    lists = offset_lists("input", oh, (height, width, channels), oh, ow, kh, kw, stride, padding)
     dx = _gather(dy.reshape(-1), height * width, weight.reshape(-1), *lists, batch, channels)
     return dx.reshape(batch, height, width, channels)
 
@@ -179,7 +179,7 @@ def depthwise_grad_weight_numba(x, dy, stride, padding, kh, kw):
     # All taps pass over a band of rows before the next band is read, while it is still in a near cache.
     rows = max(1, 8192 // (ow * channels))
     bands = -(-oh // rows)
-    lists = _lists("tap", rows, x.shape[1:], oh, ow, kh, kw, stride, padding)
+    lists = offset_lists("tap", rows, x.shape[1:], oh, ow, kh, kw, stride, padding)
     parts = _sum_over_positions(x.reshape(-1), dy.reshape(-1), *lists, bands, kh * kw, batch, channels)
     return np.add.reduce(parts, axis=0).reshape(kh, kw, channels)
 

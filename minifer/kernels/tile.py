@@ -14,12 +14,16 @@ from numba.extending import intrinsic
 from minifer.kernels.vectors import INTEGER, VECTOR_BYTES, Emitter
 
 TILE_ROWS = 6 if VECTOR_BYTES == 32 else 12
+AHEAD = 24  # steps between the b that is multiplied and the b that is asked for
+FEW_ROWS = 4  # of the tile for matrices of so few rows that most of the larger tile would be wasted
 PANEL = 2 * (VECTOR_BYTES or 64) // 4  # columns of b in one panel: two vectors of float32 (four of float64)
 
 
-def _multiply_tile_loops(a, a_start, a_row, a_step, b, b_start, b_step, out, out_start, out_row, steps, accumulate):
+def _multiply_tile_loops(
+    a, a_start, a_row, a_step, b, b_start, b_step, out, out_start, out_row, steps, accumulate, rows
+):
     """Add a tile of products to `out`, or overwrite it: plain loops (see multiply_tile)."""
-    for r in range(TILE_ROWS):
+    for r in range(rows):
         for v in range(PANEL):
             total = out[out_start + r * out_row + v] if accumulate else out.dtype.type(0)
             for k in range(steps):
@@ -27,11 +31,11 @@ def _multiply_tile_loops(a, a_start, a_row, a_step, b, b_start, b_step, out, out
             out[out_start + r * out_row + v] = total
 
 
-def _emit_tile(context, builder, signature, args):
+def _emit_tile(context, builder, signature, args, tile_rows):
     """Emit the tile: one loop over k with a register for every partial sum."""
     emit = Emitter(context, builder, signature, args)
     _, a_start, a_row, a_step, _, b_start, b_step, _, out_start, out_row, steps, accumulate = args
-    rows, vectors = range(TILE_ROWS), range(PANEL // emit.lanes)
+    rows, vectors = range(tile_rows), range(PANEL // emit.lanes)
     a, b, out = emit.pointer(0, a_start), emit.pointer(4, b_start), emit.pointer(7, out_start)
     places = [
         emit.vector_at(out, builder.add(builder.mul(INTEGER(r), out_row), INTEGER(h * emit.lanes)))
@@ -43,6 +47,9 @@ def _emit_tile(context, builder, signature, args):
 
     def step(values):
         a_k, b_k, *sums = values
+        ahead = builder.gep(b_k, [builder.mul(b_step, INTEGER(AHEAD))])
+        for line in range(0, PANEL * emit.element_bytes, 64):
+            emit.prefetch(builder.gep(ahead, [INTEGER(line // emit.element_bytes)]))
         b_vectors = [emit.load(emit.vector_at(b_k, h * emit.lanes)) for h in vectors]
         totals = []
         for r in rows:
@@ -58,18 +65,33 @@ def _emit_tile(context, builder, signature, args):
 
 if VECTOR_BYTES:
 
-    @intrinsic
-    def multiply_tile(
-        typing, a, a_start, a_row, a_step, b, b_start, b_step, out, out_start, out_row, steps, accumulate
-    ):
-        """Add a tile of products to `out`, or overwrite it.
+    def _tile_of(tile_rows):
+        """Return multiply_tile or multiply_few_rows, for tile_rows = TILE_ROWS or FEW_ROWS.
 
         out[out_start + r*out_row + v] (+)= sum_k a[a_start + r*a_row + k*a_step] * b[b_start + k*b_step + v]
 
-        for r < TILE_ROWS, v < PANEL, 0 <= k < steps (steps >= 1). a, b and out are one-dimensional arrays of one
-        floating-point dtype.
+        for r < tile_rows, v < PANEL, 0 <= k < steps (steps >= 1). a, b and out are one-dimensional arrays of one
+        floating-point dtype. What is there is added to, or overwritten.
         """
-        i = types.intp
-        return types.void(a, i, i, i, b, i, i, out, i, i, i, types.boolean), _emit_tile
+
+        @intrinsic
+        def tile(typing, a, a_start, a_row, a_step, b, b_start, b_step, out, out_start, out_row, steps, accumulate):
+            i = types.intp
+            signature = types.void(a, i, i, i, b, i, i, out, i, i, i, types.boolean)
+            return signature, lambda *arguments: _emit_tile(*arguments, tile_rows)
+
+        return tile
+
+    multiply_tile, multiply_few_rows = _tile_of(TILE_ROWS), _tile_of(FEW_ROWS)
 else:
-    multiply_tile = njit(cache=True, error_model="numpy")(_multiply_tile_loops)
+    _loops = njit(cache=True, error_model="numpy")(_multiply_tile_loops)
+
+    @njit(cache=True, error_model="numpy")
+    def multiply_tile(a, a_start, a_row, a_step, b, b_start, b_step, out, out_start, out_row, steps, accumulate):
+        """A tile of TILE_ROWS rows."""
+        _loops(a, a_start, a_row, a_step, b, b_start, b_step, out, out_start, out_row, steps, accumulate, TILE_ROWS)
+
+    @njit(cache=True, error_model="numpy")
+    def multiply_few_rows(a, a_start, a_row, a_step, b, b_start, b_step, out, out_start, out_row, steps, accumulate):
+        """A tile of FEW_ROWS rows."""
+        _loops(a, a_start, a_row, a_step, b, b_start, b_step, out, out_start, out_row, steps, accumulate, FEW_ROWS)

@@ -1,0 +1,243 @@
+"""A trained network ready for inference: batch normalization folded into the convolutions, one call for all layers.
+
+    y = clip(gamma * (conv(x) - mean) / sqrt(var + eps) + beta)
+      = clip(conv'(x) + bias)        conv' = conv * gamma / sqrt(var + eps)      bias = beta - mean * gamma / sqrt(...)
+
+    network = InferenceNetwork(model, (48, 48, 1))
+    logits = network(images)                         # (N, classes), images (N, 48, 48, 1) float32
+
+Training needs every layer's input again in backward; inference does not, so maps live in a few reused pieces of memory.
+"""
+
+import numpy as np
+
+from minifer.errors import ConfigError, ShapeError
+from minifer.kernels import network as kernel
+from minifer.kernels.depthwise import offset_lists
+from minifer.kernels.tile import PANEL, TILE_ROWS
+from minifer.layers import (
+    BatchNorm,
+    Conv2D,
+    DepthwiseConv2D,
+    Dropout,
+    GlobalAveragePool,
+    Linear,
+    MultiHeadSelfAttention,
+    PointwiseConv2D,
+    Residual,
+    Sequential,
+)
+from minifer.layers.normalization import CLIPS
+
+NO_CLIP = CLIPS[None]
+
+
+def _row_length(channels):
+    """Return how far apart the rows of a map lie: never a power of two of kilobytes (see kernels/network.py)."""
+    return channels + 16 if channels % 512 == 0 else channels
+
+
+def fold(weight, norm, bias=None):
+    """Return (weight, bias) of a convolution without bias and the BatchNorm after it; channels are the last axis."""
+    scale = norm.gamma.value / np.sqrt(norm.running_var.value + norm.eps)
+    shift = norm.beta.value - norm.running_mean.value * scale
+    return weight * scale, shift if bias is None else shift + bias * scale
+
+
+class _Map:
+    """Where a map lies: a slot of memory and how far into it; its positions, channels, and the length of its rows."""
+
+    def __init__(self, slot, height, width, channels, row=None, offset=0):
+        self.slot, self.height, self.width, self.channels, self.offset = slot, height, width, channels, offset
+        self.row = row or _row_length(channels)
+        self.positions = height * width
+
+
+class InferenceNetwork:
+    """A network written down as a program of steps, for at most batch_size pictures at a time.
+
+    Raises ConfigError for a layer it has no step for, ShapeError for pictures of another size than input_shape.
+    """
+
+    def __init__(self, model, input_shape, batch_size=32):
+        self.input_shape, self.batch_size = tuple(input_shape), batch_size
+        self._steps, self._starts, self._sources, self._taps = [], [], [], []
+        self._pieces, self._pieces_size = [], 0
+        self._free, self._slots = [], 0
+        self._slot_size = kernel.TASKS * TILE_ROWS * PANEL  # slot 0: scratch for tiles at an edge
+        self._take(1, 1, 1)
+        height, width, channels = input_shape
+        self._out = self._write(model, _Map(None, height, width, channels))
+        self._memory = np.zeros(self._slots * self._slot_size, np.float32)
+        self._weights = np.concatenate(self._pieces)
+        self._lists = [np.array(values, np.int64) for values in (self._starts, self._sources, self._taps)]
+        self._program = np.zeros(len(self._steps), kernel.STEP).view(np.recarray)
+        for row, step in zip(self._program, self._steps, strict=True):
+            for name, value in step.items():
+                row[name] = self._place(value) if isinstance(value, _Map) else value
+
+    def __call__(self, images):
+        """Return logits (N, classes) of images (N,H,W,C) float32."""
+        if images.shape[1:] != self.input_shape:
+            raise ShapeError(f"this network was made for pictures of {self.input_shape}, got {images.shape[1:]}")
+        images = np.ascontiguousarray(images, np.float32)
+        logits = np.empty((len(images), self._out.channels), np.float32)
+        for start in range(0, len(images), self.batch_size):
+            pictures = images[start : start + self.batch_size]
+            kernel.run_network(
+                self._program, pictures.reshape(-1), len(pictures), self._memory, self._weights, *self._lists
+            )
+            out = self._memory[self._place(self._out) :][: len(pictures) * self._out.row]
+            logits[start : start + len(pictures)] = out.reshape(len(pictures), -1)[:, : self._out.channels]
+        return logits
+
+    # Memory and weights.
+
+    def _place(self, a_map):
+        """Return where a map starts in memory."""
+        return a_map.slot * self._slot_size + a_map.offset
+
+    def _take(self, height, width, channels, row=None, copies=1):
+        """Return a new map in a slot that is free, which has room for `copies` of it."""
+        if not self._free:
+            self._free.append(self._slots)
+            self._slots += 1
+        new = _Map(self._free.pop(), height, width, channels, row)
+        # The last tile of rows may be read beyond the last position.
+        self._slot_size = max(self._slot_size, (copies * self.batch_size * new.positions + TILE_ROWS) * new.row)
+        return new
+
+    def _keep(self, values):
+        """Add numbers to the weights; return where they start."""
+        values, start = np.asarray(values, np.float32).reshape(-1), self._pieces_size
+        padded = np.pad(values, (0, -values.size % 16))  # every piece starts on a cache line
+        self._pieces.append(padded)
+        self._pieces_size += padded.size
+        return start
+
+    def _keep_lists(self, starts, sources, taps):
+        """Add a layer's lists of offsets; return where its starts begin."""
+        first, offset = len(self._starts), len(self._sources)
+        self._starts.extend(int(offset + start) for start in starts)
+        self._sources.extend(map(int, sources))
+        self._taps.extend(map(int, taps))
+        return first
+
+    def _step(self, operation, source, target, clips=NO_CLIP, shortcut=None, **fields):
+        """Add a step."""
+        self._steps.append(
+            {
+                "operation": operation, "source": source if source.slot is not None else -1, "source_row": source.row,
+                "target": target, "target_row": target.row, "shortcut": -1 if shortcut is None else shortcut,
+                "shortcut_row": 0 if shortcut is None else shortcut.row, "inputs": source.positions,
+                "outputs": target.positions, "channels": source.channels, "filters": target.channels,
+                "weight": -1, "bias": -1, "start": -1, "low": clips[0], "high": clips[1], **fields,
+            }
+        )  # fmt: skip
+
+    # Layers. Each method returns the map that it writes; its caller frees the one that it read.
+
+    def _write(self, layer, x):
+        if isinstance(layer, Residual):
+            shortcut = x if layer.projection is None else self._write_sequence(layer.projection, x)
+            y = self._write_sequence(layer, x, shortcut)
+            if shortcut is not x:
+                self._free.append(shortcut.slot)
+            return y
+        if isinstance(layer, Sequential):
+            return self._write_sequence(layer, x)
+        if isinstance(layer, Dropout):
+            return x
+        if isinstance(layer, GlobalAveragePool):
+            y = self._take(1, 1, x.channels)
+            self._step(kernel.AVERAGE, x, y)
+            return y
+        if isinstance(layer, Linear):
+            return self._write_pointwise(layer.weight.value, self._bias(layer), x)
+        if isinstance(layer, MultiHeadSelfAttention):
+            return self._write_attention(layer, x)
+        raise ConfigError(f"inference has no step for {type(layer).__name__} here")
+
+    def _write_sequence(self, sequence, x, shortcut=None):
+        """Write layers one after another; the last one, a normalized pointwise convolution, adds the shortcut."""
+        layers, given = list(sequence.layers.values()), x
+        while layers:
+            layer = layers.pop(0)
+            if isinstance(layer, Conv2D | DepthwiseConv2D | PointwiseConv2D):
+                if not layers or not isinstance(layers[0], BatchNorm):
+                    raise ConfigError(f"inference expects a BatchNorm after every {type(layer).__name__}")
+                norm = layers.pop(0)
+                y = self._write_convolution(layer, norm, x, shortcut if not layers else None)
+            else:
+                y = self._write(layer, x)
+            if x is not given and x is not y:
+                self._free.append(x.slot)
+            x = y
+        return x
+
+    def _write_convolution(self, layer, norm, x, shortcut):
+        bias = None if getattr(layer, "bias", None) is None else layer.bias.value
+        weight, bias = fold(layer.weight.value, norm, bias)
+        clips = CLIPS[norm.activation]
+        if isinstance(layer, PointwiseConv2D):
+            if layer.stride == 1:
+                return self._write_pointwise(weight, bias, x, clips, shortcut)
+            height, width = -(-x.height // layer.stride), -(-x.width // layer.stride)
+            seen = np.arange(x.positions).reshape(x.height, x.width)[:: layer.stride, :: layer.stride].reshape(-1)
+            chosen = self._take(height, width, x.channels)
+            self._step(kernel.SUBSAMPLE, x, chosen, start=len(self._sources))
+            self._keep_lists([], seen * x.row, np.zeros_like(seen))
+            y = self._write_pointwise(weight, bias, chosen, clips, shortcut)
+            self._free.append(chosen.slot)
+            return y
+        if shortcut is not None or (isinstance(layer, Conv2D) and x.slot is not None):
+            raise ConfigError(f"inference has no step for {type(layer).__name__} here")
+        padding, oh, ow = layer.geometry(x.height, x.width)
+        lists = offset_lists("output", oh, (x.height, x.width, 1), oh, ow, *weight.shape[:2], layer.stride, padding)
+        starts, positions, taps = lists
+        if isinstance(layer, Conv2D):
+            patches = self._take(oh, ow, weight[..., 0].size)
+            lists_start = self._keep_lists(starts, positions * x.channels, taps * x.channels)
+            self._step(kernel.PATCHES, x, patches, start=lists_start)
+            y = self._write_pointwise(weight.reshape(-1, weight.shape[-1]), bias, patches, clips)
+            self._free.append(patches.slot)
+            return y
+        y = self._take(oh, ow, weight.shape[-1])
+        self._step(
+            kernel.DEPTHWISE, x, y, clips, weight=self._keep(weight), bias=self._keep(bias),
+            start=self._keep_lists(starts, positions * x.row, taps * x.channels),
+        )  # fmt: skip
+        return y
+
+    def _write_pointwise(self, weight, bias, x, clips=NO_CLIP, shortcut=None, target=None):
+        channels, filters = weight.shape
+        y = target or self._take(x.height, x.width, filters)
+        panels = np.pad(weight, ((0, 0), (0, -filters % PANEL))).reshape(channels, -1, PANEL).transpose(1, 0, 2)
+        self._step(kernel.POINTWISE, x, y, clips, shortcut, weight=self._keep(panels), bias=self._keep(bias))
+        return y
+
+    def _write_attention(self, layer, x):
+        """Normalized tokens; query, key and value behind each other in one slot; attention; the way out."""
+        gamma, beta, eps = np.ones(x.channels), np.zeros(x.channels), -1.0
+        if layer.norm is not None:
+            gamma, beta, eps = layer.norm.gamma.value, layer.norm.beta.value, layer.norm.eps
+        table = -1 if layer.position is None else self._keep(layer.position.value)
+        tokens = self._take(x.height, x.width, x.channels)
+        self._step(kernel.NORMALIZE, x, tokens, weight=table, bias=self._keep([eps]))
+        inner = layer.heads * layer.head_units
+        heads = self._take(x.height, x.width, inner, row=inner, copies=3)
+        size = self.batch_size * heads.positions * inner
+        for i, linear in enumerate((layer.query, layer.key, layer.value)):
+            bias = self._bias(linear) + beta @ linear.weight.value
+            part = _Map(heads.slot, x.height, x.width, inner, row=inner, offset=i * size)
+            self._write_pointwise(gamma[:, None] * linear.weight.value, bias, tokens, target=part)
+        attended = self._take(x.height, x.width, inner)
+        self._step(kernel.ATTENTION, heads, attended, weight=size, heads=layer.heads)
+        shortcut = x if layer.residual else None
+        y = self._write_pointwise(layer.output.weight.value, self._bias(layer.output), attended, shortcut=shortcut)
+        self._free.extend((tokens.slot, heads.slot, attended.slot))
+        return y
+
+    @staticmethod
+    def _bias(linear):
+        return np.zeros(linear.filters, np.float32) if linear.bias is None else linear.bias.value

@@ -1,0 +1,238 @@
+"""A whole network in one call: a program of steps that work in one block of memory. Inference only.
+
+Between the layers of a small network on one picture there is more Python than arithmetic. Here minifer/inference.py has
+written down beforehand what every layer does and where: each step is a row of a table (STEP) with offsets into two flat
+arrays, the memory for maps and the weights. Batch normalization is already part of the weights, and what follows a
+product (bias, clipping, the shortcut's sum) happens to its result while that is still in the cache. Nothing is
+allocated, except by attention.
+
+    PATCHES      y[i,t] = x[i+t], 0 outside the picture                        t runs over taps and channels
+    DEPTHWISE    y[i,c] = clip(bias[c] + sum_t x[i+t,c] * weight[t,c])
+    POINTWISE    y[i,f] = clip(bias[f] + sum_c x[i,c] * weight[c,f]) (+ shortcut[i,f])
+    SUBSAMPLE    y[i] = x[index[i]]
+    AVERAGE      y = mean_i x[i]
+    NORMALIZE    y[t] = x_hat[t] of x[t] (+ position[t]), normalized over its features
+    ATTENTION    y = attention(query, key, value)
+
+Rows of a map (its positions) are a `row` of numbers apart, which may be more than there are channels: a power of two
+would make them compete for the same cache lines.
+"""
+
+import numpy as np
+from numba import njit, prange
+
+from minifer.kernels.attention import attention_forward_numba
+from minifer.kernels.rows import multiply_rows
+from minifer.kernels.tile import FEW_ROWS, PANEL, TILE_ROWS, multiply_few_rows, multiply_tile
+
+PATCHES, DEPTHWISE, POINTWISE, SUBSAMPLE, AVERAGE, NORMALIZE, ATTENTION = range(7)
+STEP = np.dtype(
+    [("operation", np.int64)]
+    + [(name, np.int64) for name in ("source", "source_row", "target", "target_row", "shortcut", "shortcut_row")]
+    + [(name, np.int64) for name in ("inputs", "outputs", "channels", "filters", "weight", "bias", "start", "heads")]
+    + [("low", np.float32), ("high", np.float32)]
+)  # inputs, outputs: positions of a picture; start: where a step's lists begin; -1 where there is no such thing
+TASKS = 8  # pieces of work of a product
+STEPS = 256  # longest part of a sum between two visits to memory (see kernels/matmul.py)
+
+
+@njit(cache=True, error_model="numpy")
+def _clip(y, low, high):
+    """Clip in place; a NaN stays one."""
+    for c in range(y.size):
+        z = low if y[c] < low else y[c]
+        y[c] = high if z > high else z
+
+
+@njit(parallel=True, cache=True, error_model="numpy")
+def _patches(memory, program, number, pictures, batch, starts, sources, taps):
+    """PATCHES: the windows of an ordinary convolution as rows; a pointwise convolution does the rest."""
+    picture_size = pictures.size // batch
+    chunks = min(program[number].outputs, 8)
+    for task in prange(batch * chunks):
+        s = program[number]
+        n, chunk = task // chunks, task % chunks
+        for i in range(s.outputs * chunk // chunks, s.outputs * (chunk + 1) // chunks):
+            place = s.target + (n * s.outputs + i) * s.target_row
+            memory[place : place + s.filters] = 0
+            for t in range(starts[s.start + i], starts[s.start + i + 1]):
+                for c in range(s.channels):
+                    memory[place + taps[t] + c] = pictures[n * picture_size + sources[t] + c]
+
+
+@njit(parallel=True, cache=True, error_model="numpy")
+def _depthwise(memory, program, number, batch, weights, starts, sources, taps):
+    """DEPTHWISE: the lists name, for every output position, the positions under its window and their taps."""
+    chunks = min(program[number].outputs, 8)
+    for task in prange(batch * chunks):
+        s = program[number]
+        n, chunk = task // chunks, task % chunks
+        bias = weights[s.bias : s.bias + s.channels]
+        for i in range(s.outputs * chunk // chunks, s.outputs * (chunk + 1) // chunks):
+            place = s.target + (n * s.outputs + i) * s.target_row
+            y = memory[place : place + s.channels]
+            for c in range(s.channels):
+                y[c] = bias[c]
+            multiply_rows(
+                memory, place, memory, s.source + n * s.inputs * s.source_row, sources,
+                weights, s.weight, taps, starts[s.start + i], starts[s.start + i + 1], s.channels, True,
+            )  # fmt: skip
+            _clip(y, s.low, s.high)
+
+
+@njit(cache=True, error_model="numpy")
+def _return_tile(memory, edge, place, row, rows, columns):
+    """Copy what lies inside the map from a tile that was computed in scratch."""
+    for r in range(rows):
+        for v in range(columns):
+            memory[place + r * row + v] = memory[edge + r * PANEL + v]
+
+
+@njit(parallel=True, cache=True, error_model="numpy")
+def _pointwise(memory, program, number, batch, weights):
+    """POINTWISE: weights lie in panels; tiles at an edge are computed at the start of memory, a piece for each task."""
+    rows = batch * program[number].outputs
+    panels, tiles = (program[number].filters + PANEL - 1) // PANEL, (rows + TILE_ROWS - 1) // TILE_ROWS
+    groups = min(panels, TASKS)
+    row_blocks = min(tiles, max(1, TASKS // groups))  # 1 where there are few rows
+    for task in prange(groups * row_blocks):
+        s = program[number]
+        block, group = task // groups, task % groups
+        first_tile, last_tile = tiles * block // row_blocks, tiles * (block + 1) // row_blocks
+        edge = task * TILE_ROWS * PANEL
+        for panel in range(panels * group // groups, panels * (group + 1) // groups):
+            column = panel * PANEL
+            valid = min(PANEL, s.filters - column)
+            panel_weights = s.weight + column * s.channels
+            if rows <= 2 * FEW_ROWS:  # a single task in this direction
+                for row in range(0, rows, FEW_ROWS):
+                    x, y = s.source + row * s.source_row, s.target + row * s.target_row + column
+                    multiply_few_rows(
+                        memory, x, s.source_row, 1, weights, panel_weights, PANEL,
+                        memory, edge, PANEL, s.channels, False,
+                    )  # fmt: skip
+                    _return_tile(memory, edge, y, s.target_row, min(FEW_ROWS, rows - row), valid)
+            else:
+                for k in range(0, s.channels, STEPS):
+                    for tile in range(first_tile, last_tile):
+                        row = tile * TILE_ROWS
+                        x, y = s.source + row * s.source_row, s.target + row * s.target_row + column
+                        if valid == PANEL and row + TILE_ROWS <= rows:
+                            multiply_tile(
+                                memory, x + k, s.source_row, 1, weights, panel_weights + k * PANEL, PANEL,
+                                memory, y, s.target_row, min(STEPS, s.channels - k), k > 0,
+                            )  # fmt: skip
+                        elif k == 0:
+                            multiply_tile(
+                                memory, x, s.source_row, 1, weights, panel_weights, PANEL,
+                                memory, edge, PANEL, s.channels, False,
+                            )  # fmt: skip
+                            _return_tile(memory, edge, y, s.target_row, min(TILE_ROWS, rows - row), valid)
+            bias = weights[s.bias + column : s.bias + column + valid]
+            for row in range(first_tile * TILE_ROWS, min(last_tile * TILE_ROWS, rows)):
+                place = s.target + row * s.target_row + column
+                y = memory[place : place + valid]
+                for v in range(valid):
+                    y[v] += bias[v]
+                _clip(y, s.low, s.high)
+                if s.shortcut >= 0:
+                    place = s.shortcut + row * s.shortcut_row + column
+                    shortcut = memory[place : place + valid]
+                    for v in range(valid):
+                        y[v] += shortcut[v]
+
+
+@njit(cache=True, error_model="numpy")
+def _subsample(memory, s, batch, sources):
+    """SUBSAMPLE: what a projection with a stride looks at."""
+    for n in range(batch):
+        for i in range(s.outputs):
+            x = s.source + n * s.inputs * s.source_row + sources[s.start + i]
+            y = s.target + (n * s.outputs + i) * s.target_row
+            memory[y : y + s.channels] = memory[x : x + s.channels]
+
+
+@njit(cache=True, error_model="numpy")
+def _average(memory, s, batch):
+    """AVERAGE over the positions of each picture."""
+    share = np.float32(1 / s.inputs)
+    for n in range(batch):
+        place = s.target + n * s.target_row
+        y = memory[place : place + s.channels]
+        y[:] = 0
+        for i in range(s.inputs):
+            place = s.source + (n * s.inputs + i) * s.source_row
+            x = memory[place : place + s.channels]
+            for c in range(s.channels):
+                y[c] += x[c]
+        for c in range(s.channels):
+            y[c] *= share
+
+
+@njit(parallel=True, cache=True, error_model="numpy")
+def _normalize(memory, program, number, batch, weights):
+    """NORMALIZE every token; weight is the table of positions, bias holds epsilon."""
+    for task in prange(batch * program[number].outputs):
+        s = program[number]
+        eps = weights[s.bias]
+        first = s.source + task * s.source_row
+        x = memory[first : first + s.channels]
+        place = s.target + task * s.target_row
+        y = memory[place : place + s.channels]
+        for c in range(s.channels):
+            y[c] = x[c]
+        if s.weight >= 0:
+            first = s.weight + task % s.outputs * s.channels
+            position = weights[first : first + s.channels]
+            for c in range(s.channels):
+                y[c] += position[c]
+        if eps < 0:  # this attention does not normalize
+            continue
+        mean = 0.0
+        for c in range(s.channels):
+            mean += y[c]
+        mean /= s.channels
+        var = 0.0
+        for c in range(s.channels):
+            var += (y[c] - mean) ** 2
+        inv_std = 1 / np.sqrt(var / s.channels + eps)
+        for c in range(s.channels):
+            y[c] = (y[c] - mean) * inv_std
+
+
+@njit(cache=True, error_model="numpy")
+def _attend(memory, s, batch):
+    """ATTENTION: query, key and value lie behind each other at the source, `weight` numbers apart."""
+    size = batch * s.outputs * s.channels
+    shape = (batch, s.outputs, s.heads, s.channels // s.heads)
+    query = memory[s.source : s.source + size].reshape(shape)
+    key = memory[s.source + s.weight : s.source + s.weight + size].reshape(shape)
+    value = memory[s.source + 2 * s.weight : s.source + 2 * s.weight + size].reshape(shape)
+    y, _ = attention_forward_numba(query, key, value, (s.channels / s.heads) ** -0.5)
+    rows = y.reshape(batch * s.outputs, s.channels)
+    for t in range(batch * s.outputs):
+        memory[s.target + t * s.target_row : s.target + t * s.target_row + s.channels] = rows[t]
+
+
+@njit(cache=True, error_model="numpy")
+def run_network(program, pictures, batch, memory, weights, starts, sources, taps):
+    """Run all steps of a program on `batch` pictures (one-dimensional float32); results stay in memory.
+
+    Memory starts with TASKS tiles of scratch. (A parallel loop can't be given a record, only the table and a number.)
+    """
+    for number in range(program.size):
+        s = program[number]
+        if s.operation == PATCHES:
+            _patches(memory, program, number, pictures, batch, starts, sources, taps)
+        elif s.operation == DEPTHWISE:
+            _depthwise(memory, program, number, batch, weights, starts, sources, taps)
+        elif s.operation == POINTWISE:
+            _pointwise(memory, program, number, batch, weights)
+        elif s.operation == SUBSAMPLE:
+            _subsample(memory, s, batch, sources)
+        elif s.operation == AVERAGE:
+            _average(memory, s, batch)
+        elif s.operation == NORMALIZE:
+            _normalize(memory, program, number, batch, weights)
+        else:
+            _attend(memory, s, batch)

@@ -1,0 +1,87 @@
+"""The network compiled for inference gives the logits of the network that it was made from."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from minifer.errors import ConfigError, ShapeError
+from minifer.inference import InferenceNetwork, fold
+from minifer.layers import BatchNorm, Conv2D, Linear, ReLU, Sequential
+from minifer.models import mobilenet
+
+NETWORKS = {
+    "plain": ("plain", {"alpha": 0.25}),
+    "skip": ("skip", {"alpha": 0.5}),
+    "stride 1": ("skip", {"alpha": 0.25, "stem_stride": 1, "dropout": 0.5}),
+    "odd size": ("skip", {"alpha": 0.25, "input_shape": (35, 27, 3)}),
+    "attention": ("mha", {"alpha": 0.25, "attention_blocks": (6, 13), "heads": 2, "head_units": 5}),
+    "positions": ("mha", {"alpha": 1.0, "attention_blocks": (12,), "attention_positions": True}),
+    "raw tokens": ("mha", {"alpha": 0.25, "attention_blocks": (13,), "attention_normalize": False}),
+    "padding 1": ("plain", {"alpha": 1.0, "padding": 1}),
+}
+
+
+def trained(variant, settings, rng):
+    """Return a network whose parameters and running statistics are not what they were at the start."""
+    net = mobilenet(variant, **settings)
+    for parameter in net.parameters().values():
+        parameter.value += (0.05 * rng.standard_normal(parameter.value.shape)).astype(np.float32)
+    shape = settings.get("input_shape", (48, 48, 1))
+    for _ in range(2):
+        net.forward(rng.standard_normal((4, *shape)).astype(np.float32), training=True)
+    return net, shape
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_logits_are_those_of_the_model(name, rng):
+    net, shape = trained(*NETWORKS[name], rng)
+    network = InferenceNetwork(net, shape, batch_size=3)
+    for count in (1, 3, 7):  # the last in three batches, one of them not full
+        images = rng.standard_normal((count, *shape)).astype(np.float32)
+        expected = net.forward(images)
+        np.testing.assert_allclose(network(images), expected, rtol=2e-4, atol=2e-5 * np.abs(expected).max())
+
+
+def test_a_picture_does_not_depend_on_its_neighbours_or_on_earlier_calls(rng):
+    net, shape = trained("skip", {"alpha": 0.25}, rng)
+    network = InferenceNetwork(net, shape)
+    images = rng.standard_normal((9, *shape)).astype(np.float32)
+    together = network(images)
+    network(np.full((5, *shape), 1e6, np.float32))
+    np.testing.assert_allclose(network(images[4:5]), together[4:5], rtol=1e-5, atol=1e-6)
+
+
+def test_fold_by_hand():
+    norm = BatchNorm(1, eps=0.0)
+    norm.gamma.value[:], norm.beta.value[:] = 3, 1
+    norm.running_mean.value[:], norm.running_var.value[:] = 2, 4
+    weight, bias = fold(np.array([[10.0]]), norm)  # 3 * (10 x - 2) / 2 + 1
+    assert weight.item() == 15 and bias.item() == -2
+
+
+def test_errors(rng):
+    network = InferenceNetwork(mobilenet("plain", 0.25), (48, 48, 1))
+    with pytest.raises(ShapeError, match="made for pictures of"):
+        network(np.zeros((1, 40, 48, 1), np.float32))
+    conv = Conv2D(1, 2, rng=rng)
+    for layers in ((conv, ReLU()), (conv,), (conv, BatchNorm(2), Conv2D(2, 2, rng=rng), BatchNorm(2)), (ReLU(),)):
+        with pytest.raises(ConfigError, match="inference"):
+            InferenceNetwork(Sequential(*layers), (4, 4, 1))
+    assert InferenceNetwork(Sequential(Linear(3, 2, rng=rng)), (1, 1, 3))._out.channels == 2
+
+
+def test_without_the_compiler():
+    code = (
+        "import numpy as np\n"
+        "from minifer.inference import InferenceNetwork\n"
+        "from minifer.models import mobilenet\n"
+        "net = mobilenet('mha', 0.125, (6, 5, 1), attention_blocks=(3,), heads=1, head_units=2,\n"
+        "                blocks=((8, 1), (16, 2), (16, 1)))\n"
+        "x = np.random.default_rng(0).standard_normal((2, 6, 5, 1)).astype(np.float32)\n"
+        "net['classifier'].weight.value += 0.1\n"
+        "np.testing.assert_allclose(InferenceNetwork(net, (6, 5, 1))(x), net.forward(x), rtol=1e-4, atol=1e-6)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], env={**os.environ, "NUMBA_DISABLE_JIT": "1"}, check=True)
