@@ -17,10 +17,10 @@ import minifer
 PAUSE = 0.1  # seconds until the waiting threads of another library sleep
 
 
-def start(parser):
+def start(parser, rounds=9):
     """Parse a benchmark's arguments and pin the threads; return (arguments, torch or None where it is missing)."""
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count()))
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rounds", type=int, default=rounds, help="turns of every contestant")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     minifer.threads(args.threads)  # before PyTorch: the first to start its threads decides how they wait
@@ -74,14 +74,29 @@ def row(measure, ours, peer, peer_name, unit="ms", scale=1e3):
     }
 
 
-def report(rows, threads, as_json):
-    """Print a table, or the JSON document that `minifer bench --json` promises."""
+def report(rows, threads, as_json, **facts):
+    """Print a table, or the JSON document that `minifer bench --json` promises; facts are added to it."""
     if as_json:
-        print(json.dumps({"machine": machine(), "threads": threads, "rows": rows}, indent=2))
+        print(json.dumps({"machine": machine(), "threads": threads, "rows": rows, **facts}, indent=2))
         return
-    print(f"{machine()}, {threads} threads")
+    print(f"{machine()}, {threads} threads; medians, and the spread of single rounds")
+    for name, value in facts.items():
+        print(f"{name}: {value}" if not isinstance(value, dict) else f"{name}: " + text_of(value))
     for r in rows:
+        rates = "".join(f"  {r[key]:6.1f} {unit}" for key, unit in RATES.items() if key in r)
+        low, high = r.get("ratio_spread") or [
+            r["peer_spread"][0] / r["spread"][1],
+            r["peer_spread"][1] / r["spread"][0],
+        ]
         print(
             f"{r['measure']:46} {r['minifer']:9.2f} {r['unit']:4} {r['peer_name']:>22} {r['peer']:9.2f} "
-            f"  ratio {r['ratio']:5.2f}"
+            f"  ratio {r['ratio']:5.2f} ({low:.2f} to {high:.2f}){rates}"
         )
+
+
+RATES = {"gflops": "GFLOP/s", "gbytes": "GB/s", "peer_gflops": "GFLOP/s"}
+
+
+def text_of(values):
+    """Return "name 1.0, other 2.0" for a dict of numbers."""
+    return ", ".join(f"{name} {value:.1f}" for name, value in values.items())

@@ -1,22 +1,23 @@
 """How fast is a training step? minifer against PyTorch (eager and compiled, channels last, fused Adam), in turns.
 
-python benchmarks/train_step.py [--threads 2] [--json] [--no-compile] [--only alpha1]
+python benchmarks/train_step.py [--threads 2] [--json] [--rounds 9] [--no-compile] [--only "alpha 0.5"]
 
-Forward, loss, backward and Adam on 32 pictures of 48x48. Also: 2 threads against 1, the share of the step that sgemm
-would need for its multiply-adds, augmentation's share, and the memory of the process.
+Forward, loss, backward and Adam on 32 pictures of 48x48. Also: 2 threads against 1, the share of the sgemm rate that a
+step reaches, augmentation's share of a step, and the memory of a process that only trains.
 """
 
 import argparse
-import resource
 import statistics
+import subprocess
+import sys
+from functools import partial
 
-import numba
 import numpy as np
-import threadpoolctl
-from timing import alternate, report, row
+from timing import alternate, report, row, start
 
-import minifer.kernels  # noqa: F401  (first: it sets how its threads wait)
+import minifer
 from minifer.cost import count
+from minifer.data.augment import Augmentation, augment_batch
 from minifer.losses import SoftmaxCrossEntropy
 from minifer.models import mobilenet
 from minifer.optimizers import Adam
@@ -30,10 +31,10 @@ NETWORKS = {
 }
 
 
-def minifer_step(variant, alpha, attention_blocks, x, labels):
-    """Return (a function that makes one training step, multiply-adds of a picture)."""
-    settings = {"attention_blocks": attention_blocks} if variant == "mha" else {}
-    net = mobilenet(variant, alpha, **settings)
+def minifer_step(name, x, labels):
+    """Return (a function that makes one training step of a network, multiply-adds of a picture)."""
+    variant, alpha, attention_blocks = NETWORKS[name]
+    net = mobilenet(variant, alpha, attention_blocks=attention_blocks if variant == "mha" else None)
     net.require_input_gradient(False)
     loss, optimizer = SoftmaxCrossEntropy(), Adam(net.parameters())
 
@@ -43,6 +44,12 @@ def minifer_step(variant, alpha, attention_blocks, x, labels):
         optimizer.step()
 
     return step, count(net, (48, 48, 1)).multiply_adds
+
+
+def batch():
+    """Return pictures and labels."""
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((BATCH, 48, 48, 1)).astype(np.float32), rng.integers(0, 7, BATCH)
 
 
 def sgemm_rate():
@@ -55,61 +62,60 @@ def sgemm_rate():
     return statistics.median(rates)
 
 
+def peak_memory(name, threads):
+    """Return the largest resident size, in GB, of a process of its own that makes three steps of a network."""
+    code = (
+        "import resource, minifer, train_step as t\n"
+        f"minifer.threads({threads})\n"
+        f"step, _ = t.minifer_step({name!r}, *t.batch())\n"
+        "for _ in range(3): step()\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)"
+    )
+    return float(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, cwd=sys.path[0]).stdout)
+
+
 def main():
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--json", action="store_true")
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
     parser.add_argument("--only", default="", help="networks whose name contains this")
-    args = parser.parse_args()
-    numba.set_num_threads(args.threads)
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((BATCH, 48, 48, 1)).astype(np.float32)
-    labels = rng.integers(0, 7, BATCH)
-    try:
-        import torch
-        from peers import torch_mobilenet, torch_step
-
-        torch.set_num_threads(args.threads)
-    except ImportError:
-        torch = None
-    rows = []
+    args, torch = start(parser)
+    x, labels = batch()
+    rows, facts = [], {}
     for name, (variant, alpha, blocks) in NETWORKS.items():
         if args.only not in name:
             continue
-        step, multiply_adds = minifer_step(variant, alpha, blocks, x, labels)
+        step, multiply_adds = minifer_step(name, x, labels)
         contestants = {"minifer": step}
         if torch:
+            from peers import torch_mobilenet, torch_step
+
             contestants["torch eager"] = torch_step(torch_mobilenet(variant, alpha, blocks), x, labels)
             if not args.no_compile and variant == "plain":
                 contestants["torch compiled"] = torch_step(torch_mobilenet(variant, alpha), x, labels, compiled=True)
-        for function in contestants.values():
-            function()
         times = alternate(contestants, args.rounds, seconds=0.5)
-        peers = {peer: seconds for peer, seconds in times.items() if peer != "minifer"}
-        if peers:
-            best = min(peers, key=lambda peer: statistics.median(peers[peer]))
-            rows.append(row(f"step, {name}", times["minifer"], peers[best], best))
+        for peer in set(times) - {"minifer"}:
+            rows.append(row(f"step, {name}", times["minifer"], times[peer], peer))
         if name == "plain, alpha 1":
-            with threadpoolctl.threadpool_limits(args.threads):
-                floor = 2e-9 * 3 * BATCH * multiply_adds / sgemm_rate()
-            rows.append(row("share of the sgemm rate", times["minifer"], [floor], "sgemm"))
+            floor = 2e-9 * 3 * BATCH * multiply_adds / sgemm_rate()
+            rows.append(row("step against its products alone", times["minifer"], [floor], "sgemm"))
 
             def on_one_thread(step=step):
-                numba.set_num_threads(1)
+                minifer.threads(1)
                 step()
-                numba.set_num_threads(args.threads)
+                minifer.threads(args.threads)
 
             pair = alternate({"many": step, "one": on_one_thread}, args.rounds, seconds=0.5)
-            rows.append(row(f"{args.threads} threads against 1", pair["many"], pair["one"], "minifer, 1 thread"))
+            rows.append(
+                row(f"step on {args.threads} threads against 1", pair["many"], pair["one"], "minifer, 1 thread")
+            )
+            pictures = np.random.default_rng(0).integers(0, 256, (BATCH, 48, 48), np.uint8)
+            augment = partial(augment_batch, pictures, np.arange(BATCH), 0, 0, Augmentation())
+            pair = alternate({"augmentation": augment, "step": step}, args.rounds)
+            rows.append(row("augmentation of a batch", pair["augmentation"], pair["step"], "the training step"))
         if "all blocks" in name:
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-            print(
-                f"peak memory of this process, PyTorch included if it is here: {peak:.2f} GB"
-            ) if not args.json else None
-    report(rows, args.threads, args.json)
+            facts["peak_memory_gb"] = {name: peak_memory(name, args.threads)}
+    report(rows, args.threads, args.json, **facts)
 
 
 if __name__ == "__main__":

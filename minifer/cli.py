@@ -16,6 +16,7 @@ VERBS = {  # verb: (module with add_arguments and run, one line of help)
     "gradcheck": ("commands.gradcheck", "compare backward passes with central differences"),
     "train-detector": ("faces.commands.train_detector", "train the face detector again"),
     "train-landmarks": ("faces.commands.train_landmarks", "train the landmark predictor again"),
+    "bench": ("commands.bench", "measure speed: kernels, train, infer or detect"),
     "doctor": ("commands.doctor", "print versions, threads and folders, for when something is odd"),
 }
 

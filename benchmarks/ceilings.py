@@ -1,0 +1,42 @@
+"""What this machine can do at most, measured: multiply-adds from registers, and bytes from memory and from the cache."""
+
+import statistics
+
+import numpy as np
+from numba import njit, prange
+from timing import alternate
+
+from minifer.kernels.elementwise import add
+from minifer.kernels.tile import PANEL, TILE_ROWS, multiply_tile
+
+STEPS = 256  # of a tile: both operands stay in the first-level cache
+
+
+@njit(parallel=True, error_model="numpy")
+def _tiles(a, b, out, threads, repeats):
+    """Multiply the same register tile over and over, in every thread."""
+    for thread in prange(threads):
+        for _ in range(repeats):
+            start = thread * TILE_ROWS * PANEL
+            multiply_tile(a, 0, 1, TILE_ROWS, b, 0, PANEL, out, start, PANEL, STEPS, False)
+
+
+def ceilings(threads):
+    """Return {name: rate}: "arithmetic" in GFLOP/s, "memory" (large arrays) and "cache" (small ones) in GB/s."""
+    a, b = np.ones(STEPS * TILE_ROWS, np.float32), np.ones(STEPS * PANEL, np.float32)
+    out, repeats = np.empty(threads * TILE_ROWS * PANEL, np.float32), 500
+    large, small = np.ones(1 << 24, np.float32), np.ones(1 << 16, np.float32)
+    times = alternate(
+        {
+            "arithmetic": lambda: _tiles(a, b, out, threads, repeats),
+            "memory": lambda: add(large, large),
+            "cache": lambda: add(small, small),
+        },
+        rounds=5,
+    )
+    work = {
+        "arithmetic": 2 * TILE_ROWS * PANEL * STEPS * repeats * threads,
+        "memory": 2 * large.nbytes,  # one operand is read, one result written
+        "cache": 2 * small.nbytes,
+    }
+    return {name: 1e-9 * amount / statistics.median(times[name]) for name, amount in work.items()}
