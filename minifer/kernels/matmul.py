@@ -76,7 +76,7 @@ def _multiply(a, a_transposed, copy_a, b, b_transposed, copy_b, rows, columns, s
         first_tile, last_tile = tiles * block // row_blocks, tiles * (block + 1) // row_blocks
         first_panel, last_panel = panels * group // groups, panels * (group + 1) // groups
         start, stop = steps * split // splits, steps * (split + 1) // splits
-        tile_a = np.empty(TILE_ROWS * TILE_STEPS, out.dtype)
+        tile_a = np.zeros(TILE_ROWS * TILE_STEPS, out.dtype)  # an incomplete tile leaves rows as they are
         tile_out = np.empty(TILE_ROWS * PANEL, out.dtype)
         packed = np.empty((last_panel - first_panel) * STEPS * PANEL + LINE if copy_b else 1, out.dtype)
         packed_start = (-packed.ctypes.data % LINE) // out.itemsize  # vectors that straddle two lines cost twice
