@@ -1,4 +1,4 @@
-"""What this machine can do at most, measured: multiply-adds from registers, and bytes from memory and from the cache."""
+"""What this machine can do at most, measured: multiply-adds from registers, bytes from memory and from the cache."""
 
 import statistics
 

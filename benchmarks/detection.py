@@ -8,41 +8,26 @@ into every 4th scene. All detectors see the same pictures in the same run, on tw
 """
 
 import argparse
-import json
-import os
-import platform
 import time
 from functools import partial
 
 import numpy as np
+import timing
 
+import minifer
 from minifer.faces import FaceDetector
 from minifer.faces.boxes import average_precision, box_of_landmarks
 
 
 def report(rows, as_json):
     """Print rows (measure, minifer, peer, peer's name, unit, whether less is better)."""
-    rows = [
-        {
-            "measure": measure,
-            "minifer": round(ours, 4),
-            "peer": None if peer is None else round(peer, 4),
-            "peer_name": name,
-            "unit": unit,
-            "ratio": None if peer is None else round(peer / ours if less else ours / peer, 3),
-        }
-        for measure, ours, peer, name, unit, less in rows
-    ]
-    if as_json:
-        machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
-        print(json.dumps({"machine": machine, "threads": 2, "rows": rows}, indent=2))
-        return
-    print(f"{'measure':42s} {'minifer':>9s} {'peer':>9s} {'ratio':>7s}  unit, peer")
-    for row in rows:
-        peer, ratio = (f"{row[key]}" if row[key] is not None else "-" for key in ("peer", "ratio"))
-        print(
-            f"{row['measure']:42s} {row['minifer']:9} {peer:>9s} {ratio:>7s}  {row['unit']}, {row['peer_name'] or '-'}"
+    documents = []
+    for measure, ours, peer, name, unit, less in rows:
+        ratio = None if peer is None else (peer / ours if less else ours / peer)
+        documents.append(
+            {"measure": measure, "minifer": ours, "peer": peer, "peer_name": name, "unit": unit, "ratio": ratio}
         )
+    timing.report(documents, minifer.threads(), as_json)
 
 
 def ours(detector, image, min_size=24):
@@ -131,8 +116,8 @@ def frame_rate(detector, others):
 
 def fer2013(path, detector, others):
     """Return rows: the share of FER2013's pictures, every 20th of train and val, in which a face is found."""
+    from minifer.commands.prepare import FOUND_FROM
     from minifer.data.fer2013 import load
-    from minifer.faces.commands.prepare import FOUND_FROM
 
     splits = load(path)
     images = np.concatenate([splits[name].images for name in ("train", "val")])[::20]

@@ -14,10 +14,10 @@ import time
 import numpy as np
 from detection import report
 
+from minifer.commands.train_landmarks import measure
 from minifer.faces import FaceDetector, LandmarkPredictor
 from minifer.faces.archives import portraits_below
 from minifer.faces.boxes import box_of_landmarks, iou
-from minifer.faces.commands.train_landmarks import measure
 from minifer.faces.landmark_training import mean_error
 from minifer.faces.landmarks import SHIPPED
 

@@ -83,15 +83,19 @@ def report(rows, threads, as_json, **facts):
     for name, value in facts.items():
         print(f"{name}: {value}" if not isinstance(value, dict) else f"{name}: " + text_of(value))
     for r in rows:
+        line = f"{r['measure']:46} {number(r['minifer'])} {r['unit']:8}"
+        if r["peer"] is not None:
+            line += f" {r['peer_name']:>22} {number(r['peer'])}   ratio {r['ratio']:5.2f}"
+        spread = r.get("ratio_spread")
+        if "spread" in r and spread is None:
+            spread = [r["peer_spread"][0] / r["spread"][1], r["peer_spread"][1] / r["spread"][0]]
         rates = "".join(f"  {r[key]:6.1f} {unit}" for key, unit in RATES.items() if key in r)
-        low, high = r.get("ratio_spread") or [
-            r["peer_spread"][0] / r["spread"][1],
-            r["peer_spread"][1] / r["spread"][0],
-        ]
-        print(
-            f"{r['measure']:46} {r['minifer']:9.2f} {r['unit']:4} {r['peer_name']:>22} {r['peer']:9.2f} "
-            f"  ratio {r['ratio']:5.2f} ({low:.2f} to {high:.2f}){rates}"
-        )
+        print(line + (f" ({spread[0]:.2f} to {spread[1]:.2f})" if spread else "") + rates)
+
+
+def number(value):
+    """Return a figure with as many digits as tell something."""
+    return f"{value:9.3f}" if abs(value) < 10 else f"{value:9.1f}"
 
 
 RATES = {"gflops": "GFLOP/s", "gbytes": "GB/s", "peer_gflops": "GFLOP/s"}

@@ -5,10 +5,8 @@ and on the disk. A full disk or a power cut therefore leaves the previous checkp
 or unpickled: a pickle is a program that runs when it is loaded, and weights are downloaded from strangers.
 """
 
-import contextlib
 import io
 import json
-import os
 import struct
 import zipfile
 from pathlib import Path
@@ -16,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from minifer.errors import CheckpointError
+from minifer.files import replacing
 
 VERSION = 1
 HEADER = "__minifer__"  # the key of the description; no parameter's path can be called that
@@ -42,21 +41,14 @@ def save(path, arrays, meta):
         if name == HEADER or np.asarray(array).dtype.hasobject:
             raise CheckpointError(f"cannot save {path}: {name!r} is a reserved name or holds Python objects")
         members[name] = np.asarray(array, order="C")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # same folder, so that replacing is one rename
     try:
-        with open(temporary, "wb") as file:
+        with replacing(path) as file:
             write_npz(file, members)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
     except OSError as error:
         raise CheckpointError(
             f"cannot write {path}: {error.strerror or error} (free some space or choose another folder; "
             "an earlier checkpoint of this name is untouched)"
         ) from error
-    finally:
-        with contextlib.suppress(OSError):  # already renamed, or never made
-            temporary.unlink()
 
 
 def load(path):

@@ -7,17 +7,18 @@ from importlib import import_module
 from minifer import __version__
 from minifer.errors import ConfigError, MiniferError
 
-VERBS = {  # verb: (module with add_arguments and run, one line of help)
-    "train": ("commands.train", "train a network, on real data or on drawn faces"),
-    "evaluate": ("commands.evaluate", "measure a trained network on a split"),
-    "detect": ("faces.commands.detect", "find the faces in pictures, and their landmarks"),
-    "prepare": ("faces.commands.prepare", "crop every picture of a data set to its face"),
-    "cost": ("commands.cost", "count multiply-adds and parameters, layer by layer"),
-    "gradcheck": ("commands.gradcheck", "compare backward passes with central differences"),
-    "train-detector": ("faces.commands.train_detector", "train the face detector again"),
-    "train-landmarks": ("faces.commands.train_landmarks", "train the landmark predictor again"),
-    "bench": ("commands.bench", "measure speed: kernels, train, infer or detect"),
-    "doctor": ("commands.doctor", "print versions, threads and folders, for when something is odd"),
+VERBS = {  # verb: (module of minifer.commands with add_arguments and run, one line of help)
+    "train": ("train", "train a network, on real data or on drawn faces"),
+    "evaluate": ("evaluate", "measure a trained network on a split"),
+    "predict": ("predict", "say what the faces in pictures express"),
+    "detect": ("detect", "find the faces in pictures, and their landmarks"),
+    "prepare": ("prepare", "crop every picture of a data set to its face"),
+    "cost": ("cost", "count multiply-adds and parameters, layer by layer"),
+    "gradcheck": ("gradcheck", "compare backward passes with central differences"),
+    "train-detector": ("train_detector", "train the face detector again"),
+    "train-landmarks": ("train_landmarks", "train the landmark predictor again"),
+    "bench": ("bench", "measure speed: kernels, train, infer or detect"),
+    "doctor": ("doctor", "print versions, threads and folders, for when something is odd"),
 }
 
 
@@ -32,7 +33,7 @@ def make_parser(arguments):
     for name, (module, summary) in VERBS.items():
         verb = verbs.add_parser(name, help=summary)
         if name in arguments:
-            command = import_module(f"minifer.{module}")
+            command = import_module(f"minifer.commands.{module}")
             verb.description = command.__doc__
             command.add_arguments(verb)
             verb.set_defaults(run=command.run)

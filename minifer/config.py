@@ -45,7 +45,9 @@ class TrainConfig:
     average: float = setting(0.0, "decay of an exponential moving average of the weights; 0 uses the weights")
 
     label_smoothing: float = setting(0.0, "share of each label spread over all classes")
-    balance: str = setting("none", "answer to unequal classes, on training rows only", ("none", "weights"))
+    balance: str = setting(
+        "none", "answer to unequal classes, on training rows only", ("none", "weights", "nearmiss-smote")
+    )
     flip: bool = setting(True, "mirror half of the training pictures")
     shift: float = setting(0.1, "largest shift, as a share of the side")
     rotation: float = setting(10.0, "largest rotation in degrees")

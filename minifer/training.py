@@ -68,6 +68,13 @@ class Training:
         if settings.limit:
             # Every so-many-th row, so that a limited run sees all classes of a sorted archive.
             train = train.take(np.linspace(0, len(train) - 1, min(settings.limit, len(train))).astype(int))
+        self.balanced = None  # rows per class before and after, kept, dropped and synthetic: see data.balance.counts
+        if settings.balance == "nearmiss-smote":
+            from minifer.data import balance
+
+            # The rows are a function of the data and the settings, so a resumed run finds the same ones.
+            real, train = train, balance.balance(train, settings.seed)
+            self.balanced = balance.counts(real, train)
         self.settings, self.train, self.val = settings, train, val
         self.model = build_model(settings, train.images.shape[1:], len(train.classes))
         self.model.require_input_gradient(False)
@@ -85,7 +92,7 @@ class Training:
         self.finished = False
 
     def _class_weights(self):
-        if self.settings.balance == "none":
+        if self.settings.balance != "weights":
             return None
         counts = np.array(list(self.train.counts().values()))
         return len(self.train) / (len(counts) * np.maximum(counts, 1))

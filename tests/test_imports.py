@@ -14,11 +14,13 @@ ALLOWED = {
     "layers": {"layers", "kernels", "errors", "initializers", "cost"},
     "models": {"models", "layers", "errors"},
     "losses": {"layers", "kernels", "errors"},
-    "data": {"data", "kernels", "errors"},
+    "data": {"data", "kernels", "errors", "files"},
     "faces": {"faces", "data", "kernels", "errors", "files"},
     "metrics": {"errors"},
     "schedules": {"errors"},
-    "checkpoint": {"errors"},
+    "checkpoint": {"errors", "files"},
+    "files": {"errors"},
+    "inference": {"layers", "kernels", "errors"},
 }
 HEAVY = {"sklearn", "skimage", "imblearn", "matplotlib", "PIL", "tqdm", "scipy", "torch", "onnx", "onnxruntime", "cv2"}
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from minifer.errors import ConfigError
 
+SHIPPED_WEIGHTS = ("best", "small")  # names of trained networks, files of minifer/weights
+
 
 def add_threads(parser):
     """Add --threads."""
@@ -34,12 +36,23 @@ def print_json(document):
 
 
 def find_weights(name):
-    """Return the path of a weights file, given a file, a run folder or the name of shipped weights."""
-    path = Path(name)
-    shipped = Path(__file__).parents[1] / "weights" / f"{name}.npz"
+    """Return the path of a weights file, given a file, a run folder or the name of shipped weights.
+
+    Raises     ConfigError when it is a bare name that is none of these; a path is left for its reader to complain about
+    """
+    name, path = str(name), Path(name)
     if path.is_dir():
         return path / "best.npz"
-    return shipped if not path.exists() and shipped.exists() else path
+    if path.exists() or path.suffix or path.name != name:
+        return path
+    folder, names = Path(__file__).parents[1] / "weights", " and ".join(SHIPPED_WEIGHTS)
+    if name in SHIPPED_WEIGHTS and (folder / f"{name}.npz").exists():
+        return folder / f"{name}.npz"
+    what = f"are missing from {folder}" if name in SHIPPED_WEIGHTS else "are neither a file, a run folder nor shipped"
+    raise ConfigError(
+        f"the weights {name!r} {what} (names that ship: {names}); train a network with "
+        "'minifer train --data fer2013.zip --out runs/mine' and give runs/mine instead"
+    )
 
 
 def parse_shape(text):

@@ -76,6 +76,8 @@ def run(args):
 
     build_augmentation(settings)  # a wrong setting is said before minutes are spent on data
     train, val = read_data(data, settings.seed)
+    if settings.balance == "nearmiss-smote":
+        log("balancing the training rows: about a minute for all of FER2013, then kept in the cache")
     training = Training(settings, train, val)
     if args.resume and (folder / "last.npz").exists():
         training.restore(folder)
@@ -124,6 +126,14 @@ def describe(training, data):
     settings, train = training.settings, training.train
     cost = count(training.model, (*train.images.shape[1:], 1))
     log(f"data      {data or 'drawn faces'}: {len(train)} training rows, {len(training.val)} validation rows")
+    if training.balanced:
+        for key in ("before", "dropped", "synthetic"):
+            total = sum(rows[key] for rows in training.balanced.values())
+            log(
+                f"{key:<10}"
+                + "  ".join(f"{name} {rows[key]}" for name, rows in training.balanced.items())
+                + f"  (together {total})"
+            )
     log("classes   " + "  ".join(f"{name} {number}" for name, number in train.counts().items()))
     log(
         f"network   {settings.model}, alpha {settings.alpha:g}: {cost.trainable_parameters:,} parameters, "

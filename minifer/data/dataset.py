@@ -14,6 +14,7 @@ CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 class Dataset:
     """Grey pictures, their labels, and a name for every row.
 
+    split      "train", "val" or "test" where it is known, so that what is for training only can refuse the others
     Shapes     images (N,H,W) uint8   labels (N,) int64, indices into classes   names (N,) str
     Raises     DataError when the arrays do not fit each other
     """
@@ -22,6 +23,7 @@ class Dataset:
     labels: np.ndarray
     names: np.ndarray
     classes: tuple = CLASSES
+    split: str = ""
 
     def __post_init__(self):
         if self.images.ndim != 3 or self.images.dtype != np.uint8:
@@ -38,7 +40,7 @@ class Dataset:
 
     def take(self, indices):
         """Return a Dataset of the rows at indices (integers, a slice or a boolean mask), in that order."""
-        return Dataset(self.images[indices], self.labels[indices], self.names[indices], self.classes)
+        return Dataset(self.images[indices], self.labels[indices], self.names[indices], self.classes, self.split)
 
     def counts(self):
         """Return {class name: number of rows}, zeros included."""

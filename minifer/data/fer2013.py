@@ -9,6 +9,7 @@ import os
 import sys
 import zipfile
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy as np
 from minifer.data.dataset import CLASSES, Dataset
 from minifer.data.layouts import DAMAGED, MOST_CSV_BYTES, Folder, Zip, check_size, read_csv, read_source
 from minifer.errors import DataError
+from minifer.files import replacing
 
 SPLITS = ("train", "val", "test")
 CACHE_VERSION = 1  # raise it when the same source is to be read differently
@@ -63,14 +65,8 @@ def save_npz(path, splits, **extra):
         "splits": np.repeat(list(splits), [len(part) for part in parts]),
         "classes": np.array(parts[0].classes),
     }
-    # A reader, or a second process that writes the same cache, sees the whole file or none.
-    temporary = Path(path).with_name(f"{Path(path).name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            np.savez(file, **arrays, **extra)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as file:
+        np.savez(file, **arrays, **extra)
 
 
 def is_npz(path):
@@ -109,7 +105,7 @@ def by_split(arrays):
     """Part the arrays of all rows into {split: Dataset}."""
     rows = Dataset(arrays["images"], arrays["labels"], arrays["names"])
     masks = {split: arrays["splits"] == split for split in SPLITS}
-    return {split: rows.take(mask) for split, mask in masks.items() if mask.any()}
+    return {split: replace(rows.take(mask), split=split) for split, mask in masks.items() if mask.any()}
 
 
 # Everything else is read once and then found in the cache.

@@ -46,7 +46,8 @@ def generate(count, seed, split="train"):
     images = np.empty((count, SIZE, SIZE), np.uint8)
     for start in range(0, count, BLOCK):
         images[start : start + BLOCK] = draw(labels[start : start + BLOCK], rng)
-    return Dataset(images, labels, np.array([f"synthetic-{split}-{seed}-{row:06d}" for row in range(count)]))
+    names = np.array([f"synthetic-{split}-{seed}-{row:06d}" for row in range(count)])
+    return Dataset(images, labels, names, split=split)
 
 
 # Soft shapes: how much of a pixel they cover, 0 to 1. The edge is about one pixel wide, so nothing looks jagged.

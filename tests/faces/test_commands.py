@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from minifer.commands import detect, prepare, train_detector, train_landmarks
 from minifer.data.dataset import Dataset
 from minifer.data.fer2013 import load, save_npz
 from minifer.errors import ConfigError, DataError, MiniferError
-from minifer.faces.commands import detect, prepare, train_detector, train_landmarks
 
 
 def parse(command, *arguments):

@@ -74,7 +74,7 @@ def test_a_patch_shows_what_its_frame_says(portraits, angle, mirrored):
 
 
 def test_training_beats_the_mean_shape_on_faces_it_has_not_seen(trained, portraits):
-    from minifer.faces.commands.train_landmarks import measure
+    from minifer.commands.train_landmarks import measure
 
     errors = measure(trained, portraits[50:])
     assert errors["error over eye corners"] < 0.5 * errors["mean shape, over eye corners"]
@@ -154,8 +154,8 @@ def test_the_box_may_be_off(shipped, astronaut):
 def test_a_predictor_trained_on_part_of_helen_finds_the_rest():
     if not HELEN.exists():
         pytest.skip(f"the portraits are not at {HELEN}")
+    from minifer.commands.train_landmarks import measure
     from minifer.faces.archives import portraits_below
-    from minifer.faces.commands.train_landmarks import measure
 
     portraits = portraits_below(HELEN)[:240]
     small = {"cascades": 3, "trees": 60, "directions": 24}

@@ -141,14 +141,13 @@ def process_part(images, path, level, threshold):
     """Write the crops and scores of some pictures to a file, whole or not at all."""
     from minifer.faces.detector import FaceDetector
     from minifer.faces.landmarks import LandmarkPredictor
+    from minifer.files import replacing
 
     detector, predictor = FaceDetector.load(), LandmarkPredictor.load()
     rows = [find_and_crop(image, detector, predictor, level, threshold) for image in images]
     crops, scores = zip(*rows, strict=True)
-    temporary = path.with_suffix(".tmp")
-    with open(temporary, "wb") as file:
+    with replacing(path) as file:
         np.savez(file, crops=np.stack(crops), scores=np.array(scores))
-    temporary.replace(path)
 
 
 def find_and_crop(image, detector, predictor, level=False, threshold=FOUND_FROM):
