@@ -27,7 +27,7 @@ def _multiply_rows_loops(out, out_start, a, a_start, a_offsets, b, b_start, b_of
 
 
 def _emit_rows(context, builder, signature, args):
-    """Emit loops over c that take four vectors at a time, then one, then a quarter, then single numbers."""
+    """Emit loops over c that take eight vectors at a time, then four, two, one, a quarter, and single numbers."""
     emit = Emitter(context, builder, signature, args)
     _, out_start, _, a_start, _, _, b_start, _, first_term, last_term, length, accumulate = args
     out, a, b = emit.pointer(0, out_start), emit.pointer(2, a_start), emit.pointer(5, b_start)
@@ -80,7 +80,15 @@ def _emit_rows(context, builder, signature, args):
         builder.branch(test)
         builder.position_at_end(done)
 
-    for lanes, vectors in ((emit.lanes, 4), (emit.lanes, 1), (emit.lanes // 4, 1), (1, 1)):
+    # Eight sums at a time keep the multipliers busy while each of them waits for its last product.
+    for lanes, vectors in (
+        (emit.lanes, 8),
+        (emit.lanes, 4),
+        (emit.lanes, 2),
+        (emit.lanes, 1),
+        (emit.lanes // 4, 1),
+        (1, 1),
+    ):
         loop_of(lanes, vectors)
     return context.get_dummy_value()
 
