@@ -31,6 +31,9 @@ class TrainConfig:
     attention_positions: bool = setting(False, "add a learned position to the tokens of attention")
     dropout: float = setting(0.0, "share of features dropped before the classifier")
 
+    pretrained: str = setting("", "weights file or run folder whose stem and blocks the network starts from")
+    freeze: bool = setting(False, "train only skip projections, attention and classifier: transfer learning")
+
     epochs: int = setting(100, "passes over the training rows, at most")
     batch_size: int = setting(32, "pictures in a batch")
     optimizer: str = setting("adam", "adam, or sgd with Nesterov momentum", ("adam", "sgd"))
@@ -104,12 +107,16 @@ def to_dict(config):
 
 
 def from_dict(settings, source="the settings"):
-    """Return the TrainConfig of a dict; unknown and missing names raise ConfigError."""
-    known = {f.name for f in dataclasses.fields(TrainConfig)}
-    if known != set(settings):
-        odd = sorted(known ^ set(settings))[0]
-        raise ConfigError(f"{source}: {odd!r} is {'missing' if odd in known else 'not a setting of this version'}")
-    blocks = settings["attention_blocks"]
+    """Return the TrainConfig of a dict; unknown names raise ConfigError.
+
+    A setting that an older version did not have yet takes its default, which is how that version behaved.
+    """
+    unknown = sorted(set(settings) - {f.name for f in dataclasses.fields(TrainConfig)})
+    if unknown:
+        raise ConfigError(f"{source}: {unknown[0]!r} is not a setting of this version")
+    if "model" not in settings:
+        raise ConfigError(f"{source}: 'model' is missing: these are not the settings of a run")
+    blocks = settings.get("attention_blocks", LATE_BLOCKS)
     return TrainConfig(**{**settings, "attention_blocks": None if blocks is None else tuple(blocks)})
 
 

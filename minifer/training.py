@@ -10,6 +10,7 @@ import io
 import time
 from contextlib import nullcontext
 from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 
@@ -77,6 +78,10 @@ class Training:
             self.balanced = balance.counts(real, train)
         self.settings, self.train, self.val = settings, train, val
         self.model = build_model(settings, train.images.shape[1:], len(train.classes))
+        if settings.pretrained:
+            start_from(self.model, settings.pretrained)
+        if settings.freeze:
+            self.model.freeze("extraction")
         self.model.require_input_gradient(False)
         self.loss = SoftmaxCrossEntropy(settings.label_smoothing, self._class_weights())
         self.batches = Batches(train, settings.batch_size, settings.seed, augmentation=build_augmentation(settings))
@@ -287,6 +292,14 @@ def load_weights(path):
     model = build_model(settings, meta["image_shape"], len(meta["classes"]))
     model.load_state(arrays, str(path))
     return model, meta
+
+
+def start_from(model, path):
+    """Give a model the stem and blocks of a trained one: a weights file or a run folder."""
+    path = Path(path)
+    path = path / "best.npz" if path.is_dir() else path
+    arrays, _ = checkpoint.load(path)
+    model.load_extraction(arrays, str(path))
 
 
 def first_bad_layer(model, x):

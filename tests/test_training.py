@@ -16,7 +16,7 @@ import pytest
 from minifer import checkpoint, config
 from minifer.cases import away_from_zero
 from minifer.data import fer2013, synthetic
-from minifer.errors import CheckpointError, TrainingError
+from minifer.errors import CheckpointError, ConfigError, TrainingError
 from minifer.layers import BatchNorm
 from minifer.training import Observer, Training, fit, load_weights, predict
 
@@ -291,3 +291,56 @@ def test_ctrl_c_saves_first(small_archive, tmp_path):
     assert f"minifer train --resume {folder}" in log and "Traceback" not in log
     _, meta = checkpoint.load(folder / "last.npz")
     assert meta["epoch"] >= 1 and not meta["finished"]
+
+
+# Transfer learning.
+
+TRANSFER = config.replace(TINY, epochs=1, average=0.0, freeze=True)
+
+
+@pytest.fixture(scope="module")
+def plain_run(faces, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("plain")
+    training = start(faces, config.replace(TINY, model="plain", epochs=1))
+    training.run(Silent(folder))
+    return folder
+
+
+def test_transfer_keeps_the_extraction_and_trains_the_rest(faces, plain_run):
+    pretrained, _ = load_weights(plain_run / "best.npz")
+    training = start(faces, config.replace(TRANSFER, pretrained=str(plain_run)))
+    before = {name: array.copy() for name, array in training.model.state().items()}
+    training.run(Silent())
+    after = training.model.state()
+    kept = {name for name, array in pretrained.state().items() if not name.startswith("classifier")}
+    assert_same({name: after[name] for name in kept}, {name: pretrained.state()[name] for name in kept})
+    for name in after.keys() - kept:
+        if not name.endswith("key.bias"):  # softmax does not see what is added to all scores of a row
+            assert not np.array_equal(after[name], before[name]), name
+
+
+def test_pretrained_without_freeze_trains_everything(faces, plain_run):
+    training = start(faces, config.replace(TRANSFER, pretrained=str(plain_run), freeze=False))
+    before = training.model.state()["block13.pointwise.weight"].copy()
+    training.run(Silent())
+    assert not np.array_equal(training.model.state()["block13.pointwise.weight"], before)
+
+
+def test_pretrained_of_another_width(faces, plain_run):
+    with pytest.raises(CheckpointError, match=r"best.npz is of another model: stem.weight has shape"):
+        start(faces, config.replace(TRANSFER, alpha=1 / 8, pretrained=str(plain_run)))
+
+
+def test_settings_of_an_older_version_take_defaults():
+    saved = config.to_dict(TINY)
+    del saved["freeze"], saved["attention_blocks"]
+    assert config.from_dict(saved) == config.replace(TINY, attention_blocks=config.LATE_BLOCKS)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"model": "skip", "depth": 3}, "here: 'depth' is not a setting"), ({"alpha": 1.0}, "here: 'model' is missing")],
+)
+def test_settings_that_are_none(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        config.from_dict(settings, "here")

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from minifer import config
-from minifer.commands.common import add_threads, log, set_threads
+from minifer.commands.common import add_threads, find_weights, log, set_threads
 from minifer.errors import ConfigError
 
 
@@ -68,6 +68,8 @@ def run(args):
         data = args.data or saved.get("data")
     else:
         preset = args.preset or ("quick" if args.data else "demo")
+        if changes.get("pretrained"):
+            changes["pretrained"] = str(find_weights(changes["pretrained"]).resolve())
         settings = config.replace(config.PRESETS[preset], **changes)
         data = args.data
         folder = new_folder(args.out, preset)
@@ -146,9 +148,22 @@ def describe(training, data):
 
 
 def carry_out(training, folder):
-    """Run the training, saving after every epoch and when interrupted; then evaluate the best weights."""
-    from minifer.report.figures import draw_curves
+    """Run the training, then evaluate and report the best weights."""
+    if not run_to_end(training, folder):
+        log(f"interrupted and saved: minifer train --resume {folder} goes on")
+        return 130
 
+    from minifer.report.text import format_report
+
+    result = evaluate_best(training, folder)
+    log(f"best weights of epoch {training.stopping.best_epoch + 1}, evaluated on the validation split:")
+    print(format_report(result))
+    log(f"everything is in {folder}: curves.png, confusion.png, metrics.csv, predictions.csv, best.npz")
+    return 0
+
+
+def run_to_end(training, folder):
+    """Run the training, saving after every epoch and when interrupted; return whether it is finished."""
     interrupted = []
     before = {s: signal.signal(s, lambda number, frame: interrupted.append(number)) for s in SIGNALS}
     observer = Progress(training, folder)
@@ -160,19 +175,18 @@ def carry_out(training, folder):
             signal.signal(s, handler)
     if not finished:
         training.save(folder)
-        log(f"interrupted and saved: minifer train --resume {folder} goes on")
-        return 130
-    draw_curves(training.rows, folder / "curves.png")
+    return finished
 
+
+def evaluate_best(training, folder):
+    """Draw a finished run's curves, measure its best weights on the validation split, write and return the result."""
     from minifer.commands.evaluate import evaluate_weights, write_evaluation
-    from minifer.report.text import format_report
+    from minifer.report.figures import draw_curves
 
+    draw_curves(training.rows, folder / "curves.png")
     result, probs = evaluate_weights(folder / "best.npz", training.val, "val")
     write_evaluation(folder, result, probs, training.val)
-    log(f"best weights of epoch {training.stopping.best_epoch + 1}, evaluated on the validation split:")
-    print(format_report(result))
-    log(f"everything is in {folder}: curves.png, confusion.png, metrics.csv, predictions.csv, best.npz")
-    return 0
+    return result
 
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)

@@ -53,8 +53,20 @@ class MobileNet(Sequential):
         if part not in ("all", "extraction"):
             raise ConfigError(f'freeze takes "all" or "extraction", got {part!r}')
         for path, layer in self.walk():
-            layer.frozen = part == "all" or (path.startswith(("stem", "block")) and ".projection" not in path)
+            layer.frozen = part == "all" or _is_extraction(path)
         return self
+
+    def load_extraction(self, state, source="the given state"):
+        """Copy the extraction's arrays from another MobileNet's state, whatever variant that is; the rest stays."""
+        rest = {path: array for path, array in self.state().items() if not _is_extraction(path)}
+        extraction = {path: array for path, array in state.items() if _is_extraction(path)}
+        self.load_state({**rest, **extraction}, source)
+        return self
+
+
+def _is_extraction(path):
+    """Say whether a layer or an array belongs to the stem or the body of a block."""
+    return path.startswith(("stem", "block")) and ".projection" not in path
 
 
 def _separable(channels, filters, stride, padding, eps, momentum, rng):
