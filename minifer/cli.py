@@ -15,6 +15,7 @@ VERBS = {  # verb: (module of minifer.commands with add_arguments and run, one l
     "prepare": ("prepare", "crop every picture of a data set to its face"),
     "cost": ("cost", "count multiply-adds and parameters, layer by layer"),
     "gradcheck": ("gradcheck", "compare backward passes with central differences"),
+    "reproduce": ("reproduce", "carry the published study out again and write a report"),
     "train-detector": ("train_detector", "train the face detector again"),
     "train-landmarks": ("train_landmarks", "train the landmark predictor again"),
     "bench": ("bench", "measure speed: kernels, train, infer or detect"),

@@ -74,7 +74,7 @@ class TrainConfig:
 
 
 # The numbers of the paper's table 2; it names no augmentation.
-_NO_AUGMENTATION = {"flip": False, "shift": 0.0, "rotation": 0.0, "zoom": 0.0, "brightness": 0.0, "contrast": 0.0}
+NO_AUGMENTATION = {"flip": False, "shift": 0.0, "rotation": 0.0, "zoom": 0.0, "brightness": 0.0, "contrast": 0.0}
 
 PRESETS = {
     "demo": TrainConfig(
@@ -86,7 +86,7 @@ PRESETS = {
         weight_decay=0.01, label_smoothing=0.1, average=0.998,
     ),
     "paper": TrainConfig(
-        attention_blocks=None, plateau_patience=5, min_rate=0.00025, early_stopping=20, **_NO_AUGMENTATION
+        attention_blocks=None, plateau_patience=5, min_rate=0.00025, early_stopping=20, **NO_AUGMENTATION
     ),
     "best": TrainConfig(
         model="mha", alpha=0.5, stem_stride=1, attention_blocks=(12, 13), epochs=150, batch_size=64, rate=4e-3,

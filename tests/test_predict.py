@@ -209,6 +209,13 @@ def test_what_cannot_work_is_one_line(capsys, run_folder, drawn, tmp_path):
         assert len(err.strip().splitlines()) == 1 or code == 2, err
 
 
+def test_an_earlier_table_survives_a_wrong_path(capsys, run_folder, tmp_path):
+    table = tmp_path / "table.csv"
+    table.write_text("what was found before")
+    code, _, _ = run(capsys, "predict", tmp_path / "gone.png", "--weights", run_folder, "--csv", table)
+    assert code == 1 and table.read_text() == "what was found before"
+
+
 def test_a_network_for_oblong_pictures_is_refused(capsys, drawn, tmp_path):
     save_network(tmp_path / "oblong.npz", image_shape=[48, 40])
     code, _, err = run(capsys, "predict", drawn, "--weights", tmp_path / "oblong.npz")

@@ -20,6 +20,7 @@ def run(args):
     from minifer.kernels.memory import keep_freed_pages
     from minifer.kernels.threads import threads
     from minifer.kernels.vectors import VECTOR_BYTES
+    from minifer.weights import check
 
     elementwise.add(np.ones(8, np.float32), np.ones(8, np.float32))  # the threading layer is known after first use
     libraries = ("minifer", "numpy", "numba", "llvmlite", "scipy", "scikit-learn", "scikit-image", "imbalanced-learn")
@@ -34,6 +35,7 @@ def run(args):
         "freed pages kept": "yes" if keep_freed_pages() else "no (not glibc)",
         "compiled kernels": numba.config.CACHE_DIR or "__pycache__ folders beside the sources",
         "data cache": cache_folder(),
+        "shipped weights": ", ".join(f"{name} {state}" for name, state in check().items()),
     }
     for name, value in facts.items():
         print(f"{name:18} {value}")

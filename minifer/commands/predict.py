@@ -2,11 +2,13 @@
 
 import contextlib
 import csv
+import itertools
 
 from minifer.commands.common import add_threads, find_weights, set_threads
 from minifer.commands.pictures import Drawings, add_pictures, describe_face, print_rows, read_pictures
 from minifer.errors import ConfigError, MiniferError
 
+SURE_FROM = 0.5  # the score of a face that is classified: more likely a face than not
 NO_FACE, NOT_READ = "no_face", "not_read"  # what a picture without a face, or without a picture, is predicted to show
 
 
@@ -91,7 +93,7 @@ class FaceClassifier:
             crops = [fit_square(image, self.side)]
         else:
             faces, crops = [], []
-            for found in self.detector.detect(image):
+            for found in self.detector.detect(image, SURE_FROM):
                 points = self.landmarks.predict(image, found.box)
                 faces.append(describe_face(found, points))
                 crops.append(crop_face(image, points, side=self.side))  # the crop of `minifer prepare`
@@ -135,13 +137,16 @@ def label(face):
 def write_csv(rows, path, classes):
     """Yield rows, after writing each one to a table: a line per face, and one for a picture without a face.
 
-    Lines are written as soon as they are known, so that an interrupted run leaves what it has found so far.
+    Lines are written as soon as they are known, so that an interrupted run leaves what it has found so far. A table of
+    an earlier run is replaced only once there is something to write.
     """
+    rows = iter(rows)
+    first = list(itertools.islice(rows, 1))
     try:
         with open(path, "w", newline="", encoding="utf-8") as file:
             table = csv.writer(file, lineterminator="\n")
             table.writerow(["picture", "face", "x1", "y1", "x2", "y2", "score", "prediction", *classes])
-            for row in rows:
+            for row in itertools.chain(first, rows):
                 table.writerows(table_rows(row, classes))
                 file.flush()
                 yield row

@@ -1,0 +1,186 @@
+"""Carry the study out again on real data: crop, balance, train its networks, compare, and write a report.
+
+Every stage leaves its result in the folder: the same command goes on where it was interrupted. At the end the folder
+holds report.html (one file, opens without a network), a CSV file for each table, and all run folders.
+"""
+
+import json
+import time
+from pathlib import Path
+
+from minifer.commands.common import add_threads, log, set_threads
+from minifer.errors import ConfigError, DataError
+
+
+def add_arguments(parser):
+    """Add the flags."""
+    parser.add_argument("--data", required=True, metavar="PATH", help="FER2013 as csv, zip or folder")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the report and everything it rests on")
+    parser.add_argument(
+        "--preset", choices=("quick", "full"), default="quick", help="half an hour, or a night (default: quick)"
+    )
+    parser.add_argument("--jobs", type=int, default=2, metavar="N", help="processes that look for faces (default: 2)")
+    add_threads(parser)
+
+
+def run(args):
+    """Run `minifer reproduce`."""
+    set_threads(args)
+    from minifer.files import make_folder, write_text
+    from minifer.paper import page, plan, tables
+
+    folder = make_folder(args.out)
+    claim_folder(folder, args.preset, str(Path(args.data).resolve()))
+    chosen = plan.PLANS[args.preset]
+
+    stage("pictures")
+    whole = pictures(args.data, folder, chosen.rows)
+    stage("crops")
+    cropped, prepared = crops(folder, args.jobs)
+    stage("balancing")
+    balanced, counts = balancing(whole["train"], cropped["train"])
+    stage("the three networks")
+    networks = three_networks(folder / "networks", chosen.network, cropped)
+    stage("the ablation")
+    arms, curves = ablation(folder / "arms", chosen, cropped, whole)
+
+    results = {
+        "preset": args.preset,
+        "prepare": prepared,
+        "counts": counts,
+        "networks": networks,
+        "arms": arms,
+        "curves": curves,
+        "duplicates": [],
+    }
+    stage("the report")
+    write_text(folder / "results.json", json.dumps(results, indent=1))
+    for table in tables.every_table(results):
+        write_text(folder / f"{table.name}.csv", table.csv())
+    write_text(folder / "report.html", page.report(results, chosen, folder, whole, cropped, balanced))
+    print(page.in_short(results))
+    log(f"everything is in {folder}: report.html, table1.csv, table3.csv, table4.csv, ablation.csv, networks, arms")
+
+
+def stage(name):
+    """Log what begins."""
+    log(f"{time.strftime('%H:%M:%S')}  {name}")
+
+
+def claim_folder(folder, preset, data):
+    """Note what a folder is for; raise ConfigError when it is for something else already."""
+    from minifer.config import read_json
+    from minifer.files import write_text
+
+    path, mine = folder / "reproduction.json", {"preset": preset, "data": data}
+    if not path.exists():
+        write_text(path, json.dumps(mine, indent=2))
+    elif (found := read_json(path)) != mine:
+        raise ConfigError(
+            f"{folder} holds the preset {found.get('preset')} on {found.get('data')}: give the same, or another --out"
+        )
+
+
+def pictures(data, folder, rows):
+    """Return {split: Dataset} of whole pictures, as many training rows as the plan wants; they are kept in a file."""
+    from minifer.data import fer2013
+
+    path = folder / "pictures.npz"
+    if not path.exists():
+        splits = fer2013.load(data)
+        if missing := [split for split in ("train", "val") if split not in splits]:
+            raise DataError(f"{data}: no split {missing[0]!r}: the study needs Training and PublicTest")
+        if rows:
+            splits["train"] = splits["train"].take(evenly(len(splits["train"]), rows))
+        fer2013.save_npz(path, splits)
+    return fer2013.load(path)
+
+
+def evenly(available, wanted):
+    """Return every so-many-th index, so that a sorted archive gives all its classes."""
+    import numpy as np
+
+    return np.linspace(0, available - 1, min(wanted, available)).astype(int)
+
+
+def crops(folder, jobs):
+    """Return {split: Dataset} of cropped pictures, and the report of `minifer prepare`."""
+    from minifer.commands.prepare import prepare
+    from minifer.config import read_json
+    from minifer.data import fer2013
+
+    path, report = folder / "cropped.npz", folder / "cropped-report.json"
+    prepared = read_json(report) if report.exists() else prepare(folder / "pictures.npz", path, jobs=jobs)
+    return fer2013.load(path), prepared
+
+
+def balancing(whole, cropped):
+    """Return balanced training rows, and {class: rows, cropped, kept, dropped, synthetic, after}."""
+    from minifer.data import balance
+
+    balanced = balance.balance(cropped)
+    rows, found = whole.counts(), cropped.counts()
+    return balanced, {
+        name: {"rows": rows[name], "cropped": found[name], **count}
+        for name, count in balance.counts(cropped, balanced).items()
+    }
+
+
+def three_networks(folder, settings, data):
+    """Return {network: evaluation} of table 3: plain, then skips and attention on its extraction, which stays."""
+    from minifer import config
+
+    plain = config.replace(settings, model="plain")
+    results = {"plain": train_once(folder / "plain", plain, data)[0]}
+    for name in ("skip", "mha"):
+        transfer = config.replace(settings, model=name, pretrained=str((folder / "plain").resolve()), freeze=True)
+        results[name], _ = train_once(folder / name, transfer, data)
+    return results
+
+
+def ablation(folder, plan, cropped, whole):
+    """Return {arm: [evaluation for each seed]} and {arm: [training loss of each epoch, for each seed]}."""
+    from minifer import config
+    from minifer.paper.plan import ARMS
+
+    results, curves = {}, {}
+    for arm, (_, changes, crop) in ARMS.items():
+        runs = []
+        for seed in range(plan.seeds):
+            settings = config.replace(plan.arm, **changes, seed=seed)
+            place = folder / f"{arm.replace(' + ', '-').replace(' ', '-')}-{seed}"
+            runs.append(train_once(place, settings, cropped if crop else whole))
+        results[arm], curves[arm] = (list(parts) for parts in zip(*runs, strict=True))
+    return results, curves
+
+
+def train_once(folder, settings, data):
+    """Return (evaluation, training loss of each epoch) of a run: from its folder if it is finished, else train it."""
+    import csv
+
+    from minifer import config
+    from minifer.commands.train import evaluate_best, run_to_end
+    from minifer.files import make_folder, write_text
+    from minifer.training import Training
+
+    make_folder(folder)
+    description, evaluation = folder / "config.json", folder / "evaluation.json"
+    if description.exists():
+        found = config.from_dict(config.read_json(description).get("config", {}), str(description))
+        if found != settings:
+            raise ConfigError(f"{folder} was trained with other settings: delete it, or choose another --out")
+    else:
+        write_text(description, json.dumps({"data": None, "config": config.to_dict(settings)}, indent=2))
+    if not evaluation.exists():
+        log(f"          {folder.name}: {settings.model}, at most {settings.epochs} epochs")
+        training = Training(settings, data["train"], data["val"])
+        if (folder / "last.npz").exists():
+            training.restore(folder)
+        if not run_to_end(training, folder):
+            log("interrupted and saved: the same command goes on")
+            raise KeyboardInterrupt
+        evaluate_best(training, folder)
+        (folder / "last.npz").unlink()  # only needed to go on
+    with open(folder / "metrics.csv", newline="") as file:
+        losses = [float(row["train_loss"]) for row in csv.DictReader(file)]
+    return config.read_json(evaluation), losses

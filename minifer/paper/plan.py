@@ -1,0 +1,55 @@
+"""What is trained for the reproduction, in two sizes: `quick` in under half an hour on two cores, `full` in a night."""
+
+from dataclasses import dataclass
+
+from minifer import config
+from minifer.config import LATE_BLOCKS, NO_AUGMENTATION, TrainConfig
+
+# Table 2, with the balancing of section 3.2. Attention follows blocks 6 to 13: after the first five it would cost
+# several times the rest of the network (`minifer cost --model mha` shows how much).
+TABLE_2 = config.replace(config.PRESETS["paper"], attention_blocks=LATE_BLOCKS, balance="nearmiss-smote")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is done."""
+
+    rows: int  # training pictures to use, spread evenly over the archive; 0 means all
+    network: TrainConfig  # settings of the three networks of table 3
+    arm: TrainConfig  # settings that all arms of the ablation start from
+    seeds: int  # runs of each arm, with seeds 0, 1, ...
+    meaning: str
+
+
+PLANS = {
+    "quick": Plan(
+        rows=9600,
+        network=config.replace(TABLE_2, alpha=0.5, epochs=16, early_stopping=8, plateau_patience=2),
+        arm=TrainConfig(model="skip", alpha=0.25, epochs=8, schedule="cosine", warmup=0.5, **NO_AUGMENTATION),
+        seeds=3,
+        meaning="a third of the training pictures, half or a quarter of the width, few epochs: the shape of the "
+        "results, not their height",
+    ),
+    "full": Plan(
+        rows=0,
+        network=TABLE_2,
+        arm=TrainConfig(model="skip", alpha=0.5, epochs=20, schedule="cosine", warmup=1.0, **NO_AUGMENTATION),
+        seeds=3,
+        meaning="all training pictures, the paper's width and up to 100 epochs for the three networks; half the width "
+        "and 20 epochs for each run of the ablation",
+    ),
+}
+
+BASE = "skip"
+AUGMENTATION = {name: getattr(TrainConfig(), name) for name in NO_AUGMENTATION}
+
+# arm of the ablation: (what is asked, changes to plan.arm, on cropped pictures)
+ARMS = {
+    "plain": ("network", {"model": "plain"}, True),
+    BASE: ("network", {}, True),
+    "mha": ("network", {"model": "mha"}, True),
+    "class weights": ("balancing", {"balance": "weights"}, True),
+    "NearMiss + SMOTE": ("balancing", {"balance": "nearmiss-smote"}, True),
+    "augmentation": ("balancing", AUGMENTATION, True),
+    "whole pictures": ("cropping", {}, False),
+}
