@@ -79,6 +79,8 @@ def skips(norms, curves):
     norms      {model: see gradient_norms}
     curves     {model: [train loss after each epoch] for each seed}
     """
+    from matplotlib.ticker import LogLocator, NullLocator
+
     figure, axes = new_figure(9.5, 3.3, 1, 2)
     for name, values in norms.items():
         axes[0, 0].semilogy(range(1, len(values) + 1), values, "o-", color=COLOURS[name], label=name, markersize=4)
@@ -94,6 +96,8 @@ def skips(norms, curves):
         plain_frame(spot)
         spot.xaxis.get_major_locator().set_params(integer=True)
         spot.legend(frameon=False, fontsize=9)
-    for axis in (axes[0, 0].yaxis.set_major_formatter, axes[0, 0].yaxis.set_minor_formatter):
-        axis("{x:g}")
+    scale = axes[0, 0].yaxis
+    scale.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    scale.set_major_formatter("{x:g}")
+    scale.set_minor_locator(NullLocator())
     return figure

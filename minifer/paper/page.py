@@ -115,7 +115,8 @@ def balancing(results, cropped, balanced):
             ),
             figure(data_figures.nearmiss_in_the_plane(), "Figure 3: NearMiss version 3 on points in the plane."),
             figure(
-                data_figures.nearmiss_faces(cropped, balanced, large), f"Figure 3, as faces: {large}, the largest class."
+                data_figures.nearmiss_faces(cropped, balanced, large),
+                f"Figure 3, as faces: {large}, the largest class.",
             ),
             figure(data_figures.smote_in_the_plane(), "Figure 4: SMOTE on points in the plane."),
             figure(
@@ -206,7 +207,9 @@ def meaning(networks):
                 f"{1 - (wrong + missed) / (7 * n):.4f}\n"
                 f"top-1 accuracy of the same predictions            = {best['top1']:.4f}"
             ),
-            paragraph("The same arithmetic on the printed recall and precision, FN = 1 - R and FP = R/P - R a picture:"),
+            paragraph(
+                "The same arithmetic on the printed recall and precision, FN = 1 - R and FP = R/P - R a picture:"
+            ),
             preformatted("\n".join(aligned(rows))),
             paragraph(
                 "The second row agrees with its printed accuracy to the last digit and the third to 0.0007: they are "
@@ -222,6 +225,6 @@ def meaning(networks):
 def again(results):
     """Name the command and the versions."""
     versions = ", ".join(f"{name} {version(name)}" for name in ("minifer", "numpy", "numba", "scikit-learn"))
-    return preformatted(
-        f"minifer reproduce --data fer2013.zip --out DIR --preset {results['preset']}"
-    ) + paragraph(f"Python {platform.python_version()}, {versions}. The tables stand beside this page as CSV files.")
+    return preformatted(f"minifer reproduce --data fer2013.zip --out DIR --preset {results['preset']}") + paragraph(
+        f"Python {platform.python_version()}, {versions}. The tables stand beside this page as CSV files."
+    )

@@ -20,7 +20,7 @@ table { border-collapse: collapse; font-size: .86rem; margin: .6rem 0; font-vari
 caption { text-align: left; font-weight: 600; padding-bottom: .4rem; }
 th, td { padding: .32rem .7rem; text-align: right; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { font-weight: 600; color: var(--soft); vertical-align: bottom; border-bottom: 2px solid #bbb; }
-th:first-child, td:first-child, td.text { text-align: left; }
+th.text, td.text { text-align: left; }
 .note { color: var(--soft); font-size: .88rem; margin-top: .2rem; }
 figure { margin: 1.4rem 0; }
 figure img { max-width: 100%; height: auto; }
@@ -63,20 +63,24 @@ def preformatted(text):
 
 
 def table(title, header, rows, note=""):
-    """Return a table; cells that are not numbers stand on the left."""
-    head = "".join(f"<th>{escape(str(cell))}</th>" for cell in header)
-    lines = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
+    """Return a table; columns of numbers stand on the right, words on the left."""
+    columns = [[str(cell) for cell in column] for column in zip(*rows, strict=True)]
+    kinds = ["" if all(map(_is_number, column)) else ' class="text"' for column in columns]
+
+    def line(tag, cells):
+        pairs = zip(cells, kinds, strict=True)
+        return f"<tr>{''.join(f'<{tag}{kind}>{escape(str(cell))}</{tag}>' for cell, kind in pairs)}</tr>"
+
     below = f'<p class="note">{escape(note)}</p>' if note else ""
     return (
-        f'<div class="scroll"><table><caption>{escape(title)}</caption><thead><tr>{head}</tr></thead>'
-        f"<tbody>{lines}</tbody></table></div>{below}"
+        f'<div class="scroll"><table><caption>{escape(title)}</caption><thead>{line("th", header)}</thead>'
+        f"<tbody>{''.join(line('td', row) for row in rows)}</tbody></table></div>{below}"
     )
 
 
-def _cell(value):
-    text = str(value)
-    kind = "" if not text or text.lstrip("+-")[:1].isdigit() else ' class="text"'
-    return f"<td{kind}>{escape(text)}</td>"
+def _is_number(text):
+    """Whether a cell begins as numbers do, or is empty."""
+    return not text or text.lstrip("+-")[:1].isdigit()
 
 
 def figure(drawing, caption):

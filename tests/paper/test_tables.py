@@ -59,7 +59,8 @@ def results():
         "networks": {name: evaluation(0.6, k) for k, name in enumerate(printed.TABLE_3)},
         "arms": {arm: [evaluation(level[arm], 10 * k + s) for s in range(3)] for k, arm in enumerate(ARMS)},
         "counts": {
-            name: {"rows": 100, "cropped": 90, "kept": 50, "dropped": 40, "synthetic": 3, "after": 53} for name in CLASSES
+            name: {"rows": 100, "cropped": 90, "kept": 50, "dropped": 40, "synthetic": 3, "after": 53}
+            for name in CLASSES
         },
         "duplicates": [{"split": "val", "pictures": 12}],
     }
