@@ -82,7 +82,7 @@ def faces(results, folder, whole, cropped):
         parts.append(
             figure(
                 data_figures.rejected(images, scores),
-                f"Figure 2: {len(images)} of the rejected pictures, the least face-like first, with the detector's score.",
+                f"Figure 2: {len(images)} rejected pictures, the least face-like first, with the detector's score.",
             )
         )
     return "".join([*parts, *map(html, tables.near_duplicates(results))])
@@ -166,8 +166,8 @@ def three_networks(results):
     return "".join(
         [
             paragraph(
-                "The plain network is trained first; the other two start from its extraction, which stays as it is, and "
-                "train their skip projections, attention and classifier."
+                "The plain network is trained first; the other two start from its extraction, which stays as it is, "
+                "and train their skip projections, attention and classifier."
             ),
             html(tables.networks(results)),
             figure(

@@ -104,7 +104,8 @@ def networks(results):
         rows,
         "Top-1 is how often the classifier is right. Means are over the classes. Binary figures read the seven outputs "
         "of each picture as seven yes-or-no questions (yes above 0.5), as Keras' BinaryAccuracy does: they are not the "
-        "accuracy of the classifier. The printed accuracies with skips are such readings of the printed recall and precision.",
+        "accuracy of the classifier. The two printed accuracies with skips are such readings of their "
+        "recall and precision.",
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ body { margin: 0; background: #f6f6f4; color: var(--ink); font: 16px/1.55 Georgi
 main { max-width: 62rem; margin: 0 auto; padding: 2.5rem 2rem 4rem; background: var(--paper); }
 h1 { font-size: 2rem; line-height: 1.2; margin: 0 0 .3rem; }
 h2 { font-size: 1.35rem; margin: 2.8rem 0 .6rem; padding-top: .8rem; border-top: 1px solid var(--line); }
-h1, h2, nav, table, figcaption, .lead, .numbers { font-family: -apple-system, "Segoe UI", Helvetica, Arial, sans-serif; }
+h1, h2, nav, table, figcaption, .lead, .numbers { font-family: "Segoe UI", Helvetica, Arial, sans-serif; }
 p { max-width: 44rem; }
 .lead { color: var(--soft); font-size: 1.05rem; }
 nav { font-size: .9rem; margin: 1.2rem 0; }
@@ -46,8 +46,8 @@ def page(title, lead, sections):
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head>\n'
-        f'<body><main><h1>{escape(title)}</h1><p class="lead">{escape(lead)}</p><nav>{links}</nav>\n{body}</main></body>'
-        "</html>\n"
+        f'<body><main><h1>{escape(title)}</h1><p class="lead">{escape(lead)}</p><nav>{links}</nav>\n{body}</main>'
+        "</body></html>\n"
     )
 
 
