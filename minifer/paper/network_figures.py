@@ -27,6 +27,7 @@ def depthwise_and_pointwise(model, image, block="block2", columns=6):
     filters = layers["depthwise"].weight.value
     apart = layers["depthwise"].forward(x)
     mixed = layers["pointwise"].forward(layers["depthwise_norm"].forward(apart))
+    columns = min(columns, x.shape[3])
     figure, axes = new_figure(1.45 * (columns + 1), 6.4, 4, columns + 1)
     show(axes[0, 0], image, "the picture")
     rows = (
