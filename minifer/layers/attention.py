@@ -85,6 +85,20 @@ class MultiHeadSelfAttention(Layer):
 
     def forward(self, x, training=False):
         x = self.check_input(x, "NHWC", self.channels)
+        batch, height, width, _ = x.shape
+        tokens = height * width
+        z = self._tokens(x, training)
+        per_head = (batch, tokens, self.heads, self.head_units)
+        q, k, v = (
+            layer.forward(z, training=training).reshape(per_head) for layer in (self.query, self.key, self.value)
+        )
+        y = self.attention.forward(q, k, v, training=training).reshape(batch * tokens, -1)
+        y = self.output.forward(y, training=training).reshape(x.shape)
+        self.save(training, x.shape, x.dtype)
+        return add(y, x) if self.residual else y
+
+    def _tokens(self, x, training):
+        """Return what query, key and value are made from, one row for each position of each picture."""
         batch, height, width, channels = x.shape
         tokens = height * width
         z = x.reshape(batch * tokens, channels)
@@ -94,16 +108,22 @@ class MultiHeadSelfAttention(Layer):
                     f"MultiHeadSelfAttention: positions are for {self.positions}, the map is {height}x{width}"
                 )
             z = (z.reshape(batch, tokens, channels) + self.position.value).reshape(z.shape)
-        if self.norm is not None:
-            z = self.norm.forward(z, training=training)
-        per_head = (batch, tokens, self.heads, self.head_units)
-        q, k, v = (
-            layer.forward(z, training=training).reshape(per_head) for layer in (self.query, self.key, self.value)
-        )
-        y = self.attention.forward(q, k, v, training=training).reshape(batch * tokens, -1)
-        y = self.output.forward(y, training=training).reshape(x.shape)
-        self.save(training, x.shape, x.dtype)
-        return add(y, x) if self.residual else y
+        return z if self.norm is None else self.norm.forward(z, training=training)
+
+    def probabilities(self, x):
+        """Return how much each head lets each position (t) look at each other (s), for looking at.
+
+        forward never holds this array: it grows with the square of the positions.
+
+        Shapes     x (N,H,W,C)   probs (N,A,T,T), each row of the last axis adds up to 1
+        """
+        x = self.check_input(x, "NHWC", self.channels)
+        z = self._tokens(x, training=False)
+        per_head = (len(x), -1, self.heads, self.head_units)
+        query, key = (layer.forward(z).reshape(per_head) for layer in (self.query, self.key))
+        scores = np.einsum("ntad,nsad->nats", query, key) / np.sqrt(np.float32(self.head_units))
+        probs = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        return probs / probs.sum(axis=-1, keepdims=True)
 
     def backward(self, dy):
         shape, dtype = self.saved()

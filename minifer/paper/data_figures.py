@@ -2,26 +2,7 @@
 
 import numpy as np
 
-from minifer.report.figures import GRID, INK, TRAIN, VAL
-
-FEW = "#009E73"  # the third colour of the palette of Okabe & Ito: the small class
-
-
-def new_figure(width, height, rows=1, columns=1, **options):
-    """Return (figure, axes (rows, columns)) without pyplot."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
-    return figure, figure.subplots(rows, columns, squeeze=False, **options)
-
-
-def show(axes, picture, title="", colour=INK):
-    """Show a grey picture (H,W), 0 to 255, without ticks."""
-    axes.imshow(picture, cmap="gray", vmin=0, vmax=255)
-    axes.set_title(title, size=9, color=colour)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.spines[:].set_visible(False)
+from minifer.report.canvas import BLUE, GREEN, GREY, GRID, INK, ORANGE, SKY, new_figure, show
 
 
 def landmarks_and_crops(dataset):
@@ -43,7 +24,7 @@ def landmarks_and_crops(dataset):
         if face is None:
             continue
         points = predictor.predict(image, face.box)
-        above.plot(*(points.T - 0.5), ".", color="#56B4E9", markersize=2.5)  # a pixel's centre is at its number here
+        above.plot(*(points.T - 0.5), ".", color=SKY, markersize=2.5)  # a pixel's centre is at its number here
         above.set_xlim(-0.5, image.shape[1] - 0.5)
         above.set_ylim(image.shape[0] - 0.5, -0.5)
         show(below, crop_face(image, points))
@@ -86,10 +67,10 @@ def nearmiss_in_the_plane(seed=0, near=3, keep=6):
         if step == 1:
             for point, neighbours in zip(few, nearest, strict=True):
                 for other in many[neighbours]:
-                    spot.plot(*zip(point, other, strict=True), color="#BBBBBB", linewidth=0.7, zorder=1)
+                    spot.plot(*zip(point, other, strict=True), color=GREY, linewidth=0.7, zorder=1)
         spot.scatter(*many.T, s=14, color=GRID, zorder=2)
-        spot.scatter(*many[left].T, s=18, color=TRAIN, zorder=3)
-        spot.scatter(*few.T, s=26, color=FEW, marker="^", zorder=4)
+        spot.scatter(*many[left].T, s=18, color=BLUE, zorder=3)
+        spot.scatter(*few.T, s=26, color=GREEN, marker="^", zorder=4)
         spot.set_title(title, size=10, loc="left", color=INK)
         bare(spot)
     return figure
@@ -106,15 +87,15 @@ def smote_in_the_plane(seed=0, neighbours=3, new=24):
     made = few[start] + rng.random((new, 1)) * (few[end] - few[start])
     figure, axes = new_figure(8, 3.6, 1, 2, sharex=True, sharey=True)
     for spot, title in zip(axes[0], (f"a class of {len(few)}", f"and {new} new points"), strict=True):
-        spot.scatter(*many.T, s=14, color=TRAIN, alpha=0.35)
+        spot.scatter(*many.T, s=14, color=BLUE, alpha=0.35)
         spot.set_title(title, size=10, loc="left", color=INK)
         bare(spot)
     for point, others in zip(few, nearest, strict=True):
         for other in few[others]:
-            axes[0, 1].plot(*zip(point, other, strict=True), color="#BBBBBB", linewidth=0.7, zorder=1)
+            axes[0, 1].plot(*zip(point, other, strict=True), color=GREY, linewidth=0.7, zorder=1)
     for spot in axes[0]:
-        spot.scatter(*few.T, s=30, color=FEW, marker="^", zorder=3)
-    axes[0, 1].scatter(*made.T, s=26, facecolor="white", edgecolor=VAL, zorder=4)
+        spot.scatter(*few.T, s=30, color=GREEN, marker="^", zorder=3)
+    axes[0, 1].scatter(*made.T, s=26, facecolor="white", edgecolor=ORANGE, zorder=4)
     return figure
 
 
@@ -134,8 +115,8 @@ def nearmiss_faces(before, after, name, columns=12, seed=0):
     rng = np.random.default_rng(seed)
     figure, axes = new_figure(columns, 2.6, 2, columns)
     for spots, rows, what, colour in (
-        (axes[0], mine[stays], f"{name}: kept", TRAIN),
-        (axes[1], mine[~stays], f"{name}: dropped", VAL),
+        (axes[0], mine[stays], f"{name}: kept", BLUE),
+        (axes[1], mine[~stays], f"{name}: dropped", ORANGE),
     ):
         for place, row in enumerate(rng.permutation(rows)[:columns]):
             show(spots[place], before.images[row], what if place == 0 else "", colour)
@@ -157,5 +138,5 @@ def smote_faces(dataset, name, pairs=3, steps=7, seed=0):
         partner = next((n for n in rng.permutation(near) if not np.array_equal(flat[n], flat[k])), near[0])
         for spot, u in zip(line, np.linspace(0, 1, steps), strict=True):
             title = "a picture" if u == 0 else "a near one" if u == 1 else f"u = {u:.2f}"
-            show(spot, rows[k] + u * (rows[partner] - rows[k]), title, INK if u in (0, 1) else VAL)
+            show(spot, rows[k] + u * (rows[partner] - rows[k]), title, INK if u in (0, 1) else ORANGE)
     return figure

@@ -6,11 +6,9 @@ import numpy as np
 
 from minifer.data.dataset import to_float
 from minifer.losses import SoftmaxCrossEntropy
-from minifer.paper.data_figures import new_figure, show
-from minifer.paper.result_figures import plain_frame
-from minifer.report.figures import INK, TRAIN, VAL
+from minifer.report.canvas import BLUE, INK, ORANGE, new_figure, plain_frame, show, show_map
 
-COLOURS = {"plain": VAL, "skip": TRAIN, "mha": "#009E73"}
+COLOURS = {"plain": ORANGE, "skip": BLUE}
 
 
 def depthwise_and_pointwise(model, image, block="block2", columns=6):
@@ -43,18 +41,6 @@ def depthwise_and_pointwise(model, image, block="block2", columns=6):
         for channel, spot in enumerate(spots[1:]):
             show_map(spot, maps[..., channel], centred=maps is filters)
     return figure
-
-
-def show_map(axes, values, centred=False):
-    """Show a feature map (H,W) from its smallest to its largest value, or a filter with 0 in the middle."""
-    if centred:
-        most = np.abs(values).max()
-        axes.imshow(values, cmap="RdBu_r", vmin=-most, vmax=most)
-    else:
-        axes.imshow(values, cmap="gray")
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.spines[:].set_visible(False)
 
 
 def gradient_norms(model, images, labels, rng):

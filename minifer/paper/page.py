@@ -6,7 +6,9 @@ from importlib.metadata import version
 import numpy as np
 
 from minifer.paper import data_figures, network_figures, printed, result_figures, tables
+from minifer.report.architecture import draw_architecture
 from minifer.report.html import figure, page, paragraph, preformatted, table
+from minifer.report.inside import draw_attention
 from minifer.report.text import aligned
 
 CLAIM_HEADER = ["claim", "printed", "measured here", "verdict"]
@@ -134,6 +136,7 @@ def network(results, folder, val):
     from minifer.training import load_weights
 
     plain, meta = load_weights(folder / "networks" / "plain" / "best.npz")
+    mha, _ = load_weights(folder / "networks" / "mha" / "best.npz")
     settings = meta["config"]
     rng = np.random.default_rng(0)
     norms = {
@@ -152,10 +155,19 @@ def network(results, folder, val):
                 "Figure 5: a depthwise separable block of the trained network at work.",
             ),
             figure(
+                draw_architecture(mha, (*val.images.shape[1:], 1)),
+                "Figure 6: the network with skips and attention, as it was trained here: rows x columns x channels. "
+                "Arrows are skip connections, broken ones pass through a projection.",
+            ),
+            figure(
                 network_figures.skips(norms, curves),
                 "Figure 7: what skip connections change. Before training, gradients of the plain network differ "
                 f"{max(first, last) / min(first, last):.0f}-fold between its first and last block; with skips they are "
                 "alike. Right: the arms plain and skip of the ablation.",
+            ),
+            figure(
+                draw_attention(mha, val.images[0]),
+                "Figure 8: the first attention layer of the trained network: where each head looks from the middle.",
             ),
         ]
     )

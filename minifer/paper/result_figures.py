@@ -3,9 +3,8 @@
 import numpy as np
 
 from minifer.paper import printed
-from minifer.paper.data_figures import new_figure
 from minifer.paper.plan import ARMS, BASE
-from minifer.report.figures import GRID, INK, TRAIN, VAL
+from minifer.report.canvas import BLUE, GREY, INK, ORANGE, SKY, new_figure, plain_frame
 
 
 def three_readings(results):
@@ -14,10 +13,10 @@ def three_readings(results):
     figure, axes = new_figure(8.6, 3.4)
     spot = axes[0, 0]
     readings = [
-        ("top-1", "#0072B2", lambda key: networks[key]["top1"]),
-        ("mean recall", "#56B4E9", lambda key: networks[key]["balanced_accuracy"]),
-        ("binary accuracy", "#D55E00", lambda key: networks[key]["binary_accuracy"]),
-        ("printed as accuracy", "#BBBBBB", lambda key: printed.TABLE_3[key]["accuracy"]),
+        ("top-1", BLUE, lambda key: networks[key]["top1"]),
+        ("mean recall", SKY, lambda key: networks[key]["balanced_accuracy"]),
+        ("binary accuracy", ORANGE, lambda key: networks[key]["binary_accuracy"]),
+        ("printed as accuracy", GREY, lambda key: printed.TABLE_3[key]["accuracy"]),
     ]
     width = 0.2
     for number, (name, colour, value) in enumerate(readings):
@@ -27,8 +26,8 @@ def three_readings(results):
         for place, height in zip(places, heights, strict=True):
             spot.text(place, height + 1, f"{height:.1f}", ha="center", size=8.5, color=INK)
     never = 100 * 6 / 7
-    spot.axhline(never, color=VAL, linewidth=1, linestyle=":")
-    spot.text(len(networks) - 0.42, never, " 85.7: never\n say yes", va="center", size=8.5, color=VAL, clip_on=False)
+    spot.axhline(never, color=ORANGE, linewidth=1, linestyle=":")
+    spot.text(len(networks) - 0.42, never, " 85.7: never\n say yes", va="center", size=8.5, color=ORANGE, clip_on=False)
     spot.set_xticks(range(len(networks)), [printed.NAMES[key] for key in networks], size=10)
     spot.set_ylim(0, 108)
     spot.set_ylabel("%", size=9)
@@ -46,18 +45,10 @@ def ablation(results):
         spot.axvline(base, color="#999999", linewidth=1, linestyle=":")
         for place, arm in enumerate(arms):
             values = [100 * run[key] for run in results["arms"][arm]]
-            colour = INK if arm == BASE else TRAIN
+            colour = INK if arm == BASE else BLUE
             spot.plot(values, [place] * len(values), "o", color=colour, markersize=6, alpha=0.6)
             spot.plot([np.mean(values)] * 2, [place - 0.3, place + 0.3], color=colour, linewidth=2)
         spot.set_title(title, loc="left", size=10, weight="bold", color=INK)
         spot.set_yticks(range(len(arms)), [f"{arm} (the base)" if arm == BASE else arm for arm in arms], size=10)
         plain_frame(spot, "x")
     return figure
-
-
-def plain_frame(axes, grid="y"):
-    """Leave a light grid in one direction and no box."""
-    axes.grid(axis=grid, color=GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[:].set_visible(False)
-    axes.tick_params(length=0, colors=INK)

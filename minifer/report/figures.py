@@ -1,15 +1,15 @@
 """The two pictures of a run: its curves and its confusion matrix, as PNG files.
 
 matplotlib is imported inside the functions (it takes a second) and only through its Figure object: pyplot would keep
-global state and might look for a screen. The two colours are from the palette of Okabe & Ito, which stays apart for
-colour-blind readers, and lines are labelled where they end, so that no legend has to be matched.
+global state and might look for a screen. Lines are labelled where they end, so that no legend has to be matched.
 """
 
 import numpy as np
 
 from minifer.errors import DataError
-
-TRAIN, VAL, INK, GRID = "#0072B2", "#D55E00", "#333333", "#E3E3E3"
+from minifer.report.canvas import BLUE as TRAIN
+from minifer.report.canvas import GRID, INK
+from minifer.report.canvas import ORANGE as VAL
 
 
 def draw_curves(rows, path):

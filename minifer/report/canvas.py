@@ -1,0 +1,49 @@
+"""What all figures share: a canvas without pyplot, the colours, and pictures without frames.
+
+Colours are from the palette of Okabe & Ito, which stays apart for colour-blind readers.
+"""
+
+import numpy as np
+
+BLUE, ORANGE, GREEN, SKY, GREY = "#0072B2", "#D55E00", "#009E73", "#56B4E9", "#BBBBBB"
+INK, GRID = "#333333", "#E3E3E3"
+
+
+def new_figure(width, height, rows=1, columns=1, **options):
+    """Return (figure, axes (rows, columns)). pyplot would keep global state and might look for a screen."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+def show(axes, picture, title="", colour=INK):
+    """Show a grey picture (H,W), 0 to 255, without ticks."""
+    axes.imshow(picture, cmap="gray", vmin=0, vmax=255)
+    axes.set_title(title, size=9, color=colour)
+    no_frame(axes)
+
+
+def show_map(axes, values, centred=False):
+    """Show a feature map (H,W) from its smallest to its largest value, or a filter with 0 in the middle."""
+    if centred:
+        most = max(np.abs(values).max(), 1e-12)
+        axes.imshow(values, cmap="RdBu_r", vmin=-most, vmax=most)
+    else:
+        axes.imshow(values, cmap="gray")
+    no_frame(axes)
+
+
+def no_frame(axes):
+    """Remove ticks and the box."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+
+
+def plain_frame(axes, grid="y"):
+    """Leave a light grid in one direction and no box."""
+    axes.grid(axis=grid, color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0, colors=INK)
