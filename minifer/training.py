@@ -54,12 +54,9 @@ def build_augmentation(settings):
 
 
 def predict(model, images, batch_size=128):
-    """Return probabilities (N, classes) for images (N,H,W) uint8."""
-    batches = [
-        probabilities(model.forward(to_float(images[start : start + batch_size])))
-        for start in range(0, len(images), batch_size)
-    ]
-    return np.concatenate(batches)
+    """Return probabilities (N, classes) for images (N,H,W) uint8, or (N,H,W,1) float32 as the network reads them."""
+    batches = (images[start : start + batch_size] for start in range(0, len(images), batch_size))
+    return np.concatenate([probabilities(model.forward(to_float(x) if x.dtype == np.uint8 else x)) for x in batches])
 
 
 class Training:

@@ -62,7 +62,7 @@ def test_evaluate_agrees_with_the_training_log(capsys, trained, archive):
     assert result == json.loads((trained / "evaluation.json").read_text())
 
 
-def test_evaluate_as_text_and_with_mirror_images(capsys, trained, archive, tmp_path):
+def test_evaluate_as_text_and_with_six_views(capsys, trained, archive, tmp_path):
     code, out, _ = run(
         capsys,
         "evaluate",

@@ -14,7 +14,9 @@ def add_arguments(parser):
     )
     parser.add_argument("--data", required=True, metavar="PATH", help="FER2013 as csv, zip, folder or prepared .npz")
     parser.add_argument("--split", required=True, choices=("train", "val", "test"), help="test is PrivateTest")
-    parser.add_argument("--tta", action="store_true", help="average over the picture and its mirror image")
+    parser.add_argument(
+        "--tta", action="store_true", help="average over six views of each picture: mirrored, smaller, larger"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument(
         "--out", metavar="DIR", help="also write evaluation.json, predictions.csv and confusion.png here"
@@ -43,15 +45,19 @@ def run(args):
 
 def evaluate_weights(path, dataset, split, tta=False):
     """Return (result as a JSON-able dict, probabilities (N, classes)) of a weights file on a Dataset."""
+    import numpy as np
+
     from minifer import metrics
     from minifer.cost import count
+    from minifer.data.views import views
     from minifer.training import check_classes, load_weights, predict
 
     model, meta = load_weights(path)
     check_classes(meta, dataset.classes, path)
-    probs = predict(model, dataset.images)
     if tta:
-        probs = (probs + predict(model, dataset.images[:, :, ::-1])) / 2
+        probs = np.mean([predict(model, view) for view in views(dataset.images)], axis=0)
+    else:
+        probs = predict(model, dataset.images)
     settings = meta["config"]
     result = {
         "split": split,
