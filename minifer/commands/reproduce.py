@@ -35,6 +35,8 @@ def run(args):
 
     stage("pictures")
     whole = pictures(args.data, folder, chosen.rows)
+    stage("pictures that are there twice")
+    twice = duplicates(whole, folder / "duplicates.json")
     stage("crops")
     cropped, prepared = crops(folder, args.jobs)
     stage("balancing")
@@ -51,7 +53,7 @@ def run(args):
         "networks": networks,
         "arms": arms,
         "curves": curves,
-        "duplicates": [],
+        "duplicates": twice,
     }
     stage("the report")
     write_text(folder / "results.json", json.dumps(results, indent=1))
@@ -101,6 +103,17 @@ def evenly(available, wanted):
     import numpy as np
 
     return np.linspace(0, available - 1, min(wanted, available)).astype(int)
+
+
+def duplicates(splits, path):
+    """Return the rows of data.duplicates.count_duplicates; they are kept in a file."""
+    from minifer.config import read_json
+    from minifer.data.duplicates import count_duplicates
+    from minifer.files import write_text
+
+    if not path.exists():
+        write_text(path, json.dumps(count_duplicates(splits), indent=1))
+    return read_json(path)
 
 
 def crops(folder, jobs):

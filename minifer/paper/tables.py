@@ -173,7 +173,7 @@ def near_duplicates(results):
         Table(
             "duplicates",
             "Pictures that occur twice",
-            list(rows[0]),
+            [name.replace("_", " ") for name in rows[0]],
             [list(row.values()) for row in rows],
             "Found by a perceptual hash and confirmed on the pixels. A network has seen such pictures of PublicTest in "
             "training, some of them with another label.",

@@ -62,7 +62,7 @@ def results():
             name: {"rows": 100, "cropped": 90, "kept": 50, "dropped": 40, "synthetic": 3, "after": 53}
             for name in CLASSES
         },
-        "duplicates": [{"split": "val", "pictures": 12}],
+        "duplicates": [{"split": "val", "among": "train", "pictures": 12, "identical_other_label": 1}],
     }
 
 
