@@ -5,9 +5,9 @@
     counter.multiply_adds
 
 Inside the with statement the loops below take the place of the kernels that multiply (the others run as their NumPy
-references), so it is the layer itself that runs: its padding, its strides, the gradients that it skips. Every multiply-add goes through Counter.multiply_add, nothing else is
-counted: no bias, normalization, activation, softmax or pooling. Loops in Python do about two million of them a second;
-use small shapes.
+references), so it is the layer itself that runs: its padding, its strides, the gradients that it skips. Every
+multiply-add goes through Counter.multiply_add, nothing else is counted: no bias, normalization, activation, softmax or
+pooling. Loops in Python are some thousand times slower than the kernels: use small shapes.
 
 Convolutions multiply the zeros of the padding too, as in the usual formula. (The fast depthwise kernels leave them out:
 in a 3x3 kernel on a 2x2 map five products of nine.)
