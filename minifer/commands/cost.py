@@ -107,7 +107,7 @@ def print_layers(table, total, batch):
     """Print one line per layer."""
     from minifer.report.text import aligned
 
-    rows = [["layer", "kind", "output", "parameters", "multiply-adds", "backward", "share", "KB", "fwd", "bwd"]]
+    rows = [["layer", "kind", "output", "parameters", "multiply-adds", "backward", "share", "kB", "fwd", "bwd"]]
     for row in table:
         share = 100 * row.cost.multiply_adds / total.multiply_adds
         output = "x".join(map(str, row.output_shape))
@@ -115,7 +115,7 @@ def print_layers(table, total, batch):
     rows.append(["total", "", "", *cells(total, 100, batch)])
     print("\n".join(aligned(rows)))
     print(
-        "\nmultiply-adds: of the forward pass, and backward (no gradient of the picture). KB: activations, the float32 "
+        "\nmultiply-adds: of the forward pass, and backward (no gradient of the picture). kB: activations, the float32 "
         "output.\nfwd, bwd: arithmetic intensity, floating-point operations (two a multiply-add) per byte moved, in a "
         f"batch of {batch}.\n"
     )
