@@ -62,7 +62,7 @@ def examples():
         yield pytest.param(attention, settings, (3, 2, 3), id=f"multi-head-{'-'.join(settings)}")
 
 
-@pytest.mark.parametrize(("make", "settings", "shape"), examples())
+@pytest.mark.parametrize(("make", "settings", "shape"), list(examples()))
 def test_the_formula_is_what_is_executed(make, settings, shape, rng):
     layer = make(rng, **settings)
     cost, executed = count(layer, shape), counted(layer, shape)
