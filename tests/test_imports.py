@@ -16,6 +16,8 @@ ALLOWED = {
     "losses": {"layers", "kernels", "errors"},
     "data": {"data", "kernels", "errors", "files"},
     "faces": {"faces", "data", "kernels", "errors", "files"},
+    "cost": set(),
+    "counting": {"layers", "kernels"},
     "metrics": {"errors"},
     "schedules": {"errors"},
     "checkpoint": {"errors", "files"},
