@@ -1,0 +1,89 @@
+"""What a hypothesis about a mistake may look at, and how it compares."""
+
+from functools import cached_property
+from itertools import combinations
+
+import numpy as np
+
+from minifer.errors import MiniferError
+
+MOST_DERIVATIVES = 1_000_000  # entries of a Jacobian beyond which hypotheses that need one are not tried
+
+
+class Evidence:
+    """One wrong gradient and everything known about it.
+
+    given, numeric   what backward says, and the central differences
+    value            the array that the gradient belongs to: an input or a parameter
+    x                the input (of a parameter: the first)
+    y, dy            the layer's output and the upstream gradient
+    experiment       where more can be measured; None if there is no layer, only two arrays to compare
+    """
+
+    def __init__(self, name, given, numerics, experiment=None):
+        self.name, self.given, self.numeric, self.numerics = name, given, numerics[name], numerics
+        self.experiment = experiment
+        if experiment is not None:
+            self.value, self.y, self.dy = experiment.values[name], experiment.y, experiment.dy
+            self.of_input = name not in experiment.paths
+            self.x = self.value if self.of_input else experiment.inputs[0]
+
+    @cached_property
+    def wrong(self):
+        """Which entries of given differ from numeric."""
+        return ~np.isclose(self.given, self.numeric, rtol=1e-5, atol=1e-6 * np.abs(self.numeric).max())
+
+    @cached_property
+    def parameters(self):
+        """{dotted path: value} of all parameters."""
+        return {path: self.experiment.values[path] for path in self.experiment.paths}
+
+    @property
+    def small(self):
+        """Whether there is a layer, so small that a Jacobian of this array is quickly found."""
+        return self.experiment is not None and self.y.size * self.value.size <= MOST_DERIVATIVES
+
+    @cached_property
+    def jacobian(self):
+        """dy[o] / dvalue[i]: y's shape, then value's shape."""
+        return self.experiment.jacobian(self.name)
+
+    def gradient_for(self, dy):
+        """Return what the right backward would return for another dy."""
+        return np.tensordot(dy, self.jacobian, axes=self.y.ndim)
+
+    def gradient_with(self, changes):
+        """Return the numeric gradient with other arrays changed, or None where forward fails then."""
+        try:
+            with np.errstate(all="ignore"):
+                return self.experiment.numeric(self.name, changes=changes)
+        except MiniferError:
+            return None
+
+    @cached_property
+    def elementwise(self):
+        """Whether every output depends on its own entry of this array alone."""
+        if self.value.shape != self.y.shape or not self.small:
+            return False
+        matrix = self.jacobian.reshape(self.y.size, self.value.size)
+        return bool(np.allclose(matrix, np.diag(np.diag(matrix)), atol=1e-7 * np.abs(matrix).max(initial=0)))
+
+
+def close(a, b, tolerance=1e-5):
+    """Whether two arrays are the same but for a small part of their largest entry; never for zeros or None."""
+    if a is None or b is None or np.shape(a) != np.shape(b) or not np.any(b):
+        return False
+    difference = np.max(np.abs(np.asarray(a) - b))
+    return bool(difference <= tolerance * np.max(np.abs(b)))
+
+
+def subsets_of_axes(ndim):
+    """Return all choices of at least one axis, the smallest first."""
+    return [axes for count in range(1, ndim + 1) for axes in combinations(range(ndim), count)]
+
+
+def name_axes(axes):
+    """Return "axis 1" or "axes 0, 1 and 2"."""
+    if len(axes) == 1:
+        return f"axis {axes[0]}"
+    return f"axes {', '.join(map(str, axes[:-1]))} and {axes[-1]}"

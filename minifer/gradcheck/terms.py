@@ -1,0 +1,162 @@
+"""Mistakes in the terms of a derivative: one is missing, a mask is missing or another, a branch is wrong."""
+
+import numpy as np
+
+from minifer.gradcheck.evidence import close, name_axes, subsets_of_axes
+
+
+def not_differentiable(e):
+    """The slopes to both sides of every wrong entry differ: the input lies on a kink."""
+    wrong = e.wrong
+    if wrong.any() and (e.experiment.bend(e.name)[wrong] > 1e-2 * np.abs(e.numeric).max()).all():
+        return "perhaps nothing: the input lies on a kink, where there is no derivative; try another --seed"
+    return None
+
+
+def added_to_before(e):
+    """given is right plus the gradient that was there before backward."""
+    if e.of_input:
+        return None
+    before = e.experiment.subject.parameters().get(e.name)
+    if before is None or before.grad is None or np.shape(before.grad) != e.numeric.shape:
+        return None
+    if close(e.given - before.grad, e.numeric):
+        return "added to the gradient that was there before: overwrite it (= instead of +=)"
+    return None
+
+
+def passes_dy_through(e):
+    """given is dy: the derivative itself is missing."""
+    return "dy is passed through: the derivative is missing" if close(e.given, e.dy) else None
+
+
+def should_be_zero(e):
+    """Forward does not depend on this array, yet backward gives it a gradient."""
+    if not np.any(np.abs(e.numeric) > 1e-9) and e.given.any():
+        return "this array does not change y: its gradient is zero (a mask, or a sum that cancels, is missing)"
+    return None
+
+
+def wrong_mask(e):
+    """given differs from right only in which entries are zero: a mask is missing, inverted or another one."""
+    passes, right = e.given != 0, np.abs(e.numeric) > 1e-9 * np.abs(e.numeric).max()
+    both = passes & right
+    if right.all() and passes.all():
+        return None
+    agree = both.any() and np.allclose(e.given[both], e.numeric[both], rtol=1e-5, atol=1e-8)
+    if not both.any() and (passes | right).all() and not right.all():
+        return "the mask is inverted: it passes what it should block"
+    if agree and passes.all() and _unmasked_elsewhere(e, ~right):
+        return "the mask is missing: gradient passes where forward blocks"
+    if agree and (passes | ~right).all():
+        return f"the mask is incomplete: gradient passes where forward blocks{_example(e, passes & ~right)}"
+    if agree and (right | ~passes).all():
+        return f"the mask blocks too much: no gradient where forward passes{_example(e, right & ~passes)}"
+    if agree:
+        for name, array in (("dy", e.dy), ("y", e.y), ("the input", e.x)):
+            if array.shape == passes.shape and np.array_equal(passes, array > 0):
+                return f"the mask is that of {name} > 0, which is not forward's"
+        return "another mask than forward's: made anew in backward, or of another array"
+    return None
+
+
+def _unmasked_elsewhere(e, blocked):
+    """Whether where forward blocks, given has entries of the size of the others."""
+    return np.abs(e.given[blocked]).max() > 1e-3 * np.abs(e.given).max()
+
+
+def _example(e, wrong):
+    """Return " (such as the input -0.3)" for an input with an entry of its own for each gradient."""
+    place = np.unravel_index(np.argmax(wrong), wrong.shape)
+    return f", such as at {e.value[place]:.3g}" if e.of_input else ""
+
+
+def wrong_branch(e):
+    """The wrong entries are exactly those whose value is beyond some threshold."""
+    wrong = e.wrong
+    if not e.of_input or min(wrong.sum(), (~wrong).sum()) < 4:
+        return None
+    low, high = (np.sort(e.value[some]) for some in (wrong, ~wrong))
+    if low[-1] < high[0]:
+        return f"wrong exactly where the input is below {(low[-1] + high[0]) / 2:.2g}: that branch of forward"
+    if high[-1] < low[0]:
+        return f"wrong exactly where the input is above {(high[-1] + low[0]) / 2:.2g}: that branch of forward"
+    return None
+
+
+def one_of_two_terms(e):
+    """right = A + B for a known term A, and given holds the two with other factors: one is missing, or has a sign."""
+    for name, consequence, term in known_terms(e):
+        rest = e.numeric - term
+        columns = np.stack([term.ravel(), rest.ravel()], axis=1)
+        if np.linalg.matrix_rank(columns, tol=1e-6 * max(np.abs(columns).max(), 1e-300)) < 2:
+            continue
+        factors = np.linalg.lstsq(columns, e.given.ravel(), rcond=None)[0]
+        if not close((columns @ factors).reshape(e.given.shape), e.given):
+            continue
+        first, second = (0.0 if abs(factor) < 1e-5 else factor for factor in factors)
+        if np.isclose(first, 1) and second == 0:
+            return f"only {name} is there: {consequence}"
+        if np.isclose(second, 1) and first == 0:
+            return f"{name} is missing"
+        if np.isclose(second, 1):
+            return f"{name} has the factor {first:.3g}, which should be 1"
+        if np.isclose(first, 1):
+            return f"everything but {name} has the factor {second:.3g}, which should be 1: {consequence}"
+    return None
+
+
+def known_terms(e):
+    """Yield (the term's name, what is missing if it stands alone, the term)."""
+    if not e.of_input:
+        return
+    if e.value.shape == e.dy.shape:
+        yield "dy itself, as of a skip connection,", "the other path is missing", e.dy
+        diagonal = np.diag(e.jacobian.reshape(e.y.size, e.value.size)).reshape(e.value.shape)
+        yield (
+            "dy times each entry's own derivative",
+            "the layer is treated as if elementwise, but every output depends on several inputs",
+            e.dy * diagonal,
+        )
+        yield (
+            "dy * y",
+            "the term with a sum over the other entries is missing (softmax: dy * y - y * sum(dy * y))",
+            (e.dy * e.y),
+        )
+        if np.abs(e.value).min() > 0:
+            yield (
+                "dy * y / x",
+                "what multiplies x (a gate, a norm) is treated as constant, but depends on x: the product rule's "
+                "second term is missing",
+                e.dy * e.y / e.value,
+            )
+    for path, parameter in e.parameters.items():
+        without = e.gradient_with({path: np.zeros_like(parameter)})
+        if without is not None:
+            yield f"the path through {path}", f"only the path through {path} is left", e.numeric - without
+
+
+def does_not_cancel(e):
+    """The right gradient sums to zero over some axes, as after softmax or a normalization; given does not."""
+    scale = np.abs(e.numeric).sum()
+    for axes in subsets_of_axes(e.numeric.ndim):
+        if e.numeric.shape and min(e.numeric.shape[axis] for axis in axes) < 2:
+            continue
+        right, ours = (np.abs(gradient.sum(axis=axes)).sum() for gradient in (e.numeric, e.given))
+        if right < 1e-6 * scale < 1e-3 * scale < ours:
+            return (
+                f"the right gradient sums to zero over {name_axes(axes)}, this one does not: a term with a mean or sum "
+                "is missing, or taken over other axes"
+            )
+    return None
+
+
+def wrong_derivative(e):
+    """For an elementwise layer: name a point, the derivative there, and what backward used."""
+    if not e.of_input or not e.elementwise or np.abs(e.dy).min() == 0:
+        return None
+    place = np.unravel_index(np.argmax(np.abs(e.given - e.numeric)), e.given.shape)
+    return (
+        f"the layer is elementwise, and at {e.value[place]:.3g} its derivative is "
+        f"{e.numeric[place] / e.dy[place]:.4g}; backward used {e.given[place] / e.dy[place]:.4g}"
+    )
