@@ -230,13 +230,33 @@ class ReshapesWhereItTransposed:
         return (3 * self.x.transpose(0, 2, 1) ** 2 * dy).reshape(self.x.shape)
 
 
+@animal("entries of dy, taken from the wrong places", (3, 2), (3, 4))
+class Concatenate:
+    def forward(self, a, b):
+        return np.concatenate([a, b], axis=1)
+
+    def backward(self, dy):
+        return dy[:, 4:], dy[:, :4]
+
+
+@animal("wrong at indices 3, 4, 5 .* of axis 1", (4, 6))
+class GatedLinearUnit:
+    def forward(self, x):
+        self.value, self.gate = x[:, :3], 1 / (1 + np.exp(-x[:, 3:]))
+        return self.value * self.gate
+
+    def backward(self, dy):
+        return np.concatenate([dy * self.gate, dy * self.value], axis=1)
+
+
 @animal("right numbers in the wrong places", (4, 5))
 class SortedBackwards:
     def forward(self, x):
-        return x[:, [3, 0, 4, 1, 2]]
+        self.y = np.exp(x)[:, [3, 0, 4, 1, 2]]
+        return self.y
 
     def backward(self, dy):
-        return dy[:, [1, 3, 4, 2, 0]]
+        return (self.y * dy)[:, [1, 4, 3, 2, 0]]
 
 
 @animal("kink", (), inputs=lambda rng: (np.array([[0.0, 1.0, -2.0]]),))
@@ -378,6 +398,37 @@ class Relu6WithoutUpperMask:
 
     def backward(self, dy):
         return dy * (self.x > 0)
+
+
+class DenseRelu(Dense):
+    def forward(self, x):
+        self.z = super().forward(x)
+        return np.maximum(self.z, 0)
+
+
+@animal("mask of the outputs is missing", (6, 3))
+class DenseReluWithoutMask(DenseRelu):
+    """Broken because it inherits the backward pass of a layer without a ReLU."""
+
+
+@animal("not linear in dy", (4, 5))
+class ClipsTheUpstreamGradient:
+    def forward(self, x):
+        self.x = x
+        return x**2
+
+    def backward(self, dy):
+        return 2 * self.x * np.clip(dy, -0.5, 0.5)
+
+
+@animal("reshape is confused with transpose", (2, 3, 4))
+class HeadsMerged:
+    def forward(self, x):
+        self.x = x
+        return np.exp(x).reshape(2, 3, 2, 2).transpose(0, 2, 1, 3)
+
+    def backward(self, dy):
+        return np.exp(self.x) * dy.reshape(2, 3, 4)
 
 
 @animal("wrong exactly where the input is below", (6, 5))

@@ -1,7 +1,7 @@
 """What a hypothesis about a mistake may look at, and how it compares."""
 
 from functools import cached_property
-from itertools import combinations
+from itertools import combinations, permutations
 
 import numpy as np
 
@@ -44,21 +44,35 @@ class Evidence:
         return self.experiment is not None and self.y.size * self.value.size <= MOST_DERIVATIVES
 
     @cached_property
+    def _slopes(self):
+        return self.experiment.slopes(self.name)
+
+    @cached_property
     def jacobian(self):
         """dy[o] / dvalue[i]: y's shape, then value's shape."""
-        return self.experiment.jacobian(self.name)
+        return self._slopes.mean(axis=0)
+
+    @cached_property
+    def bend(self):
+        """How much the gradient to the left of each entry differs from that to the right: much only at a kink."""
+        return np.abs(np.tensordot(self.dy, self._slopes[1] - self._slopes[0], axes=self.y.ndim))
 
     def gradient_for(self, dy):
         """Return what the right backward would return for another dy."""
         return np.tensordot(dy, self.jacobian, axes=self.y.ndim)
 
-    def gradient_with(self, changes):
-        """Return the numeric gradient with other arrays changed, or None where forward fails then."""
+    def right_with(self, changes):
+        """Whether given is the right gradient of a layer with other arrays changed: {name: what they would be}.
+
+        The derivative along one random direction decides; where forward fails with them, the answer is no.
+        """
+        direction = np.random.default_rng(0).standard_normal(self.given.shape)
         try:
             with np.errstate(all="ignore"):
-                return self.experiment.numeric(self.name, changes=changes)
+                slope = self.experiment.slope(self.name, direction, changes)
         except MiniferError:
-            return None
+            return False
+        return abs(slope - np.sum(self.given * direction)) < 1e-6 * np.linalg.norm(self.given)
 
     @cached_property
     def elementwise(self):
@@ -75,6 +89,17 @@ def close(a, b, tolerance=1e-5):
         return False
     difference = np.max(np.abs(np.asarray(a) - b))
     return bool(difference <= tolerance * np.max(np.abs(b)))
+
+
+def reorderings(array):
+    """Yield (what was done, array with its axes reordered but its shape kept): reshape confused with transpose."""
+    shape = array.shape
+    for axes in permutations(range(array.ndim)):
+        if axes != tuple(range(array.ndim)):
+            turned = [shape[axis] for axis in axes]
+            yield f".transpose{axes}.reshape{shape}", np.transpose(array, axes).reshape(shape)
+            back = tuple(int(axis) for axis in np.argsort(axes))
+            yield f".reshape{tuple(turned)}.transpose{back}", np.transpose(array.reshape(turned), back)
 
 
 def subsets_of_axes(ndim):

@@ -113,40 +113,39 @@ class Experiment:
             if path in changes:
                 probe.set(path, changes[path])
         inputs = [changes.get(name, x) for name, x in zip(self.input_names, self.inputs, strict=True)]
-        with contextlib.redirect_stdout(io.StringIO()):  # a print in forward is read once, not hundreds of times
+        with contextlib.redirect_stdout(io.StringIO()):  # one print in forward would be hundreds
             return probe.forward(*inputs)
 
-    def numeric(self, name, step=STEP, changes=None):
-        """Return the numeric gradient of the array `name`, perhaps with other arrays changed."""
-        changes = changes or {}
+    def numeric(self, name):
+        """Return the numeric gradient of the array `name`."""
+        return numeric_gradient(lambda value: float(np.sum(self.output({name: value}) * self.dy)), self.values[name])
 
-        def loss(value):
-            return float(np.sum(self.output({**changes, name: value}) * self.dy))
+    def slope(self, name, direction, changes):
+        """Return the derivative of sum(y * dy) along a direction of the array `name`, with some arrays changed."""
+        value = changes.get(name, self.values[name])
+        plus, minus = (self.output({**changes, name: value + sign * STEP * direction}) for sign in (1, -1))
+        return float(np.sum((plus - minus) * self.dy)) / (2 * STEP)
 
-        return numeric_gradient(loss, changes.get(name, self.values[name]), step)
+    def slopes(self, name):
+        """Return dy[o] / dx[i] of all outputs o and entries i of the array `name`, to the left and to the right.
 
-    def bend(self, name):
-        """Return how much the slopes to the left and to the right of each entry differ: much only at a kink."""
+        Shape    (2, that of y, that of the array); the two differ much only at a kink, their mean is the Jacobian
+        """
         value = self.values[name]
-        slopes = np.empty((2, *value.shape))
-        here = float(np.sum(self.y * self.dy))
+        columns = np.empty((2, *value.shape, *self.y.shape))
         for index in np.ndindex(value.shape):
             for side, step in enumerate((-STEP, STEP)):
                 moved = value.copy()
                 moved[index] += step
-                slopes[side][index] = (float(np.sum(self.output({name: moved}) * self.dy)) - here) / step
-        return np.abs(slopes[1] - slopes[0])
+                columns[side][index] = (self.output({name: moved}) - self.y) / step
+        return np.moveaxis(columns, range(1, 1 + value.ndim), range(-value.ndim, 0))
 
-    def jacobian(self, name):
-        """Return dy[o] / dx[i] of all outputs o and all entries i of the array `name`: y's shape, then its shape."""
-        value = self.values[name]
-        columns = np.empty((*value.shape, *self.y.shape))
-        for index in np.ndindex(value.shape):
-            plus, minus = value.copy(), value.copy()
-            plus[index] += STEP
-            minus[index] -= STEP
-            columns[index] = (self.output({name: plus}) - self.output({name: minus})) / (2 * STEP)
-        return np.moveaxis(columns, range(value.ndim), range(-value.ndim, 0))
+    def gradients_for(self, dy):
+        """Return what backward gives for another dy: {name: gradient}."""
+        worker = self.subject.copy()
+        worker.forward(*[x.copy() for x in self.inputs])
+        dx = dict(zip((self.input_names[i] for i in self.differentiable), worker.backward(dy.copy()), strict=True))
+        return dx | {path: parameter.grad for path, parameter in worker.parameters().items()}
 
     def require_same_output(self):
         """Raise unless forward gives the same again, and a check of this size ends."""

@@ -4,7 +4,7 @@ from itertools import permutations, product
 
 import numpy as np
 
-from minifer.gradcheck.evidence import close, name_axes, subsets_of_axes
+from minifer.gradcheck.evidence import close, name_axes, reorderings, subsets_of_axes
 
 
 def swapped(e):
@@ -34,15 +34,8 @@ def flipped(e):
 
 def reshaped(e):
     """given is the right numbers, transposed and then reshaped back as if they had not been."""
-    shape, ndim = e.numeric.shape, e.numeric.ndim
-    for axes in permutations(range(ndim)):
-        if axes == tuple(range(ndim)):
-            continue
-        if close(e.given, np.transpose(e.numeric, axes).reshape(shape)):
-            return "the right numbers in the wrong order: reshape is used where transpose belongs"
-        inverse = np.transpose(e.numeric.reshape([shape[axis] for axis in axes]), np.argsort(axes))
-        if close(e.given, inverse):
-            return "the right numbers in the wrong order: reshape is used where transpose belongs"
+    if any(close(e.given, other) for _, other in reorderings(e.numeric)):
+        return "the right numbers in the wrong order: reshape is used where transpose belongs"
     return None
 
 
@@ -63,21 +56,24 @@ def shifted(e):
 
 def wrong_at_the_border(e):
     """Right inside, wrong only in the first or last index of some axes."""
-    wrong = e.wrong
+    for axes in subsets_of_axes(e.given.ndim):
+        if min(e.given.shape[axis] for axis in axes) < 3:
+            continue
+        inside = tuple(slice(1, -1) if axis in axes else slice(None) for axis in range(e.given.ndim))
+        if e.wrong[inside].size > 2 and not e.wrong[inside].any():
+            return f"right inside, wrong at the border along {name_axes(axes)}: the padding differs"
+    return None
+
+
+def wrong_at_some_indices(e):
+    """Right at some indices of an axis, wrong at others: a loop that ends one early, one of several branches."""
     for axis, length in enumerate(e.given.shape):
-        places = np.flatnonzero(wrong.any(axis=tuple(a for a in range(wrong.ndim) if a != axis)))
-        if length > 2 and len(places) == 1:
-            where = {0: "first", length - 1: "last"}.get(int(places[0]), f"number {places[0]}")
-            return (
-                f"wrong only at the {where} index of axis {axis}: a loop or slice that ends one early, or the padding"
-            )
-    inner = tuple(slice(1, -1) if length > 2 else slice(None) for length in e.given.shape)
-    axes = tuple(axis for axis, length in enumerate(e.given.shape) if length > 2)
-    for some in subsets_of_axes(len(axes)):
-        chosen = {axes[i] for i in some}
-        inside = tuple(inner[a] if a in chosen else slice(None) for a in range(wrong.ndim))
-        if wrong[inside].size > 2 and not wrong[inside].any():
-            return f"right inside, wrong at the border along {name_axes(tuple(sorted(chosen)))}: the padding differs"
+        others = tuple(other for other in range(e.given.ndim) if other != axis)
+        places = np.flatnonzero(e.wrong.any(axis=others))
+        if length > 1 and 0 < len(places) < length:
+            where = f"index {places[0]}" if len(places) == 1 else f"indices {', '.join(map(str, places))}"
+            hint = ": a loop or slice that ends one early?" if list(places) in ([0], [length - 1]) else ""
+            return f"right elsewhere, wrong at {where} (of 0 to {length - 1}) of axis {axis}{hint}"
     return None
 
 

@@ -53,11 +53,12 @@ def known_numbers(e):
     """Yield (number > 1, kind, its name) for sizes of the arrays and numbers of the layer, the likeliest first."""
     if e.experiment is None:
         return
-    arrays = {"the input": e.x, "y": e.y} | ({} if e.of_input else {e.name: e.value})
+    arrays = {"the input": e.x, "y": e.y}
     choices = [(axes, name) for name, array in arrays.items() for axes in subsets_of_axes(array.ndim)]
+    choices = [(axes, name) for axes, name in choices if axes[-1] - axes[0] == len(axes) - 1]  # neighbours only
     for axes, name in sorted(choices, key=lambda choice: len(choice[0])):
         size = math.prod(arrays[name].shape[axis] for axis in axes)
-        batch = ", the batch," if axes == (0,) and name != e.name else ""
+        batch = ", the batch," if axes == (0,) else ""
         if size > 1:
             yield size, "size", f"{size}, the size of {name_axes(axes)}{batch} of {name}"
             yield math.sqrt(size), "root", f"the root of {size}, the size of {name_axes(axes)} of {name}"

@@ -52,7 +52,7 @@ class PlainParameter:
 class Subject:
     """A copy of a layer, which the check may spoil; fails with a LayerError that names the student's file and line."""
 
-    def __init__(self, layer):
+    def __init__(self, layer, signatures=None):
         self.name = type(layer).__name__
         if not is_layer(layer):
             missing = "backward(dy)" if callable(getattr(layer, "forward", None)) else "forward(x)"
@@ -61,10 +61,13 @@ class Subject:
             self.layer = copy.deepcopy(layer)
         except Exception as error:
             raise LayerError(f"{self.name} cannot be copied, and every probe needs a copy: {error}") from error
+        self.signatures = signatures or {
+            method: inspect.signature(getattr(layer, method)) for method in ("forward", "backward")
+        }
 
     def copy(self):
         """Return a Subject with a copy of the layer in its present state."""
-        return Subject(self.layer)
+        return Subject(self.layer, self.signatures)
 
     # The two passes.
 
@@ -91,30 +94,28 @@ class Subject:
 
     def takes_training(self):
         """Whether forward accepts the keyword `training`."""
-        parameters = inspect.signature(self.layer.forward).parameters
+        parameters = self.signatures["forward"].parameters
         return "training" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
 
     def takes_dy(self):
         """Whether backward accepts dy; that of a loss, whose dy is 1, may do without."""
-        return bool(inspect.signature(self.layer.backward).parameters)
+        return bool(self.signatures["backward"].parameters)
 
     def input_names(self, count):
         """Return the names of forward's `count` inputs, such as x, or query, key, value."""
         kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        parameters = inspect.signature(self.layer.forward).parameters.values()
+        parameters = self.signatures["forward"].parameters.values()
         names = [p.name for p in parameters if p.kind in kinds and p.name != "training"]
         return names[:count] if len(names) >= count else [f"input{i}" for i in range(count)]
 
     def _call(self, method, *arguments, **keywords):
-        function = getattr(self.layer, method)
         given = ", ".join(f"shape {np.shape(array)}" for array in arguments) or "nothing"
         try:
-            inspect.signature(function).bind(*arguments, **keywords)
+            self.signatures[method].bind(*arguments, **keywords)
         except TypeError as error:
-            signature = f"{method}{inspect.signature(function)}"
-            raise LayerError(f"{self.name}.{signature} was given {given}: {error}") from error
+            raise LayerError(f"{self.name}.{method}{self.signatures[method]} was given {given}: {error}") from error
         try:
-            return function(*arguments, **keywords)
+            return getattr(self.layer, method)(*arguments, **keywords)
         except Exception as error:
             place = own_line(error)
             if not place:

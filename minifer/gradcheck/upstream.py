@@ -3,11 +3,9 @@
 What the right backward would return for any other dy is known from the Jacobian: it is linear in dy.
 """
 
-from itertools import permutations
-
 import numpy as np
 
-from minifer.gradcheck.evidence import close, name_axes, subsets_of_axes
+from minifer.gradcheck.evidence import close, name_axes, reorderings, subsets_of_axes
 
 
 def ignores_dy(e):
@@ -35,9 +33,8 @@ def changed_dys(e):
         yield f"after a sum over {name_axes(axes)}", np.broadcast_to(dy.sum(axis=axes, keepdims=True), dy.shape)
     for axes in subsets_of_axes(ndim):
         yield f"flipped along {name_axes(axes)}", np.flip(dy, axes)
-    for axes in permutations(range(ndim)):
-        turned = np.transpose(dy, axes)
-        yield f"in the order of .transpose{axes}", turned.reshape(dy.shape)
+    for done, other in reorderings(dy):
+        yield f"in the order of dy{done}: reshape is confused with transpose", other
     for axis in range(ndim):
         for step in (1, -1):
             yield f"shifted by one along axis {axis}", np.roll(dy, step, axis)
@@ -46,6 +43,25 @@ def changed_dys(e):
             yield f"times {name}, which does not belong there", dy * array
             yield f"only where {name} > 0", dy * (array > 0)
             yield f"only where {name} < 0", dy * (array < 0)
+
+
+def blocked_outputs(e):
+    """given is right for a dy that is zero where forward blocks an output, such as under a ReLU."""
+    reaching = np.abs(e.jacobian).reshape(*e.y.shape, -1).max(axis=-1) > 1e-9
+    if reaching.all():
+        return None
+    gradient = e.experiment.gradients_for(e.dy * reaching).get(e.name)
+    if close(gradient, e.numeric):
+        return "the mask of the outputs is missing: dy passes where forward blocks y (multiply dy by it first)"
+    return None
+
+
+def not_linear_in_dy(e):
+    """Twice the dy does not give twice the gradient."""
+    twice = e.experiment.gradients_for(2 * e.dy).get(e.name)
+    if twice is not None and not close(twice, 2 * e.given):
+        return "not linear in dy: twice the dy does not give twice the gradient (dy squared, or decided on by dy > 0?)"
+    return None
 
 
 def operator_not_transposed(e):
@@ -89,6 +105,17 @@ def overwritten_overlap(e):
         several = (np.abs(groups) > scale).sum(axis=0) > 1
         if several.any() and (np.abs(groups - e.given) < scale).any(axis=0).all():
             return "each entry holds one of the terms that should be summed: = instead of += (np.add.at for indices)"
+    return None
+
+
+def taken_from_elsewhere(e):
+    """The right gradient is made of entries of dy, and given as well, but of others."""
+
+    def all_in_dy(gradient):
+        return np.isclose(gradient.reshape(-1, 1), e.dy.reshape(1, -1), rtol=1e-6).any(axis=1).all()
+
+    if e.given.size > 1 and all_in_dy(e.given) and all_in_dy(e.numeric):
+        return "these are entries of dy, taken from the wrong places: a slice or an index"
     return None
 
 
