@@ -230,7 +230,7 @@ class ReshapesWhereItTransposed:
         return (3 * self.x.transpose(0, 2, 1) ** 2 * dy).reshape(self.x.shape)
 
 
-@animal("entries of dy, taken from the wrong places", (3, 2), (3, 4))
+@animal("another place of dy", (3, 2), (3, 4))
 class Concatenate:
     def forward(self, a, b):
         return np.concatenate([a, b], axis=1)
@@ -256,7 +256,7 @@ class SortedBackwards:
         return self.y
 
     def backward(self, dy):
-        return (self.y * dy)[:, [1, 4, 3, 2, 0]]
+        return (self.y * dy)[:, [2, 0, 1, 4, 3]]
 
 
 @animal("kink", (), inputs=lambda rng: (np.array([[0.0, 1.0, -2.0]]),))
@@ -559,11 +559,55 @@ class AttentionKeysTransposed(Attention):
         return dquery, self.dscores(dy @ value.transpose(0, 2, 1)) @ query, dvalue
 
 
-@animal("sums to zero over axis 1", (4, 5))
-class LogSoftmaxSummedWrong:
+@animal("summed over axis 0, where softmax's axis, 1, belongs", (4, 5))
+class LogSoftmaxOverTheBatch:
     def forward(self, x):
         self.y = x - np.log(np.exp(x).sum(axis=1, keepdims=True))
         return self.y
 
     def backward(self, dy):
         return dy - np.exp(self.y) * dy.sum(axis=0)
+
+
+@animal("sums to zero over axis 0", (7,))
+class CubeOfTheCentred:
+    def forward(self, x):
+        self.centred = x - x.mean()
+        return self.centred**3
+
+    def backward(self, dy):
+        return 3 * self.centred**2 * (dy - dy.mean())
+
+
+@animal("over axis 1 a number times the input: the derivative of a norm", (4, 5), (4, 5))
+class CosineOfConstantNorms:
+    def forward(self, a, b):
+        self.a, self.b = a, b
+        self.norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+        return (a * b).sum(axis=1) / self.norms
+
+    def backward(self, dy):
+        scale = (dy / self.norms)[:, None]
+        return scale * self.b, scale * self.a
+
+
+@animal("the factor x is missing", (4, 5))
+class SquareWithoutX:
+    def forward(self, x):
+        return x**2
+
+    def backward(self, dy):
+        return 2 * dy
+
+
+@animal("y is used where the input belongs", (5, 3))
+class DenseTanhOfY(Dense):
+    def forward(self, x):
+        self.y = np.tanh(super().forward(x))
+        return self.y
+
+    def backward(self, dy):
+        dz = dy * (1 - self.y**2)
+        dx = super().backward(dz)
+        self.dweight = self.y.T @ dz
+        return dx

@@ -38,6 +38,11 @@ class Evidence:
         """{dotted path: value} of all parameters."""
         return {path: self.experiment.values[path] for path in self.experiment.paths}
 
+    def known_arrays(self):
+        """Return {name: array} of the inputs, y and dy."""
+        inputs = {name[1:]: array for name, array in self.experiment.values.items() if name not in self.parameters}
+        return inputs | {"y": self.y, "dy": self.dy}
+
     @property
     def small(self):
         """Whether there is a layer, so small that a Jacobian of this array is quickly found."""
@@ -68,8 +73,7 @@ class Evidence:
         """
         direction = np.random.default_rng(0).standard_normal(self.given.shape)
         try:
-            with np.errstate(all="ignore"):
-                slope = self.experiment.slope(self.name, direction, changes)
+            slope = self.experiment.slope(self.name, direction, changes)
         except MiniferError:
             return False
         return abs(slope - np.sum(self.given * direction)) < 1e-6 * np.linalg.norm(self.given)

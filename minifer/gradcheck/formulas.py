@@ -41,6 +41,30 @@ def softmax_formula(e):
     return None
 
 
+def log_softmax_formula(e):
+    """dx = dy - softmax * sum(dy) over some axis."""
+    if not e.of_input or e.value.shape != e.y.shape:
+        return None
+    dy, probs = e.dy, np.exp(e.y)
+    for axis in range(dy.ndim):
+        total = dy.sum(axis, keepdims=True)
+        if not close(dy - probs * total, e.numeric):
+            continue
+        wrong = {
+            "the sum is missing: dx = dy - softmax * sum(dy), not dy - softmax * dy": dy - probs * dy,
+            "the term softmax * sum(dy) is missing": dy,
+            "the sign of the sum is wrong: dx = dy - softmax * sum(dy)": dy + probs * total,
+            "the mean of dy stands where its sum belongs": dy - probs * total / dy.shape[axis],
+            "y stands where softmax = exp(y) belongs": dy - e.y * total,
+            "the factor softmax is missing: dx = dy - softmax * sum(dy)": dy - total,
+        }
+        for other in subsets_of_axes(dy.ndim):
+            text = f"summed over {name_axes(other)}, where softmax's axis, {axis}, belongs"
+            wrong |= {text: dy - probs * dy.sum(other, keepdims=True)} if other != (axis,) else {}
+        return _first_match(e.given, wrong)
+    return None
+
+
 def normalization_formula(e):
     """dx = inv_std * (dz - mean(dz) - x_hat * mean(dz * x_hat)), dz = gamma * dy, means over some axes."""
     if not e.of_input or e.value.shape != e.y.shape:

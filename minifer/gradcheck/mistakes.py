@@ -7,6 +7,8 @@ It returns a sentence, or None. They are tried in order, the most specific first
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from minifer.gradcheck import formulas, places, scale, terms, upstream, weights
 from minifer.gradcheck.evidence import Evidence
 
@@ -17,6 +19,7 @@ HYPOTHESES = (
     terms.should_be_zero,
     terms.added_to_before,
     formulas.softmax_formula,
+    formulas.log_softmax_formula,
     formulas.normalization_formula,
     formulas.attention_formula,
     formulas.cross_entropy_formula,
@@ -30,18 +33,21 @@ HYPOTHESES = (
     places.shifted,
     scale.constant_offset,
     upstream.ignores_dy,
-    weights.parameter_changed,
+    weights.other_array_changed,
     terms.passes_dy_through,
     upstream.operator_not_transposed,
     terms.wrong_mask,
     upstream.blocked_outputs,
     upstream.part_of_the_sum,
     upstream.dy_changed,
+    terms.missing_factor,
     upstream.reduced_elsewhere,
     upstream.wrong_factor_in_the_sum,
     terms.wrong_branch,
     terms.one_of_two_terms,
-    weights.input_changed,
+    weights.input_confused,
+    weights.input_confused_in_a_product,
+    terms.missing_multiple,
     upstream.overwritten_overlap,
     upstream.taken_from_elsewhere,
     scale.factor_along_axes,
@@ -72,12 +78,15 @@ class Guess:
         return self.text
 
 
-UNKNOWN = Guess("unknown", "no usual mistake: compare the formula term by term")
+def unknown(evidence):
+    """Return the Guess that says how much is right, where no hypothesis fits."""
+    right = np.mean(~evidence.wrong)
+    return Guess("unknown", f"none of the usual mistakes; {right:.0%} of the entries are right")
 
 
 def guess(evidence):
     """Return the Guess of the first hypothesis that explains the wrong gradient."""
-    return _first(HYPOTHESES if evidence.small else WITHOUT_MEASURING, evidence) or UNKNOWN
+    return _first(HYPOTHESES if evidence.small else WITHOUT_MEASURING, evidence) or unknown(evidence)
 
 
 def guess_of_shape(evidence):
@@ -87,10 +96,11 @@ def guess_of_shape(evidence):
 
 
 def _first(hypotheses, evidence):
-    for hypothesis in hypotheses:
-        text = hypothesis(evidence)
-        if text:
-            return Guess(hypothesis.__name__, text)
+    with np.errstate(all="ignore"):  # a hypothesis may divide by the zeros of a wrong gradient
+        for hypothesis in hypotheses:
+            text = hypothesis(evidence)
+            if text:
+                return Guess(hypothesis.__name__, text)
     return None
 
 

@@ -131,6 +131,41 @@ def known_terms(e):
             )
 
 
+def missing_factor(e):
+    """given times, or divided by, a known array is right."""
+    for name, array in e.known_arrays().items():
+        if array.shape == e.given.shape:
+            if close(e.given * array, e.numeric):
+                return f"the factor {name} is missing"
+            if close(e.given, e.numeric * array):
+                return f"the factor {name} does not belong there"
+    return None
+
+
+def missing_multiple(e):
+    """right - given is, for each index of some axes, a number times a known array: a term with a sum is missing."""
+    missing = e.numeric - e.given
+    arrays = (
+        ("the same number for all entries", "the derivative of a mean or a sum", np.ones_like(missing)),
+        (
+            f"a number times {'the input' if e.of_input else e.name}",
+            "the derivative of a norm, a variance or a scale",
+            e.value,
+        ),
+        ("a number times y", "the derivative of a sum over the outputs, as in softmax", e.y),
+    )
+    for what, meaning, array in arrays:
+        if array.shape != missing.shape:
+            continue
+        for axes in subsets_of_axes(missing.ndim):
+            if np.prod([missing.shape[axis] for axis in axes]) < 3:
+                continue
+            factor = (missing * array).sum(axis=axes, keepdims=True) / (array**2).sum(axis=axes, keepdims=True)
+            if close(factor * array, missing):
+                return f"a term is missing or wrong, over {name_axes(axes)} {what}: {meaning}"
+    return None
+
+
 def does_not_cancel(e):
     """The right gradient sums to zero over some axes, as after softmax or a normalization; given does not."""
     scale = np.abs(e.numeric).sum()

@@ -3,6 +3,8 @@
 What the right backward would return for any other dy is known from the Jacobian: it is linear in dy.
 """
 
+from itertools import product
+
 import numpy as np
 
 from minifer.gradcheck.evidence import close, name_axes, reorderings, subsets_of_axes
@@ -35,9 +37,9 @@ def changed_dys(e):
         yield f"flipped along {name_axes(axes)}", np.flip(dy, axes)
     for done, other in reorderings(dy):
         yield f"in the order of dy{done}: reshape is confused with transpose", other
-    for axis in range(ndim):
-        for step in (1, -1):
-            yield f"shifted by one along axis {axis}", np.roll(dy, step, axis)
+    for steps in sorted(product((0, 1, -1), repeat=ndim), key=lambda steps: sum(map(abs, steps)))[1:]:
+        axes = tuple(axis for axis, step in enumerate(steps) if step)
+        yield f"shifted by one along {name_axes(axes)}", np.roll(dy, steps, tuple(range(ndim)))
     for name, array in (("y", e.y), ("the input", e.x)):
         if np.shape(array) == dy.shape:
             yield f"times {name}, which does not belong there", dy * array
@@ -109,32 +111,35 @@ def overwritten_overlap(e):
 
 
 def taken_from_elsewhere(e):
-    """The right gradient is made of entries of dy, and given as well, but of others."""
-
-    def all_in_dy(gradient):
-        return np.isclose(gradient.reshape(-1, 1), e.dy.reshape(1, -1), rtol=1e-6).any(axis=1).all()
-
-    if e.given.size > 1 and all_in_dy(e.given) and all_in_dy(e.numeric):
-        return "these are entries of dy, taken from the wrong places: a slice or an index"
+    """Every entry depends on one entry of dy, as in a slice or a shuffle; given reads others."""
+    columns = e.jacobian.reshape(e.y.size, *e.value.shape)
+    if e.value.size < 2 or ((np.abs(columns) > 1e-9).sum(axis=0) != 1).any():
+        return None
+    read = e.given / columns.sum(axis=0)
+    if np.isclose(read.reshape(-1, 1), e.dy.reshape(1, -1), rtol=1e-5).any(axis=1).all():
+        return "every entry is that of another place of dy: a slice, an index or the order of a reshape"
     return None
 
 
-def reduced_elsewhere(e):
-    """A parameter that is added to or multiplied with y: dy (times its factor) is summed over the wrong axes.
-
-    Every output then depends on one entry of the parameter only, so that every output has one contribution.
-    """
+def single_contributions(e):
+    """Return what every output adds to the gradient of a parameter of which it meets one entry only, or None."""
     if e.of_input:
         return None
     per_output = e.jacobian.reshape(*e.y.shape, -1)
-    largest = np.abs(per_output).max(initial=0)
-    if ((np.abs(per_output) > 1e-7 * largest).sum(axis=-1) > 1).any():
+    if ((np.abs(per_output) > 1e-7 * np.abs(per_output).max(initial=0)).sum(axis=-1) > 1).any():
         return None
-    contribution = e.dy * per_output.sum(axis=-1)
-    right = [axes for axes in subsets_of_axes(e.dy.ndim) if _fits(contribution.sum(axis=axes), e.numeric)]
+    return e.dy * per_output.sum(axis=-1)
+
+
+def reduced_elsewhere(e):
+    """The contributions of dy to a parameter that is added or multiplied are summed over the wrong axes."""
+    contributions = single_contributions(e)
+    if contributions is None:
+        return None
+    right = [axes for axes in subsets_of_axes(e.dy.ndim) if _fits(contributions.sum(axis=axes), e.numeric)]
     for axes in subsets_of_axes(e.dy.ndim):
         for way in (np.sum, np.mean):
-            reduced = way(contribution, axis=axes)
+            reduced = way(contributions, axis=axes)
             nearest = np.abs(reduced.reshape(-1, 1) - e.given.reshape(1, -1)).min(axis=0)
             if nearest.max() < 1e-6 * np.abs(e.numeric).max():
                 belongs = f", where {name_axes(right[0])} belongs" if right else ""
@@ -142,25 +147,24 @@ def reduced_elsewhere(e):
     return None
 
 
-def _fits(reduced, numeric):
-    return reduced.size == numeric.size and close(reduced.reshape(numeric.shape), numeric)
-
-
 def wrong_factor_in_the_sum(e):
-    """The gradient of a parameter is a sum of dy times a wrong factor, such as x where x_hat belongs."""
-    if e.of_input:
+    """The contributions to a parameter that is added or multiplied have a factor too many, or lack one."""
+    contributions = single_contributions(e)
+    if contributions is None:
         return None
-    factors = {"nothing": np.ones_like(e.dy), "y": e.y, "dy": e.dy}
-    factors |= {name[1:]: e.experiment.values[name] for name in e.experiment.values if name[0] == "d"}
-    for name, factor in factors.items():
-        if np.shape(factor) != e.dy.shape:
-            continue
-        for axes in subsets_of_axes(e.dy.ndim):
-            for way in (np.sum, np.mean):
-                if _fits(way(e.dy * factor, axis=axes), e.given):
-                    product = "of dy alone" if name == "nothing" else f"of dy * {name}"
-                    return (
-                        f"the {'sum' if way is np.sum else 'mean'} {product}: forward multiplies this parameter with "
-                        "something else (x_hat?), and that belongs here"
-                    )
+    factors = {name: factor for name, factor in e.known_arrays().items() if factor.shape == e.dy.shape}
+    for axes in subsets_of_axes(e.dy.ndim):
+        if _fits(e.dy.sum(axis=axes), e.given):
+            return "the sum of dy alone: what forward multiplies this parameter with (x, x_hat?) is missing"
+        for name, factor in factors.items():
+            if _fits((e.dy * factor).sum(axis=axes), e.given):
+                return f"the sum of dy * {name}: forward multiplies this parameter with something else (x_hat?)"
+            if _fits((contributions / factor).sum(axis=axes), e.given):
+                return f"the factor {name} is missing in the sum"
+            if _fits((contributions * factor).sum(axis=axes), e.given):
+                return f"the factor {name} does not belong in the sum"
     return None
+
+
+def _fits(reduced, gradient):
+    return reduced.size == gradient.size and close(reduced.reshape(gradient.shape), gradient)
