@@ -29,6 +29,11 @@ class Evidence:
             self.x = self.value if self.of_input else experiment.inputs[0]
 
     @cached_property
+    def scale(self):
+        """The largest entry of any numeric gradient of the layer."""
+        return max(np.abs(numeric).max() for numeric in self.numerics.values())
+
+    @cached_property
     def wrong(self):
         """Which entries of given differ from numeric."""
         return ~np.isclose(self.given, self.numeric, rtol=1e-5, atol=1e-6 * np.abs(self.numeric).max())

@@ -42,6 +42,8 @@ def constant_factor(e):
     for number, kind, name in known_numbers(e):
         if math.isclose(size, number, rel_tol=1e-5):
             names.setdefault(kind, name)
+    if e.given.size == 1 and not names:  # of two numbers, one is always a multiple of the other
+        return None
     too_large = abs(factor) > 1
     hint = f": {'divide' if too_large else 'multiply'} by {', or by '.join(names.values())}" if names else ""
     if "size" in names:
