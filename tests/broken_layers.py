@@ -183,7 +183,7 @@ MISTAKES = {  # what the check has to say, as a regular expression
     "SoftmaxReturnsZeros": "all zeros",
     "SoftmaxDiagonalOnly": "only the diagonal of softmax's derivative",
     "UnscaledAttentionBackward": r"the scale 1 / sqrt\(D\) is missing",
-    "SwappedAttentionGradients": "this is the gradient dkey: the two are swapped",
+    "SwappedAttentionGradients": "this is what belongs to dkey: the two are swapped",
     "ForgottenSkip": "dy itself, as of a skip connection, is missing",
     "FlippedKernel": "kernel weight is rotated by 180 degrees",
     "FreshMaskInBackward": "another mask than forward's",

@@ -133,7 +133,7 @@ class LoopEndsOneEarly(Dense):
         return dx
 
 
-@animal("this is the gradient shift: the two are swapped", (6, 3))
+@animal("this is what belongs to shift: the two are swapped", (6, 3))
 class ScaleShiftSwapped:
     def __init__(self):
         self.scale, self.shift = np.array([0.5, 2.0, 1.5]), np.zeros(3)

@@ -11,7 +11,7 @@ def swapped(e):
     """given is the gradient of another array."""
     for name, numeric in e.numerics.items():
         if name != e.name and close(e.given, numeric):
-            return f"this is the gradient {name}: the two are swapped"
+            return f"this is what belongs to {name}: the two are swapped"
     return None
 
 

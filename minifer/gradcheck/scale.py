@@ -8,19 +8,19 @@ from minifer.gradcheck.evidence import close, name_axes, subsets_of_axes
 
 
 def not_finite(e):
-    """Backward gives nan or inf."""
+    """given has nan or inf."""
     if not np.isfinite(e.given).all():
         return (
-            "nan or inf in backward: a division by zero, the root or logarithm of a number that is not positive, or "
-            "np.empty memory that was never written"
+            "nan or inf: a division by zero, the root or logarithm of a number that is not positive, or memory of "
+            "np.empty that was never written"
         )
     return None
 
 
 def all_zero(e):
-    """Backward gives zeros only."""
+    """given is zero everywhere."""
     if not e.given.any() and e.numeric.any():
-        return "all zeros: the gradient is never computed, or two terms of it cancel"
+        return "all zeros: never computed, or two terms cancel"
     return None
 
 

@@ -122,7 +122,8 @@ class Subject:
                 raise
             text = str(error).strip().split("\n")[0]
             if isinstance(error, NotImplementedError):
-                raise LayerError(f"{self.name}.{method} is still to be written: {text} ({place})") from error
+                place = place.partition(":")[0]
+                raise LayerError(f"{self.name}.{method} is still to be written ({place}): {text}") from error
             raise LayerError(
                 f"{self.name}.{method}, given {given}, raised {type(error).__name__}: {text} ({place})"
             ) from error
@@ -188,11 +189,9 @@ class Subject:
         """Return what this layer lacks of minifer's protocol, and what could not be checked, a line each."""
         notes = []
         if not isinstance(self.layer, Layer):
-            notes.append(
-                f"{self.name} is checked all the same; to stand in a network, derive it from minifer.layers.Layer"
-            )
+            notes.append(f"to stand in a network, {self.name} has to derive from minifer.layers.Layer")
         if not self.takes_training():
-            notes.append("forward has no keyword training=False: a network will pass it")
+            notes.append("forward has no keyword training=False, which a network passes")
         for path in made_in_init:
             if path not in checked and not path.rpartition(".")[2].startswith("d"):
                 gradient = "d" + path.rpartition(".")[2]
