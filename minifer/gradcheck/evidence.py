@@ -63,6 +63,11 @@ class Evidence:
         return self._slopes.mean(axis=0)
 
     @cached_property
+    def reaching(self):
+        """Which outputs depend on this array at all; those that a ReLU blocks do not. Shape of y."""
+        return np.abs(self.jacobian).reshape(*self.y.shape, -1).max(axis=-1, initial=0) > 1e-9
+
+    @cached_property
     def bend(self):
         """How much the gradient to the left of each entry differs from that to the right: much only at a kink."""
         return np.abs(np.tensordot(self.dy, self._slopes[1] - self._slopes[0], axes=self.y.ndim))

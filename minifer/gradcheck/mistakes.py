@@ -9,19 +9,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minifer.gradcheck import formulas, places, scale, terms, upstream, weights
+from minifer.gradcheck import attention, formulas, masks, normalization, places, scale, terms, upstream, weights
 from minifer.gradcheck.evidence import Evidence
 
 HYPOTHESES = (
     scale.not_finite,
     scale.all_zero,
-    terms.not_differentiable,
-    terms.should_be_zero,
+    masks.not_differentiable,
+    masks.should_be_zero,
     terms.added_to_before,
     formulas.softmax_formula,
     formulas.log_softmax_formula,
-    formulas.normalization_formula,
-    formulas.attention_formula,
+    normalization.normalization_formula,
+    attention.attention_formula,
     formulas.cross_entropy_formula,
     formulas.activation_formula,
     scale.sign_flipped,
@@ -36,14 +36,14 @@ HYPOTHESES = (
     weights.other_array_changed,
     terms.passes_dy_through,
     upstream.operator_not_transposed,
-    terms.wrong_mask,
-    upstream.blocked_outputs,
+    masks.wrong_mask,
+    masks.blocked_outputs,
     upstream.part_of_the_sum,
     upstream.dy_changed,
     terms.missing_factor,
     upstream.reduced_elsewhere,
     upstream.wrong_factor_in_the_sum,
-    terms.wrong_branch,
+    masks.wrong_branch,
     terms.one_of_two_terms,
     weights.input_confused,
     weights.input_confused_in_a_product,

@@ -1,15 +1,8 @@
-"""Mistakes in the terms of a derivative: one is missing, a mask is missing or another, a branch is wrong."""
+"""Mistakes in the terms of a derivative: a term, a factor or the whole derivative is missing."""
 
 import numpy as np
 
 from minifer.gradcheck.evidence import close, name_axes, subsets_of_axes
-
-
-def not_differentiable(e):
-    """The slopes to both sides of every wrong entry differ: the input lies on a kink."""
-    if e.wrong.any() and (e.bend[e.wrong] > 1e-2 * e.scale).all():
-        return "perhaps nothing: the input lies on a kink, where there is no derivative; try another --seed"
-    return None
 
 
 def added_to_before(e):
@@ -27,60 +20,6 @@ def added_to_before(e):
 def passes_dy_through(e):
     """given is dy: the derivative itself is missing."""
     return "dy is passed through: the derivative is missing" if close(e.given, e.dy) else None
-
-
-def should_be_zero(e):
-    """Forward does not depend on this array, yet backward gives it a gradient."""
-    if np.abs(e.numeric).max() < 1e-7 * max(e.scale, 1e-3) and e.given.any():
-        return "this array does not change y: its gradient is zero (a mask, or a sum that cancels, is missing)"
-    return None
-
-
-def wrong_mask(e):
-    """given differs from right only in which entries are zero: a mask is missing, inverted or another one."""
-    passes, right = e.given != 0, np.abs(e.numeric) > 1e-9 * np.abs(e.numeric).max()
-    both = passes & right
-    if right.all() and passes.all():
-        return None
-    agree = both.any() and np.allclose(e.given[both], e.numeric[both], rtol=1e-5, atol=1e-8)
-    if not both.any() and (passes | right).all() and not right.all():
-        return "the mask is inverted: it passes what it should block"
-    if agree and passes.all() and _unmasked_elsewhere(e, ~right):
-        return "the mask is missing: gradient passes where forward blocks"
-    if agree and (passes | ~right).all():
-        return f"the mask is incomplete: gradient passes where forward blocks{_example(e, passes & ~right)}"
-    if agree and (right | ~passes).all():
-        return f"the mask blocks too much: no gradient where forward passes{_example(e, right & ~passes)}"
-    if agree:
-        for name, array in (("dy", e.dy), ("y", e.y), ("the input", e.x)):
-            if array.shape == passes.shape and np.array_equal(passes, array > 0):
-                return f"the mask is that of {name} > 0, which is not forward's"
-        return "another mask than forward's: made anew in backward, or of another array"
-    return None
-
-
-def _unmasked_elsewhere(e, blocked):
-    """Whether where forward blocks, given has entries of the size of the others."""
-    return np.abs(e.given[blocked]).max() > 1e-3 * np.abs(e.given).max()
-
-
-def _example(e, wrong):
-    """Return " (such as the input -0.3)" for an input with an entry of its own for each gradient."""
-    place = np.unravel_index(np.argmax(wrong), wrong.shape)
-    return f", such as at {e.value[place]:.3g}" if e.of_input else ""
-
-
-def wrong_branch(e):
-    """The wrong entries are exactly those whose value is beyond some threshold."""
-    wrong = e.wrong
-    if not e.of_input or min(wrong.sum(), (~wrong).sum()) < 4:
-        return None
-    low, high = (np.sort(e.value[some]) for some in (wrong, ~wrong))
-    if low[-1] < high[0]:
-        return f"wrong exactly where the input is below {(low[-1] + high[0]) / 2:.2g}: that branch of forward"
-    if high[-1] < low[0]:
-        return f"wrong exactly where the input is above {(high[-1] + low[0]) / 2:.2g}: that branch of forward"
-    return None
 
 
 def one_of_two_terms(e):

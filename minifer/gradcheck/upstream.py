@@ -47,17 +47,6 @@ def changed_dys(e):
             yield f"only where {name} < 0", dy * (array < 0)
 
 
-def blocked_outputs(e):
-    """given is right for a dy that is zero where forward blocks an output, such as under a ReLU."""
-    reaching = np.abs(e.jacobian).reshape(*e.y.shape, -1).max(axis=-1) > 1e-9
-    if reaching.all():
-        return None
-    gradient = e.experiment.gradients_for(e.dy * reaching).get(e.name)
-    if close(gradient, e.numeric):
-        return "the mask of the outputs is missing: dy passes where forward blocks y (multiply dy by it first)"
-    return None
-
-
 def not_linear_in_dy(e):
     """Twice the dy does not give twice the gradient."""
     twice = e.experiment.gradients_for(2 * e.dy).get(e.name)
