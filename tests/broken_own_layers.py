@@ -411,6 +411,46 @@ class DenseReluWithoutMask(DenseRelu):
     """Broken because it inherits the backward pass of a layer without a ReLU."""
 
 
+@animal("1.25 times too large, a constant factor: a mean over 4 where 5 belong", (4, 5))
+class MeanOverTheBatchInstead:
+    def forward(self, x):
+        self.x = x
+        return (x**2).mean(axis=1)
+
+    def backward(self, dy):
+        return 2 * self.x * dy[:, None] / len(self.x)
+
+
+class BatchNormRelu:
+    def __init__(self):
+        self.gamma, self.beta = np.ones(3), np.zeros(3)
+
+    def forward(self, x):
+        self.inv_std = 1 / np.sqrt(x.var(axis=0) + 1e-3)
+        self.x_hat = (x - x.mean(axis=0)) * self.inv_std
+        self.z = self.gamma * self.x_hat + self.beta
+        return np.maximum(self.z, 0)
+
+    def dx(self, dz):
+        self.dgamma, self.dbeta = (dz * self.x_hat).sum(axis=0), dz.sum(axis=0)
+        mean = (self.dbeta + self.x_hat * self.dgamma) / len(dz)
+        return self.gamma * self.inv_std * (dz - mean)
+
+
+@animal("mask of the outputs is missing", (9, 3))
+class BatchNormReluWithoutMask(BatchNormRelu):
+    def backward(self, dy):
+        return self.dx(dy)
+
+
+@animal("the mean and the variance are treated as constants", (9, 3))
+class BatchNormReluOfConstants(BatchNormRelu):
+    def backward(self, dy):
+        dz = dy * (self.z > 0)
+        self.dx(dz)
+        return self.gamma * self.inv_std * dz
+
+
 @animal("not linear in dy", (4, 5))
 class ClipsTheUpstreamGradient:
     def forward(self, x):

@@ -1,10 +1,12 @@
 """Mistakes of size: nothing at all, the wrong sign, a factor too many or too few."""
 
 import math
+from itertools import product
 
 import numpy as np
 
 from minifer.gradcheck.evidence import close, name_axes, subsets_of_axes
+from minifer.gradcheck.subject import attributes
 
 
 def not_finite(e):
@@ -42,12 +44,23 @@ def constant_factor(e):
     for number, kind, name in known_numbers(e):
         if math.isclose(size, number, rel_tol=1e-5):
             names.setdefault(kind, name)
-    if e.given.size == 1 and not names:  # of two numbers, one is always a multiple of the other
+    too_large, hint = abs(factor) > 1, ""
+    if names:
+        hint = f": {'divide' if too_large else 'multiply'} by {', or by '.join(names.values())}"
+        if "size" in names:
+            hint += f" ({'a sum where a mean belongs' if too_large else 'a mean where a sum belongs'}?)"
+    elif e.given.size == 1:  # of two numbers, one is always a multiple of the other
         return None
-    too_large = abs(factor) > 1
-    hint = f": {'divide' if too_large else 'multiply'} by {', or by '.join(names.values())}" if names else ""
-    if "size" in names:
-        hint += f" ({'a sum where a mean belongs' if too_large else 'a mean where a sum belongs'}?)"
+    elif e.experiment is not None:
+        lengths = {*e.x.shape, *e.y.shape}
+        pairs = [
+            (many, few)
+            for many, few in product(lengths, repeat=2)
+            if few and math.isclose(size, many / few, rel_tol=1e-5)
+        ]
+        hint = "".join(
+            f": a mean over {f if too_large else m} where {m if too_large else f} belong" for m, f in pairs[:1]
+        )
     return f"{amount}{sign}, a constant factor{hint}"
 
 
@@ -64,7 +77,7 @@ def known_numbers(e):
         if size > 1:
             yield size, "size", f"{size}, the size of {name_axes(axes)}{batch} of {name}"
             yield math.sqrt(size), "root", f"the root of {size}, the size of {name_axes(axes)} of {name}"
-    for name, number in vars(e.experiment.subject.layer).items():
+    for name, number in attributes(e.experiment.subject.layer):
         if isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number):
             for form, size in {name: number, f"{name}^2": number**2, f"(1 - {name})": 1 - number}.items():
                 if size > 0 and size != 1:
