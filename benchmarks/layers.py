@@ -4,7 +4,7 @@ python benchmarks/layers.py [--model plain|skip|mha] [--alpha 1] [--batch 32] [-
 
 The prediction is the roofline of minifer.cost: the larger of arithmetic / (rate of multiply-adds from registers) and
 bytes / (bandwidth of memory), with both ceilings measured in the same run and every array moved once. Of each layer the
-fastest call counts, of the ceilings the fastest turn. A ratio of 0.7 means that a layer reaches 70 % of that;
+fastest call counts, as of the ceilings. A ratio of 0.7 means that a layer reaches 70 % of that;
 one above 1 found its input in a cache, where the layer before had left it.
 Pictures are 48x48; attention, of "mha", follows blocks 6 to 13.
 """
