@@ -23,8 +23,12 @@ ALLOWED = {
     "checkpoint": {"errors", "files"},
     "files": {"errors"},
     "inference": {"layers", "kernels", "errors"},
+    "interop": {"interop", "models", "layers", "errors"},
 }
-HEAVY = {"sklearn", "skimage", "imblearn", "matplotlib", "PIL", "tqdm", "scipy", "torch", "onnx", "onnxruntime", "cv2"}
+HEAVY = {
+    "sklearn", "skimage", "imblearn", "matplotlib", "PIL", "tqdm", "scipy", "torch", "onnx", "onnxruntime", "cv2",
+    "h5py",
+}  # fmt: skip
 
 
 def imports(tree):
