@@ -298,3 +298,13 @@ def test_not_a_model(file):
 def test_without_h5py(file, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
     assert "pip install h5py" in refused(file, colour(), MiniferError)
+
+
+def test_a_training_can_start_from_the_file(file):
+    from minifer.training import start_from
+
+    filled, started = (mobilenet("skip", alpha=ALPHA, seed=1) for _ in range(2))
+    load_keras_mobilenet(file, filled)
+    start_from(started, file)
+    for name, array in filled.state().items():
+        np.testing.assert_array_equal(started.state()[name], array)
