@@ -50,14 +50,14 @@ def write(folder, code, name="my_layer.py"):
         ["my_layer:Scale", "--with", "3, start=2.5"],
         ["--input", "2x4x3", "my_layer.py:make"],
         ["my_layer.py:ready"],
-        ["course/week1.py:Scale", "--with", "3"],
-        ["course.week1:make"],
+        ["lessons/week1.py:Scale", "--with", "3"],
+        ["lessons.week1:make"],
     ],
     ids=" ".join,
 )
 def test_a_right_layer_passes(capsys, folder, arguments):
     write(folder, SCALE)
-    write(folder, SCALE, "course/week1.py")
+    write(folder, SCALE, "lessons/week1.py")
     if "--input" not in arguments:
         arguments = [*arguments, "--input", "2x4x3"]
     code, out, err = run(capsys, "gradcheck", *arguments)
