@@ -12,6 +12,7 @@ import statistics
 
 import numpy as np
 from ceilings import ceilings
+from roofline import draw_roofline
 from timing import alternate, report, row, start
 
 from minifer.kernels import depthwise, pointwise
@@ -82,29 +83,14 @@ def geometric_mean(rows, measure):
     return {**rows[0], "measure": measure, **total, "ratio": ratio, "ratio_spread": spread}
 
 
-def draw_roofline(points, limits, path):
-    """Draw every kernel's rate over its multiply-adds per byte, under the two ceilings."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(8, 5), dpi=120)
-    intensity = np.logspace(-1, 2.6, 200)
-    for name, label in (("memory", "memory"), ("cache", "second-level cache")):
-        roof = np.minimum(limits["arithmetic"], limits[name] * intensity)
-        axes.loglog(intensity, roof, lw=2, label=f"{label}: {limits[name]:.0f} GB/s")
-    axes.axhline(limits["arithmetic"], color="0.5", lw=1)
-    axes.annotate(f"arithmetic: {limits['arithmetic']:.0f} GFLOP/s", (0.12, limits["arithmetic"] * 1.08), fontsize=9)
+def roofline_series(points):
+    """Return the series of draw_roofline: a marker for each kind of kernel, a colour for each pass."""
+    series = []
     for kind, marker in (("depthwise", "o"), ("pointwise", "s")):
-        for name, fill in (("forward", "tab:blue"), ("grad_x", "tab:orange"), ("grad_weight", "tab:green")):
+        for name, colour in (("forward", "tab:blue"), ("grad_x", "tab:orange"), ("grad_weight", "tab:green")):
             chosen = [(x, y) for k, p, x, y in points if (k, p) == (kind, name)]
-            axes.plot(*zip(*chosen, strict=True), marker, ms=6, color=fill, alpha=0.8, label=f"{kind} {name}")
-    axes.set(xlabel="floating-point operations per byte moved", ylabel="GFLOP/s", title="minifer's kernels, float32")
-    axes.legend(fontsize=8, ncols=2, loc="lower right")
-    axes.grid(alpha=0.3, which="both")
-    figure.tight_layout()
-    figure.savefig(path)
+            series.append((f"{kind} {name}", {"marker": marker, "color": colour}, chosen))
+    return series
 
 
 def main():
@@ -151,7 +137,7 @@ def main():
             if measured:
                 rows.append(geometric_mean(measured, f"{kind} {name}, geometric mean"))
     if args.roofline:
-        draw_roofline(points, limits, args.roofline)
+        draw_roofline(roofline_series(points), limits, args.roofline, "minifer's kernels, float32")
     report(rows, args.threads, args.json, ceilings=limits)
 
 

@@ -20,6 +20,7 @@ _LAZY = {  # public name -> where it lives; imported on first use, so that `mini
     "faces": "minifer.faces",
     "gradcheck": "minifer.gradcheck",
     "cost": "minifer.cost",
+    "counting": "minifer.counting",
     "use_backend": "minifer.kernels.twin",
     "threads": "minifer.kernels.threads",
 }

@@ -31,7 +31,7 @@ class TrainConfig:
     attention_positions: bool = setting(False, "add a learned position to the tokens of attention")
     dropout: float = setting(0.0, "share of features dropped before the classifier")
 
-    pretrained: str = setting("", "weights file or run folder whose stem and blocks the network starts from")
+    pretrained: str = setting("", "weights file, run folder or Keras .h5 whose stem and blocks the network starts from")
     freeze: bool = setting(False, "train only skip projections, attention and classifier: transfer learning")
 
     epochs: int = setting(100, "passes over the training rows, at most")

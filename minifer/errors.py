@@ -38,3 +38,7 @@ class TrainingError(MiniferError, RuntimeError):
 
 class GradientError(MiniferError, AssertionError):
     """A backward pass disagrees with central differences of its forward pass."""
+
+
+class LayerError(MiniferError, RuntimeError):
+    """A layer to check cannot be found, is no layer, or fails when it runs: the message names its file and line."""

@@ -292,8 +292,13 @@ def load_weights(path):
 
 
 def start_from(model, path):
-    """Give a model the stem and blocks of a trained one: a weights file or a run folder."""
+    """Give a model the stem and blocks of a trained one: a weights file, a run folder, or Keras' .h5 from ImageNet."""
     path = Path(path)
+    if path.suffix in {".h5", ".hdf5"}:
+        from minifer.interop.keras import load_keras_mobilenet
+
+        load_keras_mobilenet(path, model)
+        return
     path = path / "best.npz" if path.is_dir() else path
     arrays, _ = checkpoint.load(path)
     model.load_extraction(arrays, str(path))

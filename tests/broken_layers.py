@@ -167,8 +167,35 @@ class WrongGradientShape(layers.Linear):
         return dx
 
 
+MISTAKES = {  # what the check has to say, as a regular expression
+    "TransposedWeight": "weight is transposed",
+    "MissingFactor": "12 times too large.* axes 1 and 2 of the input",
+    "WrongSign": "the sign is flipped",
+    "ForgottenBias": "all zeros",
+    "BiasSummedOverWrongAxis": "summed over axis 1, where axis 0 belongs",
+    "MeanInsteadOfSum": "5 times too small.* the batch.*a mean where a sum belongs",
+    "AccumulatesGradient": "added to the gradient that was there before",
+    "MutatesInput": "forward changed its input x",
+    "MutatesDy": "backward changed its dy",
+    "ReluMaskInverted": "the mask is inverted",
+    "BatchNormWithoutMeanTerms": "the mean and the variance are treated as constants",
+    "BatchNormReturnsZeros": "all zeros",
+    "SoftmaxReturnsZeros": "all zeros",
+    "SoftmaxDiagonalOnly": "only the diagonal of softmax's derivative",
+    "UnscaledAttentionBackward": r"the scale 1 / sqrt\(D\) is missing",
+    "SwappedAttentionGradients": "this is what belongs to dkey: the two are swapped",
+    "ForgottenSkip": "dy itself, as of a skip connection, is missing",
+    "FlippedKernel": "kernel weight is rotated by 180 degrees",
+    "FreshMaskInBackward": "another mask than forward's",
+    "LossNotDividedByBatch": "4 times too large.* the batch",
+    "OneGradientTooFew": "2 gradients for 3 floating-point inputs",
+    "NoGradientSet": "left weight without a gradient",
+    "WrongGradientShape": r"not \(3,\); likely: .*reshape\(3,\)",
+}
+
+
 def zoo(rng):
-    """Return {name: (layer, inputs)}."""
+    """Return {name: (layer, inputs, mistake)}."""
 
     def draw(*shape):
         return (rng.standard_normal(shape),)
@@ -204,4 +231,4 @@ def zoo(rng):
         WrongGradientShape,
     ):
         animals.append((kind(4, 3, rng=rng), draw(5, 4)))
-    return {type(layer).__name__: (layer, inputs) for layer, inputs in animals}
+    return {type(layer).__name__: (layer, inputs, MISTAKES[type(layer).__name__]) for layer, inputs in animals}

@@ -86,14 +86,26 @@ def test_finished_run_resumed_only_evaluates(capsys, trained):
 
 
 def test_cost(capsys):
-    code, out, _ = run(capsys, "cost", "--model", "plain", "--input", "224x224x3", "--classes", "1000", "--json")
+    code, out, _ = run(capsys, "cost", "--model", "plain", "--input", "224x224x3", "--json")
     document = json.loads(out)
-    assert code == 0
+    assert code == 0 and document["classes"] == 1000
     assert document["parameters"] == 4_253_864
     assert round(document["multiply_adds"] / 1e6, 1) == 568.7
     assert sum(layer["multiply_adds"] for layer in document["layers"]) == document["multiply_adds"]
+    assert document["backward_multiply_adds"] == 2 * document["multiply_adds"] - document["layers"][0]["multiply_adds"]
+    assert document["separable_blocks"][0]["ratio"] == pytest.approx(1 / 64 + 1 / 9)
+    assert document["attention_growth"] == []
+    code, out, _ = run(capsys, "cost", "--model", "plain", "--input", "224x224x3")
+    assert code == 0 and "568.7 million" in out and "4,253,864 parameters" in out and "1000 classes" in out
     code, out, _ = run(capsys, "cost")
-    assert code == 0 and "3,213,575" in out
+    assert code == 0 and "3,213,575" in out and "7 classes" in out
+
+
+@pytest.mark.parametrize("model", ["plain", "skip", "mha"])
+def test_cost_fits_into_a_terminal(capsys, model):
+    code, out, _ = run(capsys, "cost", "--model", model)
+    assert code == 0 and max(map(len, out.splitlines())) <= 120
+    assert ("share of the tables" in out) == (model == "mha")
 
 
 def test_gradcheck(capsys):
@@ -130,6 +142,8 @@ def test_doctor(capsys):
         (["train", "--threads", "1000"], "threads must be 1 to"),
         (["cost", "--input", "48x48"], "write HxWxC"),
         (["cost", "--alpha", "-1"], "must all be positive"),
+        (["cost", "--classes", "0"], "must all be positive"),
+        (["cost", "--batch", "0"], "must be at least 1"),
         (["cost", "--model", "huge"], "invalid choice"),
         (["evaluate", "x.npz", "--data", "y", "--split", "private"], "invalid choice"),
     ],

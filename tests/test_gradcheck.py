@@ -13,7 +13,7 @@ ZOO = zoo(np.random.default_rng(0))
 
 @pytest.mark.parametrize("name", ZOO)
 def test_broken_layer_is_caught(name, rng):
-    layer, inputs = ZOO[name]
+    layer, inputs, _ = ZOO[name]
     with pytest.raises(GradientError):
         check_gradients(layer, *inputs, rng=rng)
 
@@ -27,12 +27,6 @@ def test_the_worst_entry_is_named(rng):
 
     with pytest.raises(GradientError, match=r"weight\[1,2\]: backward .*, numeric "):
         check_gradients(layers.Sequential(dense=OneWrongEntry(3, 4, rng=rng)), rng.standard_normal((2, 3)), rng=rng)
-
-
-def test_mutation_is_named(rng):
-    layer, inputs = ZOO["MutatesInput"]
-    with pytest.raises(GradientError, match="changed its input 0"):
-        check_gradients(layer, *inputs, rng=rng)
 
 
 def test_numeric_gradient_of_a_known_function():
@@ -49,6 +43,6 @@ def test_the_layer_is_left_alone(rng):
 
 def test_a_dy_of_ones_would_have_missed_it(rng):
     """Why dy is random: the sum of softmax's outputs is constant, so zeros look right."""
-    layer, (x,) = ZOO["SoftmaxReturnsZeros"]
+    layer, (x,), _ = ZOO["SoftmaxReturnsZeros"]
     numeric = numeric_gradient(lambda value: float(layer.forward(value).sum()), x)
     np.testing.assert_allclose(numeric, 0, atol=1e-9)

@@ -16,13 +16,19 @@ ALLOWED = {
     "losses": {"layers", "kernels", "errors"},
     "data": {"data", "kernels", "errors", "files"},
     "faces": {"faces", "data", "kernels", "errors", "files"},
+    "cost": set(),
+    "counting": {"layers", "kernels"},
     "metrics": {"errors"},
     "schedules": {"errors"},
     "checkpoint": {"errors", "files"},
     "files": {"errors"},
     "inference": {"layers", "kernels", "errors"},
+    "interop": {"interop", "models", "layers", "errors"},
 }
-HEAVY = {"sklearn", "skimage", "imblearn", "matplotlib", "PIL", "tqdm", "scipy", "torch", "onnx", "onnxruntime", "cv2"}
+HEAVY = {
+    "sklearn", "skimage", "imblearn", "matplotlib", "PIL", "tqdm", "scipy", "torch", "onnx", "onnxruntime", "cv2",
+    "h5py",
+}  # fmt: skip
 
 
 def imports(tree):

@@ -9,7 +9,7 @@ from conftest import ROOT
 from PIL import Image
 from test_cli import run
 
-from minifer import checkpoint, config
+from minifer import checkpoint, config, weights
 from minifer.commands import common, predict
 from minifer.commands.prepare import find_and_crop
 from minifer.data import synthetic
@@ -172,7 +172,7 @@ def test_a_network_of_another_size_gets_crops_of_its_size(tmp_path, portrait):
 @pytest.mark.parametrize(("name", "what"), [("best", "are missing from"), ("huge", "neither a file, a run folder")])
 def test_missing_names_of_weights_are_one_line(capsys, tmp_path, monkeypatch, verb, name, what):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(common, "__file__", str(tmp_path / "minifer" / "commands" / "common.py"))  # nothing ships there
+    monkeypatch.setattr(weights, "FOLDER", tmp_path / "weights")  # nothing ships there
     (tmp_path / "x.png").write_bytes(b"")
     monkeypatch.setattr("minifer.data.fer2013.load_split", lambda path, split: None)
     code, out, err = run(capsys, *verb, name)
@@ -182,10 +182,10 @@ def test_missing_names_of_weights_are_one_line(capsys, tmp_path, monkeypatch, ve
 
 
 def test_shipped_names_are_found(tmp_path, monkeypatch):
-    monkeypatch.setattr(common, "__file__", str(tmp_path / "minifer" / "commands" / "common.py"))
+    monkeypatch.setattr(weights, "FOLDER", tmp_path / "weights")
     monkeypatch.chdir(tmp_path)
-    shipped = tmp_path / "minifer" / "weights" / "small.npz"
-    shipped.parent.mkdir(parents=True)
+    shipped = tmp_path / "weights" / weights.NETWORKS["small"]
+    shipped.parent.mkdir()
     shipped.write_bytes(b"")
     assert common.find_weights("small") == shipped
     (tmp_path / "small").mkdir()  # one's own run of that name comes first

@@ -4,9 +4,8 @@ import json
 import sys
 from pathlib import Path
 
+from minifer import weights
 from minifer.errors import ConfigError
-
-SHIPPED_WEIGHTS = ("best", "small")  # names of trained networks, files of minifer/weights
 
 
 def add_threads(parser):
@@ -45,10 +44,12 @@ def find_weights(name):
         return path / "best.npz"
     if path.exists() or path.suffix or path.name != name:
         return path
-    folder, names = Path(__file__).parents[1] / "weights", " and ".join(SHIPPED_WEIGHTS)
-    if name in SHIPPED_WEIGHTS and (folder / f"{name}.npz").exists():
-        return folder / f"{name}.npz"
-    what = f"are missing from {folder}" if name in SHIPPED_WEIGHTS else "are neither a file, a run folder nor shipped"
+    if name in weights.NETWORKS and (weights.FOLDER / weights.NETWORKS[name]).exists():
+        return weights.FOLDER / weights.NETWORKS[name]
+    names = " and ".join(weights.NETWORKS)
+    what = "are neither a file, a run folder nor shipped"
+    if name in weights.NETWORKS:
+        what = f"are missing from {weights.FOLDER}"
     raise ConfigError(
         f"the weights {name!r} {what} (names that ship: {names}); train a network with "
         "'minifer train --data fer2013.zip --out runs/mine' and give runs/mine instead"

@@ -1,41 +1,105 @@
-"""Compare backward passes with central differences in float64: of all layers, of some by name, or of your own."""
+"""Compare backward passes with central differences in float64, of all layers, of some by name, or of your own.
+
+Your own layer is file.py:Class, or a function that returns one. It needs forward(x) and backward(dy), no more.
+"""
 
 import sys
 
 from minifer.errors import ConfigError, MiniferError
 
+EXAMPLE = """\
+your own layer:
+  minifer gradcheck my_layer.py:MyLayer --with channels=3 --input 2x5x4x3
+  minifer gradcheck my_loss.py:make_loss --input 4x3 --input 4:3
+
+backward(dy) returns the gradient of each input. The gradient of self.weight is read from self.dweight, or from
+self.weight.grad where self.weight is a minifer.layers.Parameter. Take a tiny shape that is not square.
+"""
+
 
 def add_arguments(parser):
     """Add the flags."""
+    parser.formatter_class = _raw()
+    parser.epilog = EXAMPLE
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help="cases such as depthwise or mobilenet-mha (default: all)"
+        "names", nargs="*", metavar="NAME", help="cases such as depthwise (default: all), or layers of your own"
+    )
+    parser.add_argument(
+        "--input", action="append", metavar="SHAPE", help="2x5x4x3: random numbers; 4:10: labels 0 to 9; once an input"
+    )
+    parser.add_argument(
+        "--with",
+        dest="arguments",
+        default="",
+        metavar="ARGS",
+        help="the constructor's arguments: 'channels=3, stride=2'",
     )
     parser.add_argument("--seed", type=int, default=7)
 
 
+def _raw():
+    from argparse import RawDescriptionHelpFormatter
+
+    return RawDescriptionHelpFormatter
+
+
 def run(args):
-    """Check and print one line per case; exit code 1 if one fails."""
+    """Check and print one line per case, a table for each layer of one's own; exit code 1 if one fails."""
+    from minifer.gradcheck import TOLERANCE
+    from minifer.gradcheck.load import is_target
+
+    own = [name for name in args.names if is_target(name)]
+    if own and not args.input:
+        raise ConfigError(f"give the shape of the input of {own[0]}: --input 2x5x4x3")
+    if not own and (args.input or args.arguments):
+        raise ConfigError("--input and --with are for layers of your own, such as my_layer.py:MyLayer")
+    checks = [*_cases([name for name in args.names if name not in own] if own or args.names else None)]
+    checks += [(name, _own_layer(name, args)) for name in own]
+    failed = sum(not _check(name, build, args.seed, name in own) for name, build in checks)
+    print(f"{len(checks) - failed} of {len(checks)} pass (float64, tolerance {TOLERANCE:g})", file=sys.stderr)
+    return int(failed > 0)
+
+
+def _cases(names):
+    """Return [(name, function of a generator that returns a layer and its inputs)]; all cases for names=None."""
+    from minifer.cases import CASES
+
+    cases = [case for case in CASES if names is None or case.name in names]
+    unknown = set(names or ()) - {case.name for case in cases}
+    if unknown:
+        known = ", ".join(case.name for case in CASES)
+        raise ConfigError(f"no case is called {sorted(unknown)[0]!r}; there are {known}; your own is file.py:Class")
+    return [(case.name, lambda rng, case=case: (case.make(rng), case.inputs(rng))) for case in cases]
+
+
+def _own_layer(target, args):
+    """Return a function of a generator that returns the layer of a target, and inputs of the shapes asked for."""
+    from minifer.gradcheck.load import load_layer, parse_arguments, parse_input
+
+    parse_arguments(args.arguments)  # wrong usage is told before anything runs
+    return lambda rng: (
+        load_layer(target, args.arguments, args.seed),
+        [parse_input(text, rng) for text in args.input],
+    )
+
+
+def _check(name, build, seed, in_full):
+    """Check one layer, print the result, and return whether it passes."""
     import numpy as np
 
-    from minifer.cases import CASES
-    from minifer.gradcheck import TOLERANCE, compare_gradients
+    from minifer.gradcheck import compare_gradients
 
-    cases = [case for case in CASES if not args.names or case.name in args.names]
-    unknown = set(args.names) - {case.name for case in cases}
-    if unknown:
-        names = ", ".join(case.name for case in CASES)
-        raise ConfigError(f"no case is called {sorted(unknown)[0]!r}; there are {names}")
-    failed = 0
-    for case in cases:
-        rng = np.random.default_rng(args.seed)
-        try:
-            report = compare_gradients(case.make(rng), *case.inputs(rng), rng=rng)
-        except MiniferError as error:
-            print(f"FAIL  {case.name:34} {error}", flush=True)
-            failed += 1
-            continue
-        verdict = "ok  " if report.passed else "FAIL"
-        print(f"{verdict}  {case.name:34} largest relative error {report.error:.1e}  ({report.worst})", flush=True)
-        failed += not report.passed
-    print(f"{len(cases) - failed} of {len(cases)} pass (float64, tolerance {TOLERANCE:g})", file=sys.stderr)
-    return int(failed > 0)
+    rng = np.random.default_rng(seed)
+    try:
+        layer, inputs = build(rng)
+        report = compare_gradients(layer, *inputs, rng=rng)
+    except ConfigError:
+        raise
+    except MiniferError as error:
+        print(f"FAIL  {name:34} {error}", flush=True)
+        return False
+    verdict = "ok  " if report.passed else "FAIL"
+    print(f"{verdict}  {name:34} largest relative error {report.error:.1e}  ({report.worst})", flush=True)
+    if in_full or not report.passed:
+        print("\n".join(f"      {line}" for line in str(report).splitlines()), flush=True)
+    return report.passed

@@ -19,6 +19,11 @@ def add_arguments(parser):
     parser.add_argument(
         "--preset", choices=("quick", "full"), default="quick", help="half an hour, or a night (default: quick)"
     )
+    parser.add_argument(
+        "--imagenet",
+        metavar="FILE.h5",
+        help="also start from these weights of Keras: mobilenet_5_0_*_tf_no_top.h5 for quick, 1_0 for full",
+    )
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="processes that look for faces (default: 2)")
     add_threads(parser)
 
@@ -42,7 +47,7 @@ def run(args):
     stage("balancing")
     balanced, counts = balancing(whole["train"], cropped["train"])
     stage("the three networks")
-    networks = three_networks(folder / "networks", chosen.network, cropped)
+    networks = three_networks(folder / "networks", chosen.network, cropped, args.imagenet)
     stage("the ablation")
     arms, curves = ablation(folder / "arms", chosen, cropped, whole)
 
@@ -139,8 +144,11 @@ def balancing(whole, cropped):
     }
 
 
-def three_networks(folder, settings, data):
-    """Return {network: evaluation} of table 3: plain, then skips and attention on its extraction, which stays."""
+def three_networks(folder, settings, data, imagenet=None):
+    """Return {network: evaluation} of table 3: plain, then skips and attention on its extraction, which stays.
+
+    With the file of ImageNet weights both are trained on that extraction too.
+    """
     from minifer import config
 
     plain = config.replace(settings, model="plain")
@@ -148,6 +156,9 @@ def three_networks(folder, settings, data):
     for name in ("skip", "mha"):
         transfer = config.replace(settings, model=name, pretrained=str((folder / "plain").resolve()), freeze=True)
         results[name], _ = train_once(folder / name, transfer, data)
+        if imagenet:
+            transfer = config.replace(transfer, pretrained=str(Path(imagenet).resolve()))
+            results[f"{name}, from ImageNet"], _ = train_once(folder / f"{name}-imagenet", transfer, data)
     return results
 
 

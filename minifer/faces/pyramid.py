@@ -8,9 +8,9 @@ from minifer.kernels.resize import bilinear, halve
 def octaves(image, smallest):
     """Return the picture and its halves, down to the last whose sides are both at least `smallest`.
 
-    Shapes     image (H,W)   pictures: list of (H/2^k, W/2^k) float32
+    Shapes     image (H,W) uint8 or float32   pictures: list of (H/2^k, W/2^k), the halves float32
     """
-    pictures = [np.ascontiguousarray(image, np.float32)]
+    pictures = [np.ascontiguousarray(image)]
     while min(pictures[-1].shape) >= 2 * smallest:
         pictures.append(halve(pictures[-1]))
     return pictures

@@ -6,6 +6,7 @@
     affine     the same interpolation at (a, b) = matrix @ (i, j, 1): rotations, shears, mirrored and shifted patches
 
 Bilinear alone skips pixels when it shrinks by more than two, so a pyramid halves first and interpolates the rest.
+Pictures are uint8 or float32; what comes out is float32.
 """
 
 import numba
@@ -19,17 +20,18 @@ _FLAGS = {"cache": True, "error_model": "numpy", "nogil": True}
 def halve_numpy(x):
     """Return the picture at half its size; an odd last row or column is left out.
 
-    Shapes     x (H,W) float32   y (H//2,W//2)
+    Shapes     x (H,W)   y (H//2,W//2) float32
     """
-    x = x[: x.shape[0] // 2 * 2, : x.shape[1] // 2 * 2]
+    x = x.astype(np.float32)[: x.shape[0] // 2 * 2, : x.shape[1] // 2 * 2]
     return (x[::2, ::2] + x[::2, 1::2] + x[1::2, ::2] + x[1::2, 1::2]) * np.float32(0.25)
 
 
 def bilinear_numpy(x, height, width):
     """Return the picture interpolated to (height, width).
 
-    Shapes     x (H,W) float32   y (height,width)
+    Shapes     x (H,W)   y (height,width) float32
     """
+    x = x.astype(np.float32)
     a, b = _source(x.shape[0], height), _source(x.shape[1], width)
     i, j = a.astype(np.int64), b.astype(np.int64)
     i1, j1 = np.minimum(i + 1, x.shape[0] - 1), np.minimum(j + 1, x.shape[1] - 1)
@@ -45,8 +47,9 @@ def _source(size, new_size):
 def affine_numpy(x, matrix, height, width):
     """Return a patch of the picture: y[i,j] = x at row a and column b, (a, b) = matrix @ (i, j, 1), edges repeated.
 
-    Shapes     x (H,W) float32   matrix (2,3) float64   y (height,width)
+    Shapes     x (H,W)   matrix (2,3) float64   y (height,width) float32
     """
+    x = x.astype(np.float32)
     i, j = np.mgrid[:height, :width].astype(np.float64)
     a = np.clip(matrix[0, 0] * i + matrix[0, 1] * j + matrix[0, 2], 0, x.shape[0] - 1)
     b = np.clip(matrix[1, 0] * i + matrix[1, 1] * j + matrix[1, 2], 0, x.shape[1] - 1)
@@ -60,14 +63,16 @@ def affine_numpy(x, matrix, height, width):
 
 @numba.njit(**_FLAGS)
 def halve_numba(x):
-    """As halve_numpy."""
+    """As halve_numpy: first the sums of two rows, then of two columns of those."""
     height, width = x.shape[0] // 2, x.shape[1] // 2
     y = np.empty((height, width), np.float32)
-    quarter = np.float32(0.25)
+    both = np.empty(2 * width, np.float32)
     for i in range(height):
-        upper, lower, row = x[2 * i], x[2 * i + 1], y[i]
+        upper, lower = x[2 * i], x[2 * i + 1]
+        for j in range(2 * width):
+            both[j] = np.float32(upper[j]) + np.float32(lower[j])
         for j in range(width):
-            row[j] = (upper[2 * j] + upper[2 * j + 1] + lower[2 * j] + lower[2 * j + 1]) * quarter
+            y[i, j] = (both[2 * j] + both[2 * j + 1]) * np.float32(0.25)
     return y
 
 
@@ -89,7 +94,7 @@ def bilinear_numba(x, height, width):
         upper, lower = x[int(a)], x[min(int(a) + 1, last_row)]
         down = np.float32(a - int(a))
         for j in range(last_column + 1):
-            blend[j] = upper[j] + down * (lower[j] - upper[j])
+            blend[j] = np.float32(upper[j]) + down * (np.float32(lower[j]) - np.float32(upper[j]))
         for j in range(width):
             y[i, j] = blend[left[j]] + part[j] * (blend[right[j]] - blend[left[j]])
     return y
@@ -97,29 +102,31 @@ def bilinear_numba(x, height, width):
 
 @numba.njit(**_FLAGS)
 def affine_numba(x, matrix, height, width):
-    """As affine_numpy; a patch whose corners all lie inside the picture needs no check at each pixel."""
+    """As affine_numpy, a row at a time in three loops: the first and the last compute many columns at once, which jumps
+    through the picture, those of the loop between them, would not allow.
+    """
     y = np.empty((height, width), np.float32)
-    last_row, last_column = x.shape[0] - 1, x.shape[1] - 1
-    inside = True
-    for i in (0, height - 1):
-        for j in (0, width - 1):
-            a = matrix[0, 0] * i + matrix[0, 1] * j + matrix[0, 2]
-            b = matrix[1, 0] * i + matrix[1, 1] * j + matrix[1, 2]
-            inside = inside and 0 <= a < last_row and 0 <= b < last_column
+    pixels, last_row, last_column = x.ravel(), float(x.shape[0] - 1), float(x.shape[1] - 1)
+    most_p, most_q = max(last_row - 1, 0.0), max(last_column - 1, 0.0)  # on the edge itself the nearness is 1
+    below, beside = np.uint32(x.shape[1] if last_row > 0 else 0), np.uint32(1 if last_column > 0 else 0)
+    corner, around = np.empty(width, np.uint32), np.empty((4, width), np.float32)
+    down, right = np.empty(width, np.float32), np.empty(width, np.float32)
     for i in range(height):
         first_a, first_b = matrix[0, 0] * i + matrix[0, 2], matrix[1, 0] * i + matrix[1, 2]
         for j in range(width):
-            a, b = first_a + matrix[0, 1] * j, first_b + matrix[1, 1] * j
-            if not inside:
-                a, b = min(max(a, 0.0), float(last_row)), min(max(b, 0.0), float(last_column))
-            p, q = np.uint32(a), np.uint32(b)
-            p1, q1 = p + np.uint32(1), q + np.uint32(1)
-            if not inside:
-                p1, q1 = min(p1, np.uint32(last_row)), min(q1, np.uint32(last_column))
-            down, right = np.float32(a - p), np.float32(b - q)
-            upper = x[p, q] + right * (x[p, q1] - x[p, q])
-            lower = x[p1, q] + right * (x[p1, q1] - x[p1, q])
-            y[i, j] = upper + down * (lower - upper)
+            a = min(max(first_a + matrix[0, 1] * j, 0.0), last_row)
+            b = min(max(first_b + matrix[1, 1] * j, 0.0), last_column)
+            p, q = np.int32(min(a, most_p)), np.int32(min(b, most_q))
+            corner[j] = p * np.int32(x.shape[1]) + q
+            down[j], right[j] = a - p, b - q
+        for j in range(width):
+            k = corner[j]
+            around[0, j], around[1, j] = pixels[k], pixels[k + beside]
+            around[2, j], around[3, j] = pixels[k + below], pixels[k + below + beside]
+        for j in range(width):
+            upper = around[0, j] + right[j] * (around[1, j] - around[0, j])
+            lower = around[2, j] + right[j] * (around[3, j] - around[2, j])
+            y[i, j] = upper + down[j] * (lower - upper)
     return y
 
 

@@ -1,5 +1,7 @@
 """Activations: ReLU, ReLU6 and softmax."""
 
+import math
+
 import numpy as np
 
 from minifer.kernels.activation import clip_forward, clip_grad_x, softmax_forward, softmax_grad_x
@@ -30,6 +32,10 @@ class ReLU(Layer):
 
     def cost(self, input_shape):
         return input_shape, 0
+
+    def traffic(self, input_shape):
+        size = math.prod(input_shape)
+        return 2 * size, 3 * size * self.input_gradient  # dx is found from x and dy
 
 
 class ReLU6(ReLU):
@@ -68,3 +74,7 @@ class Softmax(Layer):
 
     def cost(self, input_shape):
         return input_shape, 0
+
+    def traffic(self, input_shape):
+        size = math.prod(input_shape)
+        return 2 * size, 3 * size * self.input_gradient  # dx is found from y and dy

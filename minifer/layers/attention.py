@@ -1,7 +1,10 @@
 """Attention: every position of a map looks at every other and takes what it needs from it."""
 
+import math
+
 import numpy as np
 
+from minifer.cost import Cost, LayerCost, additions, count
 from minifer.errors import ConfigError, ShapeError
 from minifer.kernels.attention import attention_backward, attention_forward
 from minifer.kernels.elementwise import add
@@ -18,7 +21,7 @@ class ScaledDotProductAttention(Layer):
                dscores = probs * (dprobs - sum_s dprobs probs) / sqrt(D)
                dquery[t] = sum_s dscores[t,s] key[s];   dkey[s] = sum_t dscores[t,s] query[t]
     Shapes     query, key, value, y (N,T,A,D)
-    Cost       2 T^2 A D multiply-adds a picture
+    Cost       2 T^2 A D multiply-adds a picture, backward 5 T^2 A D: four products, and the scores once more
     Saved      query, key, value, y, and the logarithm of each row's sum (N,A,T), from which backward finds probs again
     Raises     ShapeError when query, key and value differ in shape
     Source     Vaswani et al., Attention Is All You Need, 2017, eq. 1
@@ -47,6 +50,14 @@ class ScaledDotProductAttention(Layer):
     def cost(self, input_shape):
         tokens, heads, width = input_shape
         return input_shape, 2 * tokens * tokens * heads * width
+
+    def backward_multiply_adds(self, input_shape):
+        tokens, heads, width = input_shape
+        return 5 * tokens * tokens * heads * width * self.input_gradient
+
+    def traffic(self, input_shape):
+        size = math.prod(input_shape)
+        return 4 * size, 8 * size * self.input_gradient  # query, key, value, y; backward also dy and 3 gradients
 
 
 class MultiHeadSelfAttention(Layer):
@@ -158,9 +169,26 @@ class MultiHeadSelfAttention(Layer):
             below = self.norm.require_input_gradient(below)
         for layer in (self.query, self.key, self.value):
             layer.require_input_gradient(below)
+        for layer in (self.attention, self.output):
+            layer.require_input_gradient(self.has_backward())
         return self.has_backward()
 
     def cost(self, input_shape):
         height, width, channels = input_shape
         tokens, inner = height * width, self.heads * self.head_units
         return input_shape, 4 * tokens * channels * inner + 2 * tokens * tokens * inner
+
+    def cost_rows(self, input_shape, path=""):
+        """Return one row, the sum over the layers that it is made of and the additions between them."""
+        height, width, channels = input_shape
+        tokens, inner = height * width, self.heads * self.head_units
+        parts = [(layer, (tokens, channels)) for layer in (self.norm, self.query, self.key, self.value) if layer]
+        parts += [(self.attention, (tokens, self.heads, self.head_units)), (self.output, (tokens, inner))]
+        cost = sum((count(layer, shape) for layer, shape in parts), Cost())
+        if self.position is not None:
+            size = self.position.value.size
+            cost += additions(input_shape, forward=1, backward=0)
+            cost += Cost(trainable_parameters=0 if self.frozen else size, parameters=size)
+        cost += additions(input_shape, forward=int(self.residual), backward=int(self.residual and self.input_gradient))
+        cost += additions(input_shape, forward=0, backward=2 * self.query.input_gradient)  # of dz
+        return [LayerCost(path, type(self).__name__, input_shape, input_shape, cost)], input_shape

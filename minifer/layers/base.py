@@ -8,9 +8,11 @@ pass changes its arguments; the dtype that comes in goes out (float32 trains, fl
 saved is handed out once, so that a second backward raises instead of returning something stale.
 """
 
+import math
+
 import numpy as np
 
-from minifer.cost import Cost, LayerCost
+from minifer.cost import FLOAT_BYTES, Cost, LayerCost, Pass
 from minifer.errors import BackwardError, CheckpointError, DtypeError, ShapeError
 
 
@@ -77,11 +79,34 @@ class Layer:
         """Return (output shape, multiply-adds) for one input of input_shape, which has no batch axis."""
         raise NotImplementedError(f"{type(self).__name__}.cost")
 
+    def gradients(self):
+        """Return how many kinds of gradient backward computes: dx if it is read, the parameters' unless frozen."""
+        return int(self.input_gradient) + int(self.trains())
+
+    def backward_multiply_adds(self, input_shape):
+        """Return backward's multiply-adds: dx and dweight each make as many products as forward."""
+        return self.gradients() * self.cost(input_shape)[1]
+
+    def traffic(self, input_shape):
+        """Return how many activations and gradients of activations forward and backward read or write.
+
+        Forward reads x and writes y; for dx backward reads dy and writes dx, for dweight it reads x and dy.
+        """
+        values = math.prod(input_shape) + math.prod(self.cost(input_shape)[0])
+        return values, self.gradients() * values
+
     def cost_rows(self, input_shape, path=""):
         """Return ([a LayerCost for every layer that computes], output shape); containers put theirs together."""
         output_shape, multiply_adds = self.cost(input_shape)
-        trainable = sum(parameter.value.size for parameter in self.parameters().values())
-        cost = Cost(multiply_adds, trainable, sum(array.size for array in self.state().values()))
+        forward, backward = (FLOAT_BYTES * values for values in self.traffic(input_shape))
+        parameters = sum(parameter.value.size for parameter in self.parameters().values())
+        cost = Cost(
+            Pass(multiply_adds, forward, FLOAT_BYTES * parameters),
+            Pass(self.backward_multiply_adds(input_shape), backward, FLOAT_BYTES * parameters * self.gradients()),
+            sum(parameter.value.size for parameter in self.parameters(trainable_only=True).values()),
+            sum(array.size for array in self.state().values()),
+            FLOAT_BYTES * math.prod(output_shape),
+        )
         return [LayerCost(path, type(self).__name__, input_shape, output_shape, cost)], output_shape
 
     # What forward leaves for backward.

@@ -1,5 +1,6 @@
 """Layers made of layers: nesting replaces a graph."""
 
+from minifer.cost import LayerCost, additions
 from minifer.errors import ConfigError
 from minifer.kernels.elementwise import add
 from minifer.layers.base import Layer
@@ -94,4 +95,7 @@ class Residual(Sequential):
         if self.projection is not None:
             rows, _ = self.projection.cost_rows(input_shape, f"{path}.projection" if path else "projection")
             table += rows
-        return table, output_shape
+        add_cost = additions(output_shape, forward=1, backward=0)
+        if self.input_gradient:
+            add_cost += additions(input_shape, forward=0, backward=1)
+        return [*table, LayerCost(path, type(self).__name__, output_shape, output_shape, add_cost)], output_shape

@@ -1,5 +1,7 @@
 """The layers at the end of the network: pooling, dropout, dense."""
 
+import math
+
 import numpy as np
 
 from minifer.errors import ConfigError
@@ -41,7 +43,7 @@ class Linear(Layer):
         return pointwise_grad_x(dy, self.weight.value) if self.input_gradient else None
 
     def cost(self, input_shape):
-        return (*input_shape[:-1], self.filters), int(np.prod(input_shape[:-1])) * self.weight.value.size
+        return (*input_shape[:-1], self.filters), math.prod(input_shape[:-1]) * self.weight.value.size
 
 
 class GlobalAveragePool(Layer):
@@ -97,3 +99,7 @@ class Dropout(Layer):
 
     def cost(self, input_shape):
         return input_shape, 0
+
+    def traffic(self, input_shape):
+        size = math.prod(input_shape)
+        return 3 * size, 3 * size * self.input_gradient  # the mask is one more array

@@ -1,5 +1,7 @@
 """Normalization over the batch (with the activation that follows it) and over the features of one token."""
 
+import math
+
 import numpy as np
 
 from minifer.errors import ConfigError
@@ -74,6 +76,11 @@ class BatchNorm(Layer):
     def cost(self, input_shape):
         return input_shape, 0
 
+    def traffic(self, input_shape):
+        size = math.prod(input_shape)
+        forward = 2 if self.frozen else 3  # one more for the statistics of the batch
+        return forward * size, (2 * self.trains() + 3 * self.input_gradient) * size
+
 
 class LayerNorm(Layer):
     """Layer normalization: every token by the mean and variance of its own features.
@@ -109,3 +116,7 @@ class LayerNorm(Layer):
 
     def cost(self, input_shape):
         return input_shape, 0
+
+    def traffic(self, input_shape):
+        size = math.prod(input_shape)
+        return 3 * size, (2 * self.trains() + 3 * self.input_gradient) * size  # forward writes y and x_hat

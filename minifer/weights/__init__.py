@@ -8,6 +8,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 SUMS = FOLDER / "SHA256SUMS"
+NETWORKS = {"best": "small.npz", "small": "small.npz"}  # a name for the command line: its file; see README.md here
 
 
 def shipped():

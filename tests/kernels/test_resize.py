@@ -6,18 +6,23 @@ import pytest
 from minifer.kernels import resize
 
 
+@pytest.fixture(params=[np.uint8, np.float32], ids=["uint8", "float32"])
+def draw(request, rng):
+    return lambda *shape: (255 * rng.random(shape)).astype(request.param)
+
+
 @pytest.fixture
-def picture(rng):
-    return (255 * rng.random((11, 14))).astype(np.float32)
+def picture(draw):
+    return draw(11, 14)
 
 
 def test_halving_is_the_mean_of_four(picture):
-    np.testing.assert_allclose(resize.halve(picture)[1, 2], picture[2:4, 4:6].mean(), rtol=1e-6)
+    np.testing.assert_allclose(resize.halve(picture)[1, 2], picture[2:4, 4:6].mean(dtype=np.float32), rtol=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(11, 14), (2, 2), (3, 5), (1, 4)])
-def test_halve_agrees_with_its_reference(shape, rng):
-    x = rng.random(shape).astype(np.float32)
+def test_halve_agrees_with_its_reference(shape, draw):
+    x = draw(*shape)
     np.testing.assert_allclose(resize.halve_numba(x), resize.halve_numpy(x), rtol=1e-6)
 
 
@@ -37,6 +42,14 @@ def test_affine_agrees_with_its_reference_also_over_the_edge(picture):
     np.testing.assert_allclose(resize.affine_numba(picture, matrix, 20, 17), expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (1, 6), (6, 1), (2, 2)])
+def test_affine_of_a_tiny_picture_agrees_with_its_reference(shape, draw):
+    picture, matrix = draw(*shape), np.array([[2.0, -0.3, -3.0], [0.3, 2.0, -2.5]])
+    expected = resize.affine_numpy(picture, matrix, 7, 8)
+    np.testing.assert_allclose(resize.affine_numba(picture, matrix, 7, 8), expected, rtol=1e-5)
+    assert expected[0, 0] == picture[0, 0] and expected[-1, -1] == picture[-1, -1]  # both lie beyond the edges
+
+
 def test_affine_can_mirror(picture):
     mirror = np.array([[1.0, 0, 0], [0, -1.0, 13.0]])
-    np.testing.assert_array_equal(resize.affine(picture, mirror, 11, 14), picture[:, ::-1])
+    np.testing.assert_allclose(resize.affine(picture, mirror, 11, 14), picture[:, ::-1], rtol=1e-6)

@@ -1,0 +1,31 @@
+"""Exercise 5: lower the learning rate when training stands still.
+
+After every epoch comes a metric, such as the accuracy; more is better.
+
+    An epoch improves if its metric is greater than the best so far.
+    When `patience` epochs in a row have not improved, the rate is multiplied by `factor`, and the counting begins anew.
+    The rate never falls below `min_rate`.
+
+With patience 2, factor 0.5 and the metrics 0.5, 0.6, 0.6, 0.4, 0.7 the rates after the epochs are 1, 1, 1, 0.5, 0.5.
+
+Check as you go, in this folder:
+
+    pytest test_plateau.py
+
+Hints
+1. Two numbers have to be remembered from epoch to epoch: self.best and self.waited.
+2. The first epoch always improves: there is no best yet.
+3. A reduction sets self.waited back to 0, but not self.best.
+"""
+
+
+class ReduceOnPlateau:
+    """A schedule; self.rate is the rate of the next epoch."""
+
+    def __init__(self, rate, factor=0.5, patience=2, min_rate=0.0):
+        self.rate, self.factor, self.patience, self.min_rate = rate, factor, patience, min_rate
+        self.best, self.waited = None, 0
+
+    def end_epoch(self, metric):
+        """Count the epoch; change self.rate when patience has run out."""
+        raise NotImplementedError("compare metric with self.best, count in self.waited, reduce self.rate")

@@ -1,0 +1,71 @@
+"""Run notebooks from top to bottom and keep their outputs, without traces of the machine. The tests use it, too.
+
+python examples/run_notebooks.py [NOTEBOOK ...]        without a name: all of them
+"""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import nbformat
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
+from nbclient import NotebookClient
+
+HERE = Path(__file__).parent
+NOTEBOOKS = sorted(HERE.glob("[0-9]*.ipynb"))
+METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
+
+
+def read(path):
+    """Return a notebook."""
+    return nbformat.read(path, as_version=4)
+
+
+def execute(notebook):
+    """Run all cells in a new kernel of this very interpreter, outputs into the notebook; raise where a cell does."""
+    # Without folders to look in, what is left is the kernel of the interpreter that runs this.
+    kernel = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
+    client = NotebookClient(
+        notebook, km=kernel, timeout=600, record_timing=False, resources={"metadata": {"path": str(HERE)}}
+    )
+    with tempfile.TemporaryDirectory() as no_settings:
+        environment = {**os.environ, "IPYTHONDIR": no_settings}
+        environment.pop("MPLBACKEND", None)  # pictures belong into the notebook
+        path = (str(HERE.parent), os.environ.get("PYTHONPATH"))
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, path))
+        client.execute(env=environment)
+
+
+def clean(notebook):
+    """Drop what differs from run to run and from machine to machine, and join what was printed in pieces."""
+    notebook.metadata = nbformat.from_dict(METADATA)
+    for cell in notebook.cells:
+        cell.metadata = nbformat.from_dict({})
+        joined = []
+        for output in cell.get("outputs", []):
+            output.pop("transient", None)
+            if output.output_type == "stream" and joined and joined[-1].get("name") == output.name:
+                joined[-1].text += output.text
+            else:
+                joined.append(output)
+        if "outputs" in cell:
+            cell.outputs = joined
+
+
+def main(names):
+    """Run the notebooks and write them back."""
+    for path in map(Path, names or NOTEBOOKS):
+        print(path.name, flush=True)
+        notebook = read(path)
+        execute(notebook)
+        clean(notebook)
+        nbformat.write(notebook, path)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

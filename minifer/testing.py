@@ -1,0 +1,104 @@
+"""For the tests of a course: assert that a student's layer is right, with a report that says what is likely wrong.
+
+    from minifer.testing import assert_gradients, assert_same_as
+
+    def test_my_layer():
+        assert_gradients(MyLayer(channels=3), (2, 5, 4, 3))
+
+Works with pytest, unittest or plain assert; pytest is not imported.
+"""
+
+import copy
+
+import numpy as np
+
+from minifer.errors import GradientError, MiniferError
+from minifer.gradcheck import TOLERANCE, compare_gradients
+from minifer.gradcheck.mistakes import Evidence, guess
+
+
+def assert_gradients(layer, *inputs, seed=0):
+    """Assert that backward agrees with central differences of forward; return the gradcheck Report.
+
+    layer    any object with forward and backward; it is left alone
+    inputs   what forward takes: arrays, or tuples such as (2, 5, 4, 3), for which random numbers are drawn
+
+    Raises   GradientError, an AssertionError, with a row per array and the likely mistake; LayerError when it fails
+    """
+    __tracebackhide__ = True  # pytest then shows the line of the test, not lines in here
+    rng = np.random.default_rng(seed)
+    try:
+        report = compare_gradients(layer, *drawn(inputs, rng), rng=rng)
+    except MiniferError as error:  # its line says it all; a traceback through the check would bury it
+        raise error.with_traceback(None) from None
+    if not report.passed:
+        raise GradientError(f"{report.layer}: backward is not the derivative of forward\n{report}")
+    return report
+
+
+def assert_same_as(reference, function, *inputs, mistakes=None, tolerance=TOLERANCE, seed=0):
+    """Assert that a student's function returns what a reference returns; both are given copies of the same inputs.
+
+    reference, function    functions of the inputs that return an array, a number, or a tuple of these
+    inputs                 passed on; tuples such as (2, 5, 4, 3) become random numbers of that shape
+    mistakes               {sentence: function}: known wrong answers; the sentence is shown when the results are theirs
+    tolerance              relative to the largest entry of each result
+
+    Raises                 AssertionError naming the worst entry and the likely mistake
+    """
+    __tracebackhide__ = True
+    inputs = drawn(inputs, np.random.default_rng(seed))
+    expected, results = results_of(reference, inputs), results_of(function, inputs)
+    problem = difference(results, expected, tolerance)
+    if not problem:
+        return
+    for sentence, wrong in (mistakes or {}).items():
+        if not difference(results, results_of(wrong, inputs), tolerance):
+            raise AssertionError(f"{problem}\n    likely: {sentence}")
+    raise AssertionError(problem + guess_of_difference(results, expected))
+
+
+def drawn(inputs, rng):
+    """Return inputs with random numbers in place of tuples of lengths."""
+    return [
+        rng.standard_normal(x) if isinstance(x, tuple) and all(isinstance(n, int) for n in x) else x for x in inputs
+    ]
+
+
+def results_of(function, inputs):
+    """Return {name: array} of what a function returns for copies of the inputs."""
+    returned = function(*copy.deepcopy(inputs))
+    if isinstance(returned, tuple):
+        return {f"result {i}": np.asarray(part) for i, part in enumerate(returned)}
+    return {"result": np.asarray(returned)}
+
+
+def difference(results, expected, tolerance):
+    """Return one line about the first result that differs, or an empty string."""
+    if len(results) != len(expected):
+        return f"{len(results)} results, expected {len(expected)}"
+    for (name, result), right in zip(results.items(), expected.values(), strict=True):
+        if result.dtype == object:
+            return f"{name} is {result}, expected {'an array' if right.ndim else 'a number'}"
+        if result.shape != right.shape:
+            return f"{name} has shape {result.shape}, expected {right.shape}"
+        error = np.abs(np.nan_to_num(result, nan=np.inf) - right)
+        if np.max(error, initial=0) > tolerance * max(np.max(np.abs(right), initial=0), 1e-12):
+            worst = np.unravel_index(np.argmax(error), error.shape)
+            place = f"{name}[{','.join(map(str, worst))}]" if right.ndim else name
+            return f"{place} is {result[worst]:.6g}, expected {right[worst]:.6g}"
+    return ""
+
+
+def guess_of_difference(results, expected):
+    """Return a second line with the likely mistake, or an empty string."""
+    for name, right in expected.items():
+        result = results.get(name)
+        if (
+            result is not None
+            and result.shape == right.shape
+            and right.ndim
+            and difference({name: result}, {name: right}, TOLERANCE)
+        ):
+            return f"\n    likely: {guess(Evidence(name, result, expected))}"
+    return ""

@@ -1,0 +1,310 @@
+"""Keras' MobileNet weights: the same features as Keras, grey as colour, and one clear line for every wrong file."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from minifer.data.dataset import to_float
+from minifer.errors import CheckpointError, ConfigError, MiniferError
+from minifer.interop.keras import load_keras_mobilenet
+from minifer.layers import BatchNorm
+from minifer.models import BLOCKS, mobilenet
+
+h5py = pytest.importorskip("h5py", reason="h5py, which reads Keras' files, is not installed")
+
+
+def random_layers(alpha, rng, top=False):
+    """Return {layer: {array: values}} of a Keras MobileNet, drawn so that signals neither fade nor blow up."""
+    layers = {}
+
+    def norm(name, filters):
+        layers[name] = {
+            "gamma": rng.uniform(0.5, 1.5, filters),
+            "beta": rng.normal(0.3, 0.5, filters),
+            "moving_mean": rng.normal(0, 0.3, filters),
+            "moving_variance": rng.uniform(0.5, 2, filters),
+        }
+
+    def kernel(*shape, fan_in):
+        return rng.normal(0, (2 / fan_in) ** 0.5, shape)
+
+    filters = int(32 * alpha)
+    layers["conv1"] = {"kernel": kernel(3, 3, 3, filters, fan_in=27)}
+    norm("conv1_bn", filters)
+    for number, (wide, _) in enumerate(BLOCKS, start=1):
+        channels, filters = filters, int(wide * alpha)
+        layers[f"conv_dw_{number}"] = {"depthwise_kernel": kernel(3, 3, channels, 1, fan_in=9)}
+        norm(f"conv_dw_{number}_bn", channels)
+        layers[f"conv_pw_{number}"] = {"kernel": kernel(1, 1, channels, filters, fan_in=channels)}
+        norm(f"conv_pw_{number}_bn", filters)
+    if top:
+        layers["conv_preds"] = {"kernel": kernel(1, 1, filters, 1000, fan_in=filters), "bias": np.zeros(1000)}
+    return {name: {key: array.astype(np.float32) for key, array in arrays.items()} for name, arrays in layers.items()}
+
+
+def write(path, layers, group=None):
+    """Write layers as TensorFlow's Keras did: names are bytes and end in ":0", layers without weights are there too."""
+    with h5py.File(path, "w") as file:
+        target = file.create_group(group) if group else file
+        names = ["input_1", *layers, "conv1_relu"]
+        target.attrs["layer_names"] = [name.encode() for name in names]
+        target.attrs["backend"], target.attrs["keras_version"] = b"tensorflow", b"2.0.6"
+        for name in names:
+            arrays = {f"{name}/{key}:0": array for key, array in layers.get(name, {}).items()}
+            layer = target.create_group(name)
+            layer.attrs["weight_names"] = [key.encode() for key in arrays]
+            for key, array in arrays.items():
+                layer.create_dataset(key, data=array)
+    return path
+
+
+def features(model, x):
+    """Return the maps after the last block."""
+    for name, layer in model.layers.items():
+        if name == "pool":
+            return x
+        x = layer.forward(x)
+
+
+def copies(model):
+    return {name: array.copy() for name, array in model.state().items()}
+
+
+@pytest.fixture(scope="module")
+def layers():
+    return random_layers(0.25, np.random.default_rng(3))
+
+
+@pytest.fixture
+def file(tmp_path, layers):
+    return write(tmp_path / "mobilenet_2_5_128_tf_no_top.h5", layers)
+
+
+def colour(**settings):
+    return mobilenet(**{"alpha": 0.25, "input_shape": (64, 64, 3), **settings})
+
+
+# What goes where.
+
+
+def test_every_array_finds_its_place(file, layers):
+    model = colour()
+    assert load_keras_mobilenet(file, model) == ["classifier"]
+    state = model.state()
+    expected = {"stem.weight": layers["conv1"]["kernel"]}
+    norms = {"stem_norm": "conv1_bn"}
+    for number in range(1, 14):
+        expected[f"block{number}.depthwise.weight"] = layers[f"conv_dw_{number}"]["depthwise_kernel"][:, :, :, 0]
+        expected[f"block{number}.pointwise.weight"] = layers[f"conv_pw_{number}"]["kernel"][0, 0]
+        norms[f"block{number}.depthwise_norm"] = f"conv_dw_{number}_bn"
+        norms[f"block{number}.pointwise_norm"] = f"conv_pw_{number}_bn"
+    for mine, theirs in norms.items():
+        expected[f"{mine}.gamma"], expected[f"{mine}.beta"] = layers[theirs]["gamma"], layers[theirs]["beta"]
+        expected[f"{mine}.running_mean"] = layers[theirs]["moving_mean"]
+        expected[f"{mine}.running_var"] = layers[theirs]["moving_variance"]
+    assert expected.keys() == state.keys() - {"classifier.weight", "classifier.bias"}
+    for path, array in expected.items():
+        np.testing.assert_array_equal(state[path], array, err_msg=path)
+
+
+def test_attention_projections_and_classifier_are_left_alone(file):
+    model = colour(variant="mha", attention_blocks=(6, 13), heads=2, head_units=4)
+    before = copies(model)
+    left = load_keras_mobilenet(file, model)
+    strided_or_wider = (1, 2, 4, 6, 12)
+    projections = [f"block{number}.projection" for number in strided_or_wider]
+    assert sorted(left) == sorted([*projections, "attention6", "attention13", "classifier"])
+    for path, array in model.state().items():
+        assert np.array_equal(array, before[path]) == path.startswith(tuple(left)), path
+
+
+def test_top_and_whole_models_are_read_too(tmp_path, layers, file):
+    model, again = colour(), colour(seed=1)
+    load_keras_mobilenet(file, model)
+    with_top = random_layers(0.25, np.random.default_rng(3), top=True)
+    assert load_keras_mobilenet(write(tmp_path / "mobilenet_2_5_128_tf.h5", with_top), again) == ["classifier"]
+    whole = colour(seed=2)
+    load_keras_mobilenet(write(tmp_path / "whole.h5", layers, group="model_weights"), whole)
+    for path, array in model.state().items():
+        if not path.startswith("classifier"):
+            np.testing.assert_array_equal(again.state()[path], array)
+            np.testing.assert_array_equal(whole.state()[path], array)
+
+
+def test_grey_is_colour_with_three_equal_channels(file, rng):
+    model, grey = colour(), colour(input_shape=(64, 64, 1))
+    load_keras_mobilenet(file, model)
+    load_keras_mobilenet(file, grey)
+    x = to_float(rng.integers(0, 256, (2, 64, 64)).astype(np.uint8))
+    ours, theirs = features(grey, x), features(model, np.repeat(x, 3, axis=3))
+    assert theirs.std() > 0.1
+    np.testing.assert_allclose(ours, theirs, atol=1e-4)
+
+
+# Against Keras itself.
+
+
+@pytest.fixture(scope="module")
+def keras(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KERAS_BACKEND", "torch")
+        patch.setenv("KERAS_HOME", str(tmp_path_factory.mktemp("keras")))  # it writes its settings
+        yield pytest.importorskip("keras", reason="Keras with PyTorch, the peer of this test, is not installed")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("alpha", "shape", "top"), [(0.25, (96, 96), False), (0.5, (64, 96), False), (0.25, (32, 64), True)]
+)
+def test_same_features_as_keras(keras, tmp_path, alpha, shape, top):
+    rng = np.random.default_rng(4)
+    settings = {"alpha": alpha, "input_shape": (*shape, 3), "weights": None, "include_top": top}
+    theirs = keras.applications.MobileNet(**settings)
+    theirs.load_weights(write(tmp_path / "tensorflow.h5", random_layers(alpha, rng, top)))
+    save_weights(theirs, tmp_path / "keras3.h5")
+
+    images = rng.integers(0, 256, (2, *shape, 3)).astype(np.uint8)
+    x = np.stack([to_float(images[..., c])[..., 0] for c in range(3)], axis=-1)
+    np.testing.assert_allclose(keras.applications.mobilenet.preprocess_input(images.astype(np.float32)), x, atol=1e-6)
+    last = keras.Model(theirs.input, theirs.get_layer("conv_pw_13_relu").output)
+    expected = np.asarray(last(x).detach())
+    assert expected.std() > 0.1
+
+    for file in ("tensorflow.h5", "keras3.h5"):
+        ours = mobilenet("plain", alpha=alpha, input_shape=(*shape, 3))
+        load_keras_mobilenet(tmp_path / file, ours)
+        np.testing.assert_allclose(features(ours, x), expected, atol=5e-5)
+
+
+def save_weights(model, path):
+    from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
+
+    with h5py.File(path, "w") as file:
+        save_weights_to_hdf5_group(file, model)
+
+
+# Wrong files and wrong models.
+
+
+def refused(path, model, error=CheckpointError):
+    """Load, and return the message: one line, and the model is as before."""
+    before = copies(model)
+    with pytest.raises(error) as caught:
+        load_keras_mobilenet(path, model)
+    for name, array in model.state().items():
+        np.testing.assert_array_equal(array, before[name])
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_another_width_is_named(file):
+    message = refused(file, colour(alpha=0.5))
+    assert "has width 0.25 (8 filters in conv1), the model 0.5 (16): build it with alpha=0.25" in message
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    assert "there is no file" in refused(tmp_path / "nothing.h5", colour())
+
+
+@pytest.mark.parametrize("content", [b"", b"no HDF5 at all" * 99, b"PK\x03\x04"])
+def test_not_an_hdf5_file(tmp_path, content):
+    (tmp_path / "weights.h5").write_bytes(content)
+    assert "is no HDF5 file, or is damaged: download it again" in refused(tmp_path / "weights.h5", colour())
+
+
+@pytest.mark.parametrize("share", [0.01, 0.5, 0.999])
+def test_a_file_that_was_cut_short(file, share):
+    whole = file.read_bytes()
+    file.write_bytes(whole[: int(len(whole) * share)])
+    assert "download it again" in refused(file, colour())
+
+
+def test_not_a_mobilenet(tmp_path):
+    write(tmp_path / "vgg.h5", {"block1_conv1": {"kernel": np.zeros((3, 3, 3, 64), np.float32)}})
+    assert "is no MobileNet" in refused(tmp_path / "vgg.h5", colour())
+    with h5py.File(tmp_path / "empty.h5", "w"):
+        pass
+    assert "it has nothing" in refused(tmp_path / "empty.h5", colour())
+    with h5py.File(tmp_path / "model.weights.h5", "w") as new:
+        new.create_group("layers/conv2d/vars")
+    assert "in Keras' older format" in refused(tmp_path / "model.weights.h5", colour())
+
+
+def damaged(layers, layer, array, value):
+    """Return layers with one array replaced, or removed for None; the whole layer for array None."""
+    layers = {name: dict(arrays) for name, arrays in layers.items()}
+    if array is None:
+        del layers[layer]
+    elif value is None:
+        del layers[layer][array]
+    else:
+        layers[layer][array] = value
+    return layers
+
+
+@pytest.mark.parametrize(
+    ("layer", "array", "value", "message"),
+    [
+        ("conv_pw_7", None, None, "has no layer 'conv_pw_7'"),
+        ("conv_dw_13_bn", "moving_variance", None, "has no 'moving_variance' in layer 'conv_dw_13_bn'"),
+        ("conv_dw_3", "depthwise_kernel", np.zeros((3, 3, 32, 2), np.float32), "has shape (3, 3, 32, 2)"),
+        ("conv_pw_2_bn", "beta", np.full(32, np.nan, np.float32), "is not finite"),
+        ("conv_pw_2_bn", "beta", np.zeros(32, "S4"), "is no plain array of numbers"),
+    ],
+)
+def test_a_layer_that_is_missing_or_wrong(tmp_path, layers, layer, array, value, message):
+    path = write(tmp_path / "weights.h5", damaged(layers, layer, array, value))
+    assert message in refused(path, colour())
+
+
+@pytest.mark.parametrize("kind", ["link", "storage", "virtual", "group"])
+def test_a_file_that_points_into_others(tmp_path, file, layers, kind):
+    other = write(tmp_path / "other.h5", layers)
+    with h5py.File(file, "r+") as open_file:
+        layer = open_file["conv1_bn"]
+        del layer["conv1_bn/gamma:0"]
+        if kind == "link":
+            layer["conv1_bn/gamma:0"] = h5py.ExternalLink(other.name, "conv1_bn/conv1_bn/gamma:0")
+        elif kind == "storage":
+            layer.create_dataset("conv1_bn/gamma:0", (8,), "f4", external=[(other.name, 0, 32)])
+        elif kind == "virtual":
+            layout = h5py.VirtualLayout((8,), "f4")
+            layout[:] = h5py.VirtualSource(other.name, "conv1_bn/conv1_bn/gamma:0", (8,))
+            layer.create_virtual_dataset("conv1_bn/gamma:0", layout)
+        else:
+            layer.create_group("conv1_bn/gamma:0")
+    assert "is no plain array of numbers" in refused(file, colour())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"padding": 1}, "padding=1"),
+        ({"bn_eps": 1e-5}, "bn_eps=1e-05"),
+        ({"input_shape": (64, 64, 2)}, "2 channels"),
+    ],
+)
+def test_models_in_which_the_weights_would_mean_something_else(file, settings, message):
+    assert message in refused(file, colour(**settings), ConfigError)
+
+
+def test_not_a_model(file):
+    with pytest.raises(ConfigError, match="not a BatchNorm"):
+        load_keras_mobilenet(file, BatchNorm(8))
+
+
+def test_without_h5py(file, monkeypatch):
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    assert "pip install h5py" in refused(file, colour(), MiniferError)
+
+
+def test_a_training_can_start_from_the_file(file):
+    from minifer.training import start_from
+
+    filled, started = (mobilenet("skip", alpha=0.25, seed=1) for _ in range(2))
+    load_keras_mobilenet(file, filled)
+    start_from(started, file)
+    for name, array in filled.state().items():
+        np.testing.assert_array_equal(started.state()[name], array)

@@ -1,0 +1,48 @@
+"""The check not only finds what is wrong, it says what the mistake is likely to be."""
+
+import functools
+import re
+import warnings
+
+import broken_layers
+import broken_own_layers
+import more_broken_layers
+import numpy as np
+import pytest
+
+from minifer.errors import GradientError
+from minifer.gradcheck import compare_gradients
+from minifer.gradcheck.mistakes import HYPOTHESES
+
+WRITTEN_ON = {**broken_layers.zoo(np.random.default_rng(0)), **broken_own_layers.zoo(np.random.default_rng(0))}
+NOT_WRITTEN_ON = more_broken_layers.zoo(np.random.default_rng(0))
+
+
+@functools.cache
+def said_of(name):
+    """Return (what is said about a broken layer, the hypotheses that fitted)."""
+    layer, inputs, _ = {**WRITTEN_ON, **NOT_WRITTEN_ON}[name]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # one divides by zero
+            report = compare_gradients(layer, *inputs, rng=np.random.default_rng(7))
+    except GradientError as error:
+        return str(error), set()
+    assert not report.passed
+    return "\n".join(guess.text for guess in report.guesses), {guess.mistake for guess in report.guesses}
+
+
+@pytest.mark.parametrize("name", WRITTEN_ON)
+def test_the_mistake_is_named(name):
+    text, _ = said_of(name)
+    assert re.search(WRITTEN_ON[name][2], text), text
+
+
+def test_nine_of_ten_mistakes_in_other_layers_are_named():
+    missed = [name for name, (_, _, mistake) in NOT_WRITTEN_ON.items() if not re.search(mistake, said_of(name)[0])]
+    assert len(missed) <= len(NOT_WRITTEN_ON) / 10, missed
+
+
+def test_every_hypothesis_has_a_layer_that_makes_its_mistake():
+    fitted = set().union(*(said_of(name)[1] for name in WRITTEN_ON))
+    assert {hypothesis.__name__ for hypothesis in HYPOTHESES} - fitted == set()
