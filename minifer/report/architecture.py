@@ -17,7 +17,7 @@ class Part:
     shape: tuple  # of its output for one picture
     stride: int
     skip: str  # "", "identity" or "projection"
-    parameters: int
+    parameters: int  # and running statistics, as `minifer cost` counts them
     multiply_adds: int
 
 
@@ -27,7 +27,7 @@ def parts(model, input_shape):
     for name, layer in model.layers.items():
         before = shape
         rows, shape = layer.cost_rows(shape, name)
-        parameters = sum(row.cost.trainable_parameters for row in rows)
+        parameters = sum(row.cost.parameters for row in rows)
         multiply_adds = sum(row.cost.multiply_adds for row in rows)
         if name == "stem_norm":
             stem = found.pop()

@@ -12,7 +12,7 @@ from minifer.report.canvas import SKY
 def test_parts_add_up_to_the_network(variant):
     model = mobilenet(variant, alpha=0.25, stem_stride=1, attention_blocks=(12,) if variant == "mha" else None)
     found, cost = parts(model, (48, 48, 1)), count(model, (48, 48, 1))
-    assert sum(part.parameters for part in found) == cost.trainable_parameters
+    assert sum(part.parameters for part in found) == cost.parameters
     assert sum(part.multiply_adds for part in found) == cost.multiply_adds
     assert [part.name for part in found[:3]] == ["stem", "block1", "block2"]
     assert found[0].shape == (48, 48, 8) and found[-1].shape == (7,)
@@ -23,6 +23,12 @@ def test_parts_add_up_to_the_network(variant):
     assert blocks == ({""} if variant == "plain" else {"identity", "projection"})
     assert skips.get("attention12", "identity") == "identity" and skips["classifier"] == ""
     assert [part.name for part in found if part.kind == "attention"] == (["attention12"] if variant == "mha" else [])
+
+
+def test_a_frozen_network_has_the_same_parts():
+    model = mobilenet("skip", alpha=0.25)
+    before = parts(model, (48, 48, 1))
+    assert parts(model.freeze(), (48, 48, 1)) == before
 
 
 def test_summary_has_a_line_for_each_part():
