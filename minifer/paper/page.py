@@ -157,7 +157,7 @@ def network(results, folder, val):
             figure(
                 draw_architecture(mha, (*val.images.shape[1:], 1)),
                 "Figure 6: the network with skips and attention, as it was trained here: rows x columns x channels. "
-                "Arrows are skip connections, broken ones pass through a projection.",
+                "Blue lines are skip connections, broken ones pass through a projection.",
             ),
             figure(
                 network_figures.skips(norms, curves),

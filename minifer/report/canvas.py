@@ -34,6 +34,22 @@ def show_map(axes, values, centred=False):
     no_frame(axes)
 
 
+def side_by_side(maps, columns):
+    """Return the first maps of (n,H,W) as one row with room for `columns`, each scaled to -1..1 by its largest entry.
+
+    Axes of its own for each map would take seconds to draw. Between the maps is NaN, which is drawn as nothing; small
+    maps are enlarged, so that the gaps stay narrow.
+    """
+    _, height, width = maps.shape
+    repeats = -(-24 // width)
+    side, gap = width * repeats, width * repeats // 10
+    row = np.full((height * repeats, columns * (side + gap) - gap), np.nan, np.float32)
+    for number, values in enumerate(maps[:columns]):
+        scaled = values / max(np.abs(values).max(), 1e-12)
+        row[:, number * (side + gap) :][:, :side] = scaled.repeat(repeats, axis=0).repeat(repeats, axis=1)
+    return row
+
+
 def no_frame(axes):
     """Remove ticks and the box."""
     axes.set_xticks([])

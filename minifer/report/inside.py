@@ -4,7 +4,6 @@ filters           what the stem and the depthwise layers look for
 feature maps      what comes out of each layer for one picture
 attention         which positions each head takes from, seen from one position
 saliency          how much each pixel moves a logit: d logit[k] / d x
-block effects     how much accuracy is lost when one block is left out
 """
 
 import copy
@@ -13,8 +12,10 @@ import numpy as np
 
 from minifer.data.dataset import to_float
 from minifer.errors import ConfigError
-from minifer.layers import MultiHeadSelfAttention, Residual
-from minifer.report.canvas import BLUE, INK, ORANGE, new_figure, plain_frame, show, show_map
+from minifer.layers import MultiHeadSelfAttention
+from minifer.report.canvas import INK, ORANGE, SKY, new_figure, no_frame, show, side_by_side
+
+SMALL = {"size": 9, "color": INK}
 
 
 def outputs(model, image):
@@ -54,77 +55,56 @@ def saliency(model, image, label=None):
     return model.backward(one)[0, :, :, 0], label
 
 
-def block_effects(model, images, labels):
-    """Return (top-1, {block: top-1 without its body}), of a network with skips.
-
-    What is left of a block is its skip connection: the identity or the projection.
-
-    Shapes     images (N,H,W) uint8   labels (N,)
-    Raises     ConfigError when no block has a skip connection
-    Source     Veit, Wilber & Belongie, Residual Networks Behave Like Ensembles of Relatively Shallow Networks, 2016
-    """
-    blocks = [name for name, layer in model.layers.items() if isinstance(layer, Residual)]
-    if not blocks:
-        raise ConfigError("no block of this network has a skip connection: without its body nothing would be left")
-
-    def top1(left_out):
-        x = to_float(images)
-        for name, layer in model.layers.items():
-            if name != left_out:
-                x = layer.forward(x)
-            elif layer.projection is not None:
-                x = layer.projection.forward(x)
-        return float((x.argmax(axis=1) == labels).mean())
-
-    return top1(None), {name: top1(name) for name in blocks}
-
-
 # The figures. Each returns a Matplotlib Figure.
 
 
-def draw_filters(model, columns=12):
-    """Draw the first filters of the stem and of each block's depthwise layer: blue is negative, red positive."""
+def draw_filters(model, columns=16):
+    """Draw the first filters of the stem (of its first channel) and of each block's depthwise layer."""
     rows = {"stem": model.layers["stem"].weight.value[:, :, 0]}
     for name, layer in model.layers.items():
         if name.startswith("block"):
             rows[name] = layer.layers["depthwise"].weight.value
-    figure, axes = new_figure(0.62 * (columns + 1), 0.64 * len(rows), len(rows), columns)
-    for spots, (name, filters) in zip(axes, rows.items(), strict=True):
-        label_row(spots[0], name)
-        for number, spot in enumerate(spots):
-            if number < filters.shape[2]:
-                show_map(spot, filters[:, :, number], centred=True)
-            else:
-                spot.axis("off")
+    figure, axes = new_figure(0.55 * columns + 0.9, 0.55 * len(rows) + 0.4)
+    drawn = [side_by_side(filters.transpose(2, 0, 1), columns) for filters in rows.values()]
+    side, gap = len(drawn[0]), len(drawn[0]) // 10
+    lines = [np.vstack([row, np.full((gap, row.shape[1]), np.nan)]) for row in drawn]
+    spot = axes[0, 0]
+    spot.imshow(np.vstack(lines), cmap="RdBu_r", vmin=-1, vmax=1)
+    no_frame(spot)
+    spot.set_yticks([number * (side + gap) + side / 2 for number in range(len(rows))], rows)
+    spot.tick_params(length=0, labelsize=8.5, labelcolor=INK)
+    spot.set_title("negative blue, positive red, each filter scaled by its largest weight", loc="left", **SMALL)
     return figure
 
 
 def draw_feature_maps(model, image, layers=("stem_norm", "block1", "block3", "block5", "block11"), columns=8):
-    """Draw the first channels that come out of some layers for a picture (H,W) uint8."""
+    """Draw the first channels that come out of some layers for a picture (H,W) uint8, beside the picture.
+
+    Raises     ConfigError when a layer does not exist or gives no map
+    """
     found = outputs(model, image)
     if missing := [name for name in layers if name not in found or found[name].ndim != 3]:
         raise ConfigError(f"{missing[0]!r} is no layer with a map: choose among {', '.join(found)}")
-    figure, axes = new_figure(1.15 * (columns + 1), 1.2 * len(layers), len(layers), columns + 1)
-    for spots, name in zip(axes, layers, strict=True):
+    ratios = {"width_ratios": (1.2, columns)}
+    figure, axes = new_figure(1.15 * (columns + 1.2), 1.2 * len(layers) + 0.2, len(layers), 2, **ratios)
+    for (left, spot), name in zip(axes, layers, strict=True):
         maps = found[name]
-        height, width, channels = maps.shape
-        label_row(spots[1], f"{name}\n{height} x {width} x {channels}")
-        spots[0].axis("off")
-        for channel, spot in enumerate(spots[1:]):
-            if channel < channels:
-                show_map(spot, maps[..., channel])
-            else:
-                spot.axis("off")
-    show(axes[0, 0], image, "the picture")
+        spot.imshow(side_by_side(maps.transpose(2, 0, 1), columns), cmap="RdBu_r", vmin=-1, vmax=1)
+        no_frame(spot)
+        label_row(spot, f"{name}\n{' x '.join(map(str, maps.shape))}")
+        left.axis("off")
+    axes[0, 1].set_title("negative blue, positive red, each map scaled by its largest entry", loc="left", **SMALL)
     axes[0, 0].axis("on")
+    show(axes[0, 0], image, "the picture")
     return figure
 
 
-def draw_attention(model, image, layer=None):
-    """Draw what each head of an attention layer takes from, seen from the middle, over the picture.
+def draw_attention(model, image, layer=None, position=None):
+    """Draw over the picture how much each head of an attention layer takes from where, seen from one position.
 
     layer      name of the layer; None takes the first
-    Raises     ConfigError when the network has no attention layer of that name
+    position   (row, column) of the layer's map that looks, ringed; None takes the middle
+    Raises     ConfigError when the network has no attention layer of that name, or its map no such position
     """
     maps = attention_maps(model, image)
     name = next(iter(maps), None) if layer is None else layer
@@ -132,55 +112,55 @@ def draw_attention(model, image, layer=None):
         raise ConfigError(f"no attention layer {layer or ''!r}: this network has {', '.join(maps) or 'none'}")
     probs = maps[name]
     heads, height, width = probs.shape[:3]
-    row, column = height // 2, width // 2
+    row, column = (height // 2, width // 2) if position is None else position
+    if not (0 <= row < height and 0 <= column < width):
+        raise ConfigError(f"no position {(row, column)} in {name}: its map is {height} x {width}")
+    seen = probs[:, row, column]
     columns = min(heads, 4) + 1
     lines = -(-heads // (columns - 1))
-    figure, axes = new_figure(1.7 * columns, 1.85 * lines + 0.2, lines, columns)
-    for spot in axes[:, 0]:
+    figure, axes = new_figure(1.9 * columns, 2.1 * lines, lines, columns)
+    for spot in axes.flat:
         spot.axis("off")
-    show(axes[0, 0], image, "seen from the ring")
-    axes[0, 0].axis("on")
-    side_y, side_x = image.shape[0] / height, image.shape[1] / width
-    for head in range(heads):
-        spot = axes[head // (columns - 1), 1 + head % (columns - 1)]
-        show(spot, image)
-        seen = probs[head, row, column]
-        extent = (-0.5, image.shape[1] - 0.5, image.shape[0] - 0.5, -0.5)
-        spot.imshow(seen, cmap="Oranges", alpha=0.65, extent=extent, vmin=0, vmax=seen.max())
-        spot.set_title(f"head {head + 1}: up to {seen.max():.0%}", size=9, color=INK)
-    axes[0, 0].plot(
-        (column + 0.5) * side_x - 0.5, (row + 0.5) * side_y - 0.5, "o", markersize=12, markerfacecolor="none",
-        markeredgecolor=ORANGE, markeredgewidth=2,
-    )  # fmt: skip
-    for spot in axes[:, 1:].flat[heads:]:
-        spot.axis("off")
+    tall, wide = image.shape[0] / height, image.shape[1] / width  # of a position, in pixels
+    ring = ((column + 0.5) * wide - 0.5, (row + 0.5) * tall - 0.5)
+    show(axes[0, 0], image, f"{name}, from the ring")
+    for number, (spot, shares) in enumerate(zip(axes[:, 1:].flat, seen, strict=False), start=1):
+        show(spot, image, f"head {number}")
+        _draw_shares(spot, shares, seen.max(), tall, wide)
+    for spot in (axes[0, 0], *axes[:, 1:].flat[:heads]):
+        spot.axis("on")
+        spot.plot(*ring, "o", markersize=13, markerfacecolor="none", markeredgecolor=SKY, markeredgewidth=2)
     return figure
 
 
+def _draw_shares(spot, shares, most, tall, wide):
+    """Lay shares (H,W) over a picture, the larger the more opaque; write them down where there is room."""
+    from matplotlib.colors import to_rgb
+    from matplotlib.patheffects import withStroke
+
+    height, width = shares.shape
+    colours = np.empty((height, width, 4))
+    colours[..., :3], colours[..., 3] = to_rgb(ORANGE), 0.8 * shares / most
+    extent = (-0.5, width * wide - 0.5, height * tall - 0.5, -0.5)
+    spot.imshow(colours, extent=extent, interpolation="nearest")
+    if shares.size > 16:
+        return
+    for (i, j), share in np.ndenumerate(shares):
+        if share >= 0.01:
+            text = spot.text((j + 0.5) * wide - 0.5, (i + 0.85) * tall - 0.5, f"{share:.0%}", ha="center", va="center")
+            text.set(size=8, color="white", path_effects=[withStroke(linewidth=2, foreground=INK)])
+
+
 def draw_saliency(model, images, classes):
-    """Draw pictures (N,H,W) uint8 above the size of the gradient of the logit that wins."""
-    figure, axes = new_figure(1.5 * len(images), 3.3, 2, len(images))
+    """Draw pictures (N,H,W) uint8 above the size of the gradient of the logit that wins, the brighter the larger."""
+    figure, axes = new_figure(1.5 * len(images) + 0.6, 3.3, 2, len(images))
     for above, below, image in zip(*axes, images, strict=True):
         gradient, label = saliency(model, image)
         show(above, image, f"taken for {classes[label]}")
         show(below, image)
         below.imshow(np.abs(gradient), cmap="inferno", alpha=0.8)
-    return figure
-
-
-def draw_block_effects(model, images, labels):
-    """Draw the top-1 accuracy that is left when each block's body is left out."""
-    whole, effects = block_effects(model, images, labels)
-    figure, axes = new_figure(7.5, 3)
-    spot = axes[0, 0]
-    spot.bar(range(len(effects)), [100 * value for value in effects.values()], color=BLUE, width=0.7)
-    spot.axhline(100 * whole, color=ORANGE, linewidth=1.5)
-    spot.set_xlim(-0.6, len(effects) - 0.4)
-    spot.text(len(effects) - 0.4, 100 * whole, f" whole: {100 * whole:.1f}", va="center", color=ORANGE, size=9)
-    spot.set_xticks(range(len(effects)), [name.removeprefix("block") for name in effects])
-    spot.set_xlabel("block whose body is left out", size=9)
-    spot.set_title("top-1, %", loc="left", size=10, weight="bold", color=INK)
-    plain_frame(spot)
+    label_row(axes[0, 0], "the picture")
+    label_row(axes[1, 0], "what moves\nthat logit")
     return figure
 
 

@@ -7,22 +7,7 @@ from minifer.data.dataset import to_float
 from minifer.errors import ConfigError
 from minifer.models import mobilenet
 from minifer.report import inside
-
-TINY = {"alpha": 1 / 16, "heads": 2, "head_units": 4, "attention_blocks": (11, 13), "classes": 3}
-
-
-@pytest.fixture
-def model(rng):
-    """A small network none of whose weights is zero."""
-    model = mobilenet("mha", input_shape=(48, 40, 1), dropout=0.5, **TINY)
-    for parameter in model.parameters().values():
-        parameter.value[...] = rng.normal(0, 0.4, parameter.value.shape)
-    return model
-
-
-@pytest.fixture
-def image(rng):
-    return rng.integers(0, 256, (48, 40), dtype=np.uint8)
+from minifer.report.canvas import side_by_side
 
 
 def test_outputs_end_in_the_logits(model, image):
@@ -61,38 +46,63 @@ def test_saliency_is_the_gradient_of_the_logit(model, image):
         np.testing.assert_array_equal(array, before[name])
 
 
+def test_saliency_leaves_a_model_in_training_as_it_is(model, image, rng):
+    expected, _ = inside.saliency(model, image, label=1)
+    model.freeze("extraction")
+    model.require_input_gradient(False)
+    x = to_float(rng.integers(0, 256, (3, 48, 40), dtype=np.uint8))
+    model.backward(np.ones_like(model.forward(x, training=True)))
+
+    def everything():
+        for path, layer in model.walk():
+            yield path, layer.frozen, layer.input_gradient, layer._saved is None
+        yield model.layers["dropout"].rng.bit_generator.state
+        for path, parameter in model.parameters().items():
+            yield path, None if parameter.grad is None else parameter.grad.tobytes()
+
+    before = list(everything())
+    gradient, _ = inside.saliency(model, image, label=1)
+    assert list(everything()) == before
+    assert not np.array_equal(gradient, expected), "the batch above has moved the statistics of the projections"
+    assert np.abs(gradient).max() > 0
+
+
 def test_saliency_takes_the_class_that_wins(model, image):
     assert inside.saliency(model, image)[1] == model.forward(to_float(image[None])).argmax()
 
 
-def test_leaving_out_a_block_that_adds_nothing_changes_nothing(model, rng):
-    images, labels = rng.integers(0, 256, (12, 48, 40), dtype=np.uint8), rng.integers(0, 3, 12)
-    norm = model.layers["block8"].layers["pointwise_norm"]
-    norm.gamma.value[...] = norm.beta.value[...] = 0
-    whole, effects = inside.block_effects(model, images, labels)
-    right = model.forward(to_float(images)).argmax(axis=1) == labels
-    assert whole == pytest.approx(right.mean()) and effects["block8"] == whole
-    assert list(effects) == [f"block{number}" for number in range(1, 14)]
-
-
-def test_block_effects_need_skips(image):
-    plain = mobilenet("plain", alpha=1 / 16)
-    with pytest.raises(ConfigError, match="no block of this network has a skip connection"):
-        inside.block_effects(plain, image[None], np.zeros(1, int))
-
-
 def test_every_figure_is_drawn(model, image, rng, tmp_path):
-    images, labels = rng.integers(0, 256, (4, 48, 40), dtype=np.uint8), rng.integers(0, 3, 4)
+    images = rng.integers(0, 256, (4, 48, 40), dtype=np.uint8)
     figures = {
-        "filters": (inside.draw_filters(model, columns=3), 14 * 3),
-        "maps": (inside.draw_feature_maps(model, image, ("stem", "block11"), columns=3), 2 * 4),
+        "filters": (inside.draw_filters(model, columns=3), 1),
+        "maps": (inside.draw_feature_maps(model, image, ("stem", "block11"), columns=3), 2 * 2),
         "attention": (inside.draw_attention(model, image), 3),
         "saliency": (inside.draw_saliency(model, images, ("a", "b", "c")), 2 * 4),
-        "effects": (inside.draw_block_effects(model, images, labels), 1),
     }
     for name, (figure, panels) in figures.items():
         assert len(figure.axes) == panels, name
         figure.savefig(tmp_path / f"{name}.png", dpi=40)
+
+
+def test_maps_side_by_side_keep_their_places_and_signs(rng):
+    maps = rng.standard_normal((3, 2, 4))
+    row = side_by_side(maps, columns=4)
+    assert row.shape == (2 * 6, 4 * 24 + 3 * 2)
+    for number, values in enumerate(maps):
+        np.testing.assert_allclose(
+            row[3::6, number * 26 + 3 : number * 26 + 24 : 6], values / np.abs(values).max(), rtol=1e-6
+        )
+    assert np.isnan(row[:, 24:26]).all() and np.isnan(row[:, 3 * 26 - 2 :]).all()  # gaps, and the map that is not there
+    assert not side_by_side(np.zeros((1, 3, 3)), columns=1).any()
+
+
+def test_attention_is_seen_from_the_position_that_is_asked_for(model, image):
+    figure = inside.draw_attention(model, image, "attention11", position=(2, 0))
+    shares = inside.attention_maps(model, image)["attention11"][:, 2, 0]
+    texts = [[text.get_text() for text in spot.texts] for spot in figure.axes[1:]]
+    assert texts == [[f"{share:.0%}" for share in head.ravel() if share >= 0.01] for head in shares]
+    with pytest.raises(ConfigError, match=r"no position \(3, 0\) in attention11: its map is 3 x 3"):
+        inside.draw_attention(model, image, "attention11", position=(3, 0))
 
 
 def test_layers_that_are_not_there_are_named(model, image):
