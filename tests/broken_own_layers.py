@@ -451,6 +451,23 @@ class BatchNormReluOfConstants(BatchNormRelu):
         return self.gamma * self.inv_std * dz
 
 
+class DenseTanh(Dense):
+    def forward(self, x):
+        self.y = np.tanh(super().forward(x))
+        return self.y
+
+
+@animal("the derivative of tanh, 1 - y\\^2, is missing", (6, 3))
+class DenseTanhWithoutDerivative(DenseTanh):
+    """Broken because it inherits the backward pass of a layer without a tanh."""
+
+
+@animal("1 - y stands where the derivative of tanh", (6, 3))
+class DenseTanhOfOneMinusY(DenseTanh):
+    def backward(self, dy):
+        return super().backward(dy * (1 - self.y))
+
+
 @animal("not linear in dy", (4, 5))
 class ClipsTheUpstreamGradient:
     def forward(self, x):
@@ -641,11 +658,7 @@ class SquareWithoutX:
 
 
 @animal("y is used where the input belongs", (5, 3))
-class DenseTanhOfY(Dense):
-    def forward(self, x):
-        self.y = np.tanh(super().forward(x))
-        return self.y
-
+class DenseTanhOfY(DenseTanh):
     def backward(self, dy):
         dz = dy * (1 - self.y**2)
         dx = super().backward(dz)

@@ -21,6 +21,8 @@ ALLOWED = {
     "checkpoint": {"errors", "files"},
     "files": {"errors"},
     "inference": {"layers", "kernels", "errors"},
+    "gradcheck": {"gradcheck", "layers", "report", "errors"},
+    "testing": {"gradcheck", "errors"},
 }
 HEAVY = {"sklearn", "skimage", "imblearn", "matplotlib", "PIL", "tqdm", "scipy", "torch", "onnx", "onnxruntime", "cv2"}
 

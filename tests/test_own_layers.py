@@ -82,6 +82,12 @@ def test_a_forgotten_factor_is_named(capsys, folder):
     assert re.search(r"dx +2x4x3 +\S+ +WRONG", out) and re.search(r"weight +3 +\S+ +ok", out)
 
 
+def test_without_a_guess_the_report_says_so(capsys, folder):
+    write(folder, SCALE.replace("return dy * self.weight", "return np.sin(dy + self.x)"))
+    code, out, _ = run(capsys, "gradcheck", "my_layer.py:make", "--input", "2x4x3")
+    assert code == 1 and "no guess: none of the usual mistakes; 0% of the entries are right" in out
+
+
 def test_several_inputs_and_labels(capsys, folder):
     write(
         folder,
@@ -200,7 +206,7 @@ WRONG_FILES = [  # code, target, what is said
     (SCALE, "my_layer.py:NotALayer", r"is not a layer: NotALayer has no method backward\(dy\)"),
     ("x = 1", "my_layer.py:x", r"is not a layer: int has no method forward\(x\)"),
     (SCALE, "my_layer.py:Scale",
-     r"Scale\(channels, start=1.0\): missing a required argument: 'channels'; give it after --with"),
+     r"Scale\(channels, start=1.0\): missing a required argument: 'channels'; give arguments such as --with"),
     ("class A:\n    def __init__(self):\n        1 / 0", "my_layer.py:A",
      r"cannot be made: ZeroDivisionError: .*line 3: 1 / 0"),
     ("import no_such_thing", "my_layer.py:A",
@@ -242,6 +248,10 @@ def test_too_large_a_shape_is_refused(capsys, folder):
         (["my_layer.py:make", "--input", "4:0"], "'4:0' is not a shape"),
         (["my_layer.py:make", "--input", "2x3", "--with", "3)("], "cannot be read"),
         (["my_layer.py:make", "--input", "2x3", "--with", "f(3)"], "cannot be read"),
+        (
+            ["my_layer.py:ready", "--input", "2x3", "--with", "3"],
+            "is a layer already, not a class: leave out --with '3'",
+        ),
         (["softmax", "--input", "2x3"], "--input and --with are for layers of your own"),
         (["softmaxx", "my_layer.py:make", "--input", "2x3"], "no case is called 'softmaxx'"),
     ],
