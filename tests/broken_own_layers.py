@@ -551,6 +551,14 @@ class GammaOfX(LayerNorm):
         return dx
 
 
+@animal("the factor gamma does not belong there", (2, 3, 5))
+class GammaTimesGamma(LayerNorm):
+    def backward(self, dy):
+        dx = super().backward(dy)
+        self.dgamma = self.dgamma * self.gamma
+        return dx
+
+
 @animal("factor gamma is missing", (2, 3, 5))
 class LayerNormWithoutGamma(LayerNorm):
     def backward(self, dy):
