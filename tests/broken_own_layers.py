@@ -411,6 +411,16 @@ class DenseReluWithoutMask(DenseRelu):
     """Broken because it inherits the backward pass of a layer without a ReLU."""
 
 
+@animal("2 times too small.*as in the derivative of a square", (5, 3))
+class SquareWithoutTwo:
+    def forward(self, x):
+        self.x = x
+        return x**2
+
+    def backward(self, dy):
+        return self.x * dy
+
+
 @animal("1.25 times too large, a constant factor: a mean over 4 where 5 belong", (4, 5))
 class MeanOverTheBatchInstead:
     def forward(self, x):
