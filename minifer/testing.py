@@ -100,5 +100,5 @@ def guess_of_difference(results, expected):
             and right.ndim
             and difference({name: result}, {name: right}, TOLERANCE)
         ):
-            return f"\n    likely: {guess(Evidence(name, result, expected))}"
+            return f"\n    {guess(Evidence(name, result, expected))}"
     return ""

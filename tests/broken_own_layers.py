@@ -411,6 +411,16 @@ class DenseReluWithoutMask(DenseRelu):
     """Broken because it inherits the backward pass of a layer without a ReLU."""
 
 
+@animal("2 times too small.*as in the derivative of a square", (5, 3))
+class SquareWithoutTwo:
+    def forward(self, x):
+        self.x = x
+        return x**2
+
+    def backward(self, dy):
+        return self.x * dy
+
+
 @animal("1.25 times too large, a constant factor: a mean over 4 where 5 belong", (4, 5))
 class MeanOverTheBatchInstead:
     def forward(self, x):
@@ -449,6 +459,23 @@ class BatchNormReluOfConstants(BatchNormRelu):
         dz = dy * (self.z > 0)
         self.dx(dz)
         return self.gamma * self.inv_std * dz
+
+
+class DenseTanh(Dense):
+    def forward(self, x):
+        self.y = np.tanh(super().forward(x))
+        return self.y
+
+
+@animal("the derivative of tanh, 1 - y\\^2, is missing", (6, 3))
+class DenseTanhWithoutDerivative(DenseTanh):
+    """Broken because it inherits the backward pass of a layer without a tanh."""
+
+
+@animal("1 - y stands where the derivative of tanh", (6, 3))
+class DenseTanhOfOneMinusY(DenseTanh):
+    def backward(self, dy):
+        return super().backward(dy * (1 - self.y))
 
 
 @animal("not linear in dy", (4, 5))
@@ -531,6 +558,14 @@ class GammaOfX(LayerNorm):
     def backward(self, dy):
         dx = super().backward(dy)
         self.dgamma = (dy * self.x).sum(axis=(0, 1))
+        return dx
+
+
+@animal("the factor gamma does not belong there", (2, 3, 5))
+class GammaTimesGamma(LayerNorm):
+    def backward(self, dy):
+        dx = super().backward(dy)
+        self.dgamma = self.dgamma * self.gamma
         return dx
 
 
@@ -641,11 +676,7 @@ class SquareWithoutX:
 
 
 @animal("y is used where the input belongs", (5, 3))
-class DenseTanhOfY(Dense):
-    def forward(self, x):
-        self.y = np.tanh(super().forward(x))
-        return self.y
-
+class DenseTanhOfY(DenseTanh):
     def backward(self, dy):
         dz = dy * (1 - self.y**2)
         dx = super().backward(dz)

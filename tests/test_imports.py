@@ -24,6 +24,8 @@ ALLOWED = {
     "files": {"errors"},
     "inference": {"layers", "kernels", "errors"},
     "interop": {"interop", "models", "layers", "errors"},
+    "gradcheck": {"gradcheck", "layers", "report", "errors"},
+    "testing": {"gradcheck", "errors"},
 }
 HEAVY = {
     "sklearn", "skimage", "imblearn", "matplotlib", "PIL", "tqdm", "scipy", "torch", "onnx", "onnxruntime", "cv2",

@@ -116,29 +116,34 @@ def test_what_is_missing_of_the_protocol_is_said(capsys, folder):
         folder,
         """
         import numpy as np
-        from minifer.layers import Linear, Parameter
+        from minifer.layers import Linear, Parameter, Sequential
 
         class Mixed:
             def __init__(self, rng):
                 self.gain, self.forgotten = Parameter(np.ones(3)), np.ones(3)
                 self.dense, self.more = Linear(3, 4, rng=rng), [Linear(3, 4, rng=rng)]
+                self.rest, self.both = {"weight": np.ones(3)}, Sequential(Linear(4, 2, rng=rng))
+                self.decay = np.ones(2)
 
             def forward(self, x):
                 self.x = x
-                return self.dense.forward(x * self.gain.value * self.forgotten, training=True)
+                z = self.dense.forward(x * self.gain.value * self.forgotten, training=True)
+                return self.both.forward(z, training=True)
 
             def backward(self, dy):
-                dz = self.dense.backward(dy) * self.forgotten
+                dz = self.dense.backward(self.both.backward(dy)) * self.forgotten
                 self.gain.grad = (dz * self.x).sum(axis=0)
                 return dz * self.gain.value
         """,
     )
     code, out, _ = run(capsys, "gradcheck", "my_layer.py:Mixed", "--input", "5x3")
     assert code == 0
-    for name in ("gain", "dense.weight", "dense.bias"):
+    for name in ("gain", "dense.weight", "dense.bias", "both.0.weight"):
         assert re.search(rf"{re.escape(name)} .* ok", out)
     assert "note: forgotten was not checked" in out and "self.dforgotten" in out
-    assert "note: more was not checked: hold layers in attributes" in out
+    for name in ("more", "rest"):
+        assert f"note: {name} was not checked: hold arrays and layers in attributes" in out
+    assert "note: decay was not checked" in out and "note: both" not in out
     assert "has to derive from minifer.layers.Layer" in out and "no keyword training=False" in out
 
 
@@ -200,7 +205,7 @@ WRONG_FILES = [  # code, target, what is said
     (SCALE, "my_layer.py:NotALayer", r"is not a layer: NotALayer has no method backward\(dy\)"),
     ("x = 1", "my_layer.py:x", r"is not a layer: int has no method forward\(x\)"),
     (SCALE, "my_layer.py:Scale",
-     r"Scale\(channels, start=1.0\): missing a required argument: 'channels'; give it after --with"),
+     r"Scale\(channels, start=1.0\): missing a required argument: 'channels'; give arguments such as --with"),
     ("class A:\n    def __init__(self):\n        1 / 0", "my_layer.py:A",
      r"cannot be made: ZeroDivisionError: .*line 3: 1 / 0"),
     ("import no_such_thing", "my_layer.py:A",
@@ -242,6 +247,10 @@ def test_too_large_a_shape_is_refused(capsys, folder):
         (["my_layer.py:make", "--input", "4:0"], "'4:0' is not a shape"),
         (["my_layer.py:make", "--input", "2x3", "--with", "3)("], "cannot be read"),
         (["my_layer.py:make", "--input", "2x3", "--with", "f(3)"], "cannot be read"),
+        (
+            ["my_layer.py:ready", "--input", "2x3", "--with", "3"],
+            "is a layer already, not a class: leave out --with '3'",
+        ),
         (["softmax", "--input", "2x3"], "--input and --with are for layers of your own"),
         (["softmaxx", "my_layer.py:make", "--input", "2x3"], "no case is called 'softmaxx'"),
     ],

@@ -3,6 +3,7 @@
 Your own layer is file.py:Class, or a function that returns one. It needs forward(x) and backward(dy), no more.
 """
 
+import argparse
 import sys
 
 from minifer.errors import ConfigError, MiniferError
@@ -19,7 +20,7 @@ self.weight.grad where self.weight is a minifer.layers.Parameter. Take a tiny sh
 
 def add_arguments(parser):
     """Add the flags."""
-    parser.formatter_class = _raw()
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EXAMPLE
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help="cases such as depthwise (default: all), or layers of your own"
@@ -37,12 +38,6 @@ def add_arguments(parser):
     parser.add_argument("--seed", type=int, default=7)
 
 
-def _raw():
-    from argparse import RawDescriptionHelpFormatter
-
-    return RawDescriptionHelpFormatter
-
-
 def run(args):
     """Check and print one line per case, a table for each layer of one's own; exit code 1 if one fails."""
     from minifer.gradcheck import TOLERANCE
@@ -53,7 +48,7 @@ def run(args):
         raise ConfigError(f"give the shape of the input of {own[0]}: --input 2x5x4x3")
     if not own and (args.input or args.arguments):
         raise ConfigError("--input and --with are for layers of your own, such as my_layer.py:MyLayer")
-    checks = [*_cases([name for name in args.names if name not in own] if own or args.names else None)]
+    checks = _cases([name for name in args.names if name not in own] if args.names else None)
     checks += [(name, _own_layer(name, args)) for name in own]
     failed = sum(not _check(name, build, args.seed, name in own) for name, build in checks)
     print(f"{len(checks) - failed} of {len(checks)} pass (float64, tolerance {TOLERANCE:g})", file=sys.stderr)
@@ -74,13 +69,14 @@ def _cases(names):
 
 def _own_layer(target, args):
     """Return a function of a generator that returns the layer of a target, and inputs of the shapes asked for."""
+    import numpy as np
+
     from minifer.gradcheck.load import load_layer, parse_arguments, parse_input
 
     parse_arguments(args.arguments)  # wrong usage is told before anything runs
-    return lambda rng: (
-        load_layer(target, args.arguments, args.seed),
-        [parse_input(text, rng) for text in args.input],
-    )
+    rng = np.random.default_rng([args.seed, 1])
+    inputs = [parse_input(text, rng) for text in args.input]
+    return lambda _: (load_layer(target, args.arguments, args.seed), inputs)
 
 
 def _check(name, build, seed, in_full):
@@ -93,7 +89,7 @@ def _check(name, build, seed, in_full):
     try:
         layer, inputs = build(rng)
         report = compare_gradients(layer, *inputs, rng=rng)
-    except ConfigError:
+    except ConfigError:  # wrong usage
         raise
     except MiniferError as error:
         print(f"FAIL  {name:34} {error}", flush=True)

@@ -106,5 +106,5 @@ def check_gradients(layer, *inputs, rng, tolerance=TOLERANCE):
     report = compare_gradients(layer, *inputs, rng=rng, tolerance=tolerance)
     if not report.passed:
         worst = report.worst
-        raise GradientError(f"{report.layer}: {worst} (relative error {worst.error:.2g}); likely: {worst.guess}")
+        raise GradientError(f"{report.layer}: {worst} (relative error {worst.error:.2g}); {worst.guess}")
     return report

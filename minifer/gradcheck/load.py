@@ -26,7 +26,7 @@ def load_layer(target, arguments="", seed=0):
     arguments   what goes between the brackets, such as "3, stride=2"; a parameter `rng` is filled in if it is not given
 
     Raises      LayerError when there is no such file, module or name, when it is no layer, or when making it fails;
-                ConfigError when the arguments cannot be read
+                ConfigError when the arguments cannot be read, or are not needed
     """
     where, _, name = target.rpartition(":") if not target.endswith(".py") else (target, "", "")
     module = _load_file(where) if where.endswith(".py") else _load_module(where)
@@ -35,6 +35,8 @@ def load_layer(target, arguments="", seed=0):
         layers = ", ".join(_layers_of(module)) or "no class with forward and backward"
         what = f"has nothing called {name!r}" if name else "needs the name of a class"
         raise LayerError(f"{where} {what}: it defines {layers}; write {where}:NAME")
+    if is_layer(thing) and arguments:
+        raise ConfigError(f"{target} is a layer already, not a class: leave out --with {arguments!r}")
     layer = thing if is_layer(thing) else _make(thing, target, *parse_arguments(arguments), seed)
     if not is_layer(layer):
         missing = "forward(x)" if not callable(getattr(layer, "forward", None)) else "backward(dy)"
@@ -129,9 +131,8 @@ def _make(thing, target, positional, keywords, seed):
             keywords = {**keywords, "rng": np.random.default_rng(seed)}
         signature.bind(*positional, **keywords)
     except TypeError as error:
-        raise LayerError(
-            f"{target} is made by {thing.__name__}{signature}: {error}; give it after --with, such as --with channels=3"
-        ) from error
+        first = next(iter(signature.parameters), "name")
+        raise LayerError(f"{thing.__name__}{signature}: {error}; give arguments such as --with {first}=3") from error
     try:
         return thing(*positional, **keywords)
     except Exception as error:

@@ -40,6 +40,7 @@ HYPOTHESES = (
     upstream.operator_not_transposed,
     upstream.part_of_the_sum,
     upstream.dy_changed,
+    upstream.wrong_activation_after,
     terms.missing_factor,
     upstream.reduced_elsewhere,
     upstream.wrong_factor_in_the_sum,
@@ -75,7 +76,7 @@ class Guess:
     text: str
 
     def __str__(self):
-        return self.text
+        return f"{'no guess' if self.mistake == 'unknown' else 'likely'}: {self.text}"
 
 
 def unknown(evidence):
@@ -92,7 +93,7 @@ def guess(evidence):
 def guess_of_shape(evidence):
     """Return "; likely: ..." for a gradient of another shape than its array, or an empty string."""
     found = _first(SHAPES, evidence) or (evidence.small and _first((upstream.reduced_elsewhere,), evidence))
-    return f"; likely: {found}" if found else ""
+    return f"; {found}" if found else ""
 
 
 def _first(hypotheses, evidence):

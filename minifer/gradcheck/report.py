@@ -69,5 +69,5 @@ class Report:
             if check.error >= self.tolerance:
                 text.append(f"    {check}")
             if check.guess:
-                text.append(f"    likely: {check.guess}")
+                text.append(f"    {check.guess}")
         return "\n".join(text + [f"note: {note}" for note in self.notes])

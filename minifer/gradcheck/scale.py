@@ -1,7 +1,7 @@
 """Mistakes of size: nothing at all, the wrong sign, a factor too many or too few."""
 
 import math
-from itertools import product
+from itertools import permutations
 
 import numpy as np
 
@@ -40,34 +40,32 @@ def constant_factor(e):
         return None
     amount = f"{abs(factor):.4g} times too large" if abs(factor) > 1 else f"{1 / abs(factor):.4g} times too small"
     sign = " and of the wrong sign" if factor < 0 else ""
-    size, names = max(abs(factor), 1 / abs(factor)), {}
+    hint = factor_hint(e, abs(factor))
+    if e.given.size == 1 and not hint:  # of two numbers, one is always a multiple of the other
+        return None
+    return f"{amount}{sign}, a constant factor{hint}"
+
+
+def factor_hint(e, factor):
+    """Return where a factor may come from, such as ": divide by 4, the size of axis 1 of y", or an empty string."""
+    if e.experiment is None:
+        return ""
+    size, too_large, names = max(factor, 1 / factor), factor > 1, {}
     for number, kind, name in known_numbers(e):
         if math.isclose(size, number, rel_tol=1e-5):
             names.setdefault(kind, name)
-    too_large, hint = abs(factor) > 1, ""
     if names:
-        hint = f": {'divide' if too_large else 'multiply'} by {', or by '.join(names.values())}"
-        if "size" in names:
-            hint += f" ({'a sum where a mean belongs' if too_large else 'a mean where a sum belongs'}?)"
-    elif e.given.size == 1:  # of two numbers, one is always a multiple of the other
-        return None
-    elif e.experiment is not None:
-        lengths = {*e.x.shape, *e.y.shape}
-        pairs = [
-            (many, few)
-            for many, few in product(lengths, repeat=2)
-            if few and math.isclose(size, many / few, rel_tol=1e-5)
-        ]
-        hint = "".join(
-            f": a mean over {f if too_large else m} where {m if too_large else f} belong" for m, f in pairs[:1]
-        )
-    return f"{amount}{sign}, a constant factor{hint}"
+        mean = "a sum where a mean belongs" if too_large else "a mean where a sum belongs"
+        verb = "divide" if too_large else "multiply"
+        return f": {verb} by {', or by '.join(names.values())}{f' ({mean}?)' if 'size' in names else ''}"
+    for right, used in permutations({*e.x.shape, *e.y.shape}, 2):
+        if math.isclose(factor, right / used, rel_tol=1e-5):
+            return f": a mean over {used} where {right} belong"
+    return ""
 
 
 def known_numbers(e):
     """Yield (number > 1, kind, its name) for sizes of the arrays and numbers of the layer, the likeliest first."""
-    if e.experiment is None:
-        return
     arrays = {"the input": e.x, "y": e.y}
     choices = [(axes, name) for name, array in arrays.items() for axes in subsets_of_axes(array.ndim)]
     choices = [(axes, name) for axes, name in choices if axes[-1] - axes[0] == len(axes) - 1]  # neighbours only
@@ -76,7 +74,9 @@ def known_numbers(e):
         batch = ", the batch," if axes == (0,) else ""
         if size > 1:
             yield size, "size", f"{size}, the size of {name_axes(axes)}{batch} of {name}"
-            yield math.sqrt(size), "root", f"the root of {size}, the size of {name_axes(axes)} of {name}"
+    yield 2, "square", "2, as in the derivative of a square"
+    if e.x.ndim and e.x.shape[-1] > 1:
+        yield math.sqrt(e.x.shape[-1]), "root", f"the root of {e.x.shape[-1]}, the size of the last axis of the input"
     for name, number in attributes(e.experiment.subject.layer):
         if isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number):
             for form, size in {name: number, f"{name}^2": number**2, f"(1 - {name})": 1 - number}.items():

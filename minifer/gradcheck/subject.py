@@ -141,11 +141,10 @@ class Subject:
             if getattr(part, "frozen", False):
                 continue
             for name, value in attributes(part):
-                dotted = f"{path}.{name}" if path else name
                 if isinstance(value, Parameter):
-                    found[dotted] = value
+                    found[dotted(path, name)] = value
                 elif is_float_array(value) and hasattr(part, f"d{name}"):
-                    found[dotted] = PlainParameter(part, name)
+                    found[dotted(path, name)] = PlainParameter(part, name)
         return found
 
     def get(self, path):
@@ -179,7 +178,7 @@ class Subject:
     def plain_arrays(self):
         """Return {dotted path: array} of all arrays that are no Parameter: made in __init__, these may be trained."""
         return {
-            f"{path}.{name}" if path else name: value
+            dotted(path, name): value
             for path, part in self.parts()
             for name, value in attributes(part)
             if is_float_array(value)
@@ -193,20 +192,28 @@ class Subject:
         if not self.takes_training():
             notes.append("forward has no keyword training=False, which a network passes")
         for path in made_in_init:
-            if path not in checked and not path.rpartition(".")[2].startswith("d"):
-                gradient = "d" + path.rpartition(".")[2]
+            holder, name = path.rpartition(".")[0], path.rpartition(".")[2]
+            is_gradient = name[0] == "d" and dotted(holder, name[1:]) in made_in_init
+            if path not in checked and not is_gradient:
                 notes.append(
                     f"{path} was not checked: if it is trained, hold it in a minifer.layers.Parameter and set its "
-                    f"grad, or set self.{gradient} in backward"
+                    f"grad, or set self.d{name} in backward"
                 )
+        found = [part for _, part in self.parts()]
         for path, part in self.parts():
             for name, value in attributes(part):
-                if isinstance(value, list | tuple) and any(map(is_layer, value)):
-                    dotted = f"{path}.{name}" if path else name
+                held = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+                if any(is_float_array(thing) or (is_layer(thing) and thing not in found) for thing in held):
                     notes.append(
-                        f"{dotted} was not checked: hold layers in attributes of their own, or in a Sequential"
+                        f"{dotted(path, name)} was not checked: hold arrays and layers in attributes of their own, "
+                        "or layers in a Sequential"
                     )
         return notes
+
+
+def dotted(path, name):
+    """Return path.name, or the name alone at the top."""
+    return f"{path}.{name}" if path else name
 
 
 def attributes(thing):
@@ -220,7 +227,7 @@ def walk(layer, path=""):
     children = layer.children() if isinstance(layer, Layer) else attributes(layer)
     for name, child in children:
         if is_layer(child):
-            yield from walk(child, f"{path}.{name}" if path else name)
+            yield from walk(child, dotted(path, name))
 
 
 def own_line(error):

@@ -71,7 +71,7 @@ def known_terms(e):
 
 def missing_factor(e):
     """given times, or divided by, a known array is right."""
-    for name, array in e.known_arrays().items():
+    for name, array in (e.known_arrays() | e.parameters).items():
         if array.shape == e.given.shape:
             if close(e.given * array, e.numeric):
                 return f"the factor {name} is missing"

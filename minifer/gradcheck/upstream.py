@@ -47,11 +47,31 @@ def changed_dys(e):
             yield f"only where {name} < 0", dy * (array < 0)
 
 
+def wrong_activation_after(e):
+    """given is right for a dy divided by the derivative of an activation that ends the layer: that is missing, say."""
+    y, dy = e.y, e.dy
+    tanh, sigmoid = 1 - y**2, y * (1 - y)
+    wrong = {
+        "the derivative of tanh, 1 - y^2, is missing": dy / tanh,
+        "the derivative of tanh, 1 - y^2, is used twice": dy * tanh,
+        "1 - y stands where the derivative of tanh, 1 - y^2, belongs": dy * (1 - y) / tanh,
+        "y stands where the derivative of tanh, 1 - y^2, belongs": dy * y / tanh,
+        "y * (1 - y) stands where the derivative of tanh, 1 - y^2, belongs": dy * sigmoid / tanh,
+        "the derivative of the sigmoid, y * (1 - y), is missing": dy / sigmoid,
+        "the derivative of the sigmoid, y * (1 - y), is used twice": dy * sigmoid,
+        "1 - y stands where the derivative of the sigmoid, y * (1 - y), belongs": dy * (1 - y) / sigmoid,
+        "y stands where the derivative of the sigmoid, y * (1 - y), belongs": dy * y / sigmoid,
+        "1 - y^2 stands where the derivative of the sigmoid, y * (1 - y), belongs": dy * tanh / sigmoid,
+        "the derivative of exp, y, is missing": dy / y,
+    }
+    return next((text for text, other in wrong.items() if close(e.given, e.gradient_for(other))), None)
+
+
 def not_linear_in_dy(e):
     """Twice the dy does not give twice the gradient."""
     twice = e.experiment.gradients_for(2 * e.dy).get(e.name)
     if twice is not None and not close(twice, 2 * e.given):
-        return "not linear in dy: twice the dy does not give twice the gradient (dy squared, or decided on by dy > 0?)"
+        return "not linear in dy: twice the dy does not give twice the gradient (dy squared or clipped?)"
     return None
 
 
