@@ -48,6 +48,10 @@ class TrainConfig:
     average: float = setting(0.0, "decay of an exponential moving average of the weights; 0 uses the weights")
 
     label_smoothing: float = setting(0.0, "share of each label spread over all classes")
+    teacher: str = setting(
+        "", "predictions.csv of another network on the training rows, to learn from beside the labels"
+    )
+    teacher_share: float = setting(0.5, "share of the teacher's probabilities in the labels")
     balance: str = setting(
         "none", "answer to unequal classes, on training rows only", ("none", "weights", "nearmiss-smote")
     )
@@ -59,6 +63,9 @@ class TrainConfig:
     contrast: float = setting(0.1, "largest change of contrast")
     erasing: float = setting(0.0, "probability that a random rectangle is erased")
     mixup: float = setting(0.0, "mixup's alpha; 0 mixes nothing")
+    crop: int = setting(
+        0, "side of the crops that the first four fifths of the epochs train on; 0 takes whole pictures"
+    )
 
     seed: int = setting(0, "of starting weights, order, augmentation and dropout")
     limit: int = setting(0, "use only this many training rows; 0 uses all")
@@ -68,7 +75,14 @@ class TrainConfig:
             if choices and getattr(self, name) not in choices:
                 allowed = ", ".join(map(str, choices))
                 raise ConfigError(f"{name} is {getattr(self, name)!r}: choose one of {allowed}")
-        for name, least in (("epochs", 1), ("batch_size", 1), ("early_stopping", 0), ("limit", 0), ("warmup", 0)):
+        for name, least in (
+            ("epochs", 1),
+            ("batch_size", 1),
+            ("early_stopping", 0),
+            ("limit", 0),
+            ("warmup", 0),
+            ("crop", 0),
+        ):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} is {getattr(self, name)}: it must be at least {least}")
 

@@ -19,7 +19,8 @@ from minifer.averaging import Average
 from minifer.data.augment import Augmentation
 from minifer.data.batches import Batches
 from minifer.data.dataset import to_float
-from minifer.errors import TrainingError
+from minifer.data.soft_labels import soft_labels
+from minifer.errors import ConfigError, TrainingError
 from minifer.files import write_text
 from minifer.losses import SoftmaxCrossEntropy, probabilities
 from minifer.models import mobilenet
@@ -73,6 +74,10 @@ class Training:
             # The rows are a function of the data and the settings, so a resumed run finds the same ones.
             real, train = train, balance.balance(train, settings.seed)
             self.balanced = balance.counts(real, train)
+        if settings.crop > min(train.images.shape[1:]):
+            raise ConfigError(
+                f"crop is {settings.crop}: the pictures are only {min(train.images.shape[1:])} pixels wide"
+            )
         self.settings, self.train, self.val = settings, train, val
         self.model = build_model(settings, train.images.shape[1:], len(train.classes))
         if settings.pretrained:
@@ -81,7 +86,9 @@ class Training:
             self.model.freeze("extraction")
         self.model.require_input_gradient(False)
         self.loss = SoftmaxCrossEntropy(settings.label_smoothing, self._class_weights())
-        self.batches = Batches(train, settings.batch_size, settings.seed, augmentation=build_augmentation(settings))
+        targets = soft_labels(train, settings.teacher, settings.teacher_share) if settings.teacher else None
+        augmentation = build_augmentation(settings)
+        self.batches = Batches(train, settings.batch_size, settings.seed, augmentation=augmentation, targets=targets)
         parameters = self.model.parameters(trainable_only=True)
         optimizer = Adam if settings.optimizer == "adam" else SGD
         self.optimizer = optimizer(parameters, settings.rate, weight_decay=settings.weight_decay)
@@ -129,6 +136,8 @@ class Training:
         return True
 
     def _step(self, x, targets):
+        if self.settings.crop and self.epoch < 0.8 * self.settings.epochs:
+            x = middle(x, self.settings.crop)
         logits = self.model.forward(x, training=True)
         loss = float(self.loss.forward(logits, targets, training=True))
         if not np.isfinite(loss):
@@ -254,6 +263,17 @@ def fit(settings, train, val, observer=None):
     training.run(observer or Observer())
     training.stopping.restore(training.model)
     return training
+
+
+def middle(x, side):
+    """Return the middle (N,side,side,C) of pictures (N,H,W,C).
+
+    Augmentation has shifted each picture at random, so this is a random crop. Training on crops takes less time and
+    shows more variety; the last epochs show whole pictures, which is what the network is used on (Touvron et al.,
+    Fixing the train-test resolution discrepancy, 2019).
+    """
+    top, left = (x.shape[1] - side) // 2, (x.shape[2] - side) // 2
+    return np.ascontiguousarray(x[:, top : top + side, left : left + side])
 
 
 def _prefixed(prefix, arrays):

@@ -13,12 +13,13 @@ import numba
 import numpy as np
 import pytest
 
-from minifer import checkpoint, config
+from minifer import checkpoint, config, metrics
 from minifer.cases import away_from_zero
+from minifer.commands.evaluate import write_evaluation
 from minifer.data import fer2013, synthetic
 from minifer.errors import CheckpointError, ConfigError, TrainingError
 from minifer.layers import BatchNorm
-from minifer.training import Observer, Training, fit, load_weights, predict
+from minifer.training import Observer, Training, fit, load_weights, middle, predict
 
 TINY = config.TrainConfig(
     model="mha", alpha=1 / 16, attention_blocks=(12, 13), heads=2, head_units=4, epochs=3, batch_size=16,
@@ -167,6 +168,48 @@ def test_fit_returns_the_best_weights(faces):
     best = max(row["val_top1"] for row in training.rows)
     measured = (predict(training.model, faces["val"].images).argmax(axis=1) == faces["val"].labels).mean()
     assert measured == best
+
+
+def write_teacher(faces, path, sharpness=0.0):
+    """Write the predictions of a teacher that gives every class the same, or with sharpness 1 the label everything."""
+    train = faces["train"]
+    probs = np.full((len(train), 7), (1 - sharpness) / 7)
+    probs[np.arange(len(train)), train.labels] += sharpness
+    write_evaluation(path, {"split": "train", **metrics.evaluate(probs, train.labels, train.classes)}, probs, train)
+    return str(path / "predictions.csv")
+
+
+def test_a_teacher_that_says_the_labels_changes_nothing(faces, uninterrupted, tmp_path):
+    taught = start(faces, config.replace(TINY, teacher=write_teacher(faces, tmp_path, sharpness=1)))
+    taught.run(Silent())
+    for name, array in uninterrupted.model.state().items():
+        np.testing.assert_allclose(taught.model.state()[name], array, rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+def test_a_teacher_that_knows_nothing_teaches_nothing(faces, tmp_path):
+    only_teacher = {"teacher": write_teacher(faces, tmp_path), "teacher_share": 1.0, "label_smoothing": 0.0}
+    taught = start(faces, config.replace(TINY, **only_teacher))
+    taught.run(Silent())
+    np.testing.assert_allclose(predict(taught.model, faces["val"].images), 1 / 7, atol=0.01)
+
+
+def test_crops_until_four_fifths_of_the_epochs(faces):
+    training = start(faces, config.replace(TINY, epochs=5, crop=40, mixup=0.0))
+    sides, forward = [], training.model.forward
+    training.model.forward = lambda x, **kw: (sides.append(x.shape[1:3]) if kw else None, forward(x, **kw))[1]
+    training.run(Silent())
+    assert sides == [(40, 40)] * 16 + [(48, 48)] * 4
+
+
+def test_a_crop_is_the_middle():
+    x = np.arange(7 * 6).reshape(1, 7, 6, 1)
+    np.testing.assert_array_equal(middle(x, 4), x[:, 1:5, 1:5])
+    np.testing.assert_array_equal(middle(x, 6), x[:, :6])
+
+
+def test_a_crop_larger_than_the_pictures(faces):
+    with pytest.raises(ConfigError, match="crop is 49: the pictures are only 48 pixels wide"):
+        start(faces, config.replace(TINY, crop=49))
 
 
 def test_class_weights_follow_the_training_rows(faces):

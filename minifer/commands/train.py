@@ -70,6 +70,8 @@ def run(args):
         preset = args.preset or ("quick" if args.data else "demo")
         if changes.get("pretrained"):
             changes["pretrained"] = str(find_weights(changes["pretrained"]).resolve())
+        if changes.get("teacher"):
+            changes["teacher"] = str(Path(changes["teacher"]).resolve())
         settings = config.replace(config.PRESETS[preset], **changes)
         data = args.data
         folder = new_folder(args.out, preset)

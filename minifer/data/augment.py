@@ -71,14 +71,15 @@ def augment_batch(images, indices, seed, epoch, augmentation):
     )
 
 
-def mixup_batch(x, labels, class_count, alpha, rng):
-    """Mix every picture of a batch with another one of it: (weight*x + (1-weight)*x[partner], the same of labels).
+def mixup_batch(x, targets, class_count, alpha, rng):
+    """Mix every picture of a batch with another one of it: (weight*x + (1-weight)*x[partner], the same of targets).
 
-    Shapes     x (N,H,W,1) float32   labels (N,) int64   ->   (N,H,W,1) float32, (N,class_count) float32
+    Shapes     x (N,H,W,1) float32   targets (N,) int64 or (N,class_count) float32
+               ->   (N,H,W,1) float32, (N,class_count) float32
     """
     weight = np.float32(rng.beta(alpha, alpha))
     partner = rng.permutation(len(x))
-    soft = np.eye(class_count, dtype=np.float32)[labels]
+    soft = np.eye(class_count, dtype=np.float32)[targets] if targets.ndim == 1 else targets
     return weight * x + (1 - weight) * x[partner], weight * soft + (1 - weight) * soft[partner]
 
 

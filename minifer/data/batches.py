@@ -16,11 +16,13 @@ class Batches:
     Order, augmentation and mixup are functions of (seed, epoch, step): nothing has to be saved in order to resume.
 
     augmentation   an Augmentation, or None for the plain pictures
-    Shapes         x (n,H,W,1) float32 in [-1, 1]; targets (n,) int64 labels, or with mixup (n,K) float32 soft labels
+    targets        (N,K) float32 soft labels of all rows, in place of the data set's labels
+    Shapes         x (n,H,W,1) float32 in [-1, 1]; targets (n,) int64 labels, or (n,K) float32 soft labels where there
+                   is mixup or such targets
     Raises         ConfigError when batch_size is below 1, seed is negative or the data set is empty
     """
 
-    def __init__(self, dataset, batch_size=32, seed=0, shuffle=True, augmentation=None):
+    def __init__(self, dataset, batch_size=32, seed=0, shuffle=True, augmentation=None, targets=None):
         if batch_size < 1:
             raise ConfigError(f"batch_size is {batch_size}, choose 1 or more")
         if seed < 0:
@@ -29,6 +31,7 @@ class Batches:
             raise ConfigError("the data set has no rows, so there is no batch to make")
         self.dataset, self.batch_size, self.seed = dataset, batch_size, seed
         self.shuffle, self.augmentation = shuffle, augmentation
+        self.targets = dataset.labels if targets is None else targets
 
     def __len__(self):
         """Steps per epoch; the last one is short when the batch size does not divide the rows."""
@@ -46,11 +49,11 @@ class Batches:
             yield self._batch(order[step * self.batch_size : (step + 1) * self.batch_size], number, step)
 
     def _batch(self, rows, number, step):
-        images, labels = self.dataset.images[rows], self.dataset.labels[rows]
+        images, targets = self.dataset.images[rows], self.targets[rows]
         if self.augmentation is None:
-            return to_float(images), labels
+            return to_float(images), targets
         x = augment_batch(images, rows, self.seed, number, self.augmentation)
         if not self.augmentation.mixup:
-            return x, labels
+            return x, targets
         rng = np.random.default_rng([MIXUP, self.seed, number, step])
-        return mixup_batch(x, labels, len(self.dataset.classes), self.augmentation.mixup, rng)
+        return mixup_batch(x, targets, len(self.dataset.classes), self.augmentation.mixup, rng)

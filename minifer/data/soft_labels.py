@@ -1,0 +1,56 @@
+"""Soft labels: what another network says of the training pictures, mixed into their labels (distillation)."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from minifer.errors import ConfigError, DataError
+
+
+def soft_labels(dataset, predictions, share):
+    """Return (1 - share) * the labels as one-hot rows + share * the probabilities that a teacher gives.
+
+    A label is one person's answer; the teacher's probabilities say which other answers are near. Teacher and student
+    may well be of one size (Furlanello et al., Born again neural networks, 2018).
+
+    predictions    predictions.csv, written by `minifer evaluate TEACHER --split train --out DIR`
+    Shapes         (N,K) float32, rows of sum 1
+    Raises         DataError when the file cannot be read, is of other classes, or lacks a row of the data set;
+                   ConfigError when share is not a share
+    Source         Hinton, Vinyals and Dean, Distilling the knowledge in a neural network, 2015
+    """
+    if not 0 <= share <= 1:
+        raise ConfigError(f"teacher_share is {share}, choose 0 to 1")
+    said = read_predictions(predictions, dataset.classes)
+    missing = [name for name in dataset.names if name not in said]
+    if missing:
+        raise DataError(
+            f"{predictions}: no row for {missing[0]} and {len(missing) - 1} more training pictures: "
+            "write it with `minifer evaluate ... --split train --out DIR` from the data to be trained on"
+        )
+    teacher = np.array([said[name] for name in dataset.names], np.float32)
+    totals = teacher.sum(axis=1, keepdims=True)
+    wrong = np.flatnonzero(~(np.isfinite(totals[:, 0]) & (teacher.min(axis=1) >= 0) & (totals[:, 0] > 0)))
+    if len(wrong):
+        raise DataError(
+            f"{predictions}, row {dataset.names[wrong[0]]}: probabilities are finite, at least 0, not all 0"
+        )
+    labels = np.eye(len(dataset.classes), dtype=np.float32)[dataset.labels]
+    return (1 - np.float32(share)) * labels + np.float32(share) * teacher / totals
+
+
+def read_predictions(path, classes):
+    """Return {picture name: probabilities in the order of classes} of a predictions.csv."""
+    path = Path(path)
+    try:
+        with path.open(newline="") as file:
+            table = csv.DictReader(file)
+            absent = [name for name in ("name", *classes) if name not in (table.fieldnames or ())]
+            if absent:
+                raise DataError(f"{path}: no column {absent[0]!r}: a predictions.csv of these classes is needed")
+            return {row["name"]: [float(row[c]) for c in classes] for row in table}
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file: `minifer evaluate ... --split train --out DIR` writes one") from error
+    except (OSError, TypeError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as a predictions.csv: {error}") from error
