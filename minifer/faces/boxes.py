@@ -13,17 +13,38 @@ from minifer.kernels.boxes import suppress_boxes
 SIDE, DOWN = 3.05, 0.45
 
 
+def _place_matrix():
+    middle, across = np.zeros(68), np.zeros(68)
+    middle[36:48] = 1 / 12
+    across[36:42], across[42:48] = -1 / 6, 1 / 6
+    place = np.zeros((68, 2, 4))
+    place[:, 0, 0] = place[:, 1, 1] = middle
+    place[:, 1, 0], place[:, 0, 1] = -DOWN * across, DOWN * across  # a quarter turn: towards the mouth
+    place[:, 0, 2] = place[:, 1, 3] = SIDE * across
+    return place.reshape(136, 4)
+
+
+_PLACE = _place_matrix()
+
+
+def place_of_landmarks(points):
+    """Return the centre x, y of a face's box and the vector x, y along its upper side, as long as that, to the right.
+
+    All four are sums of the 68 landmarks' coordinates (iBUG order), times fixed weights.
+
+    Shapes     points (68,2) or (N,68,2)   place (4,) or (N,4)
+    """
+    points = np.asarray(points, np.float64)
+    return points.reshape(*points.shape[:-2], 136).dot(_PLACE)
+
+
 def box_of_landmarks(points):
-    """Return the box of a face from its 68 landmarks (iBUG order).
+    """Return the box of a face from its 68 landmarks.
 
     Shapes     points (68,2) or (N,68,2)   box (4,) or (N,4)
     """
-    points = np.asarray(points, np.float64)
-    right, left = points[..., 36:42, :].mean(axis=-2), points[..., 42:48, :].mean(axis=-2)
-    across = left - right
-    down = np.stack([-across[..., 1], across[..., 0]], axis=-1)  # a quarter turn: towards the mouth
-    centre = (left + right) / 2 + DOWN * down
-    half = SIDE / 2 * np.linalg.norm(across, axis=-1, keepdims=True)
+    place = place_of_landmarks(points)
+    centre, half = place[..., :2], np.linalg.norm(place[..., 2:], axis=-1, keepdims=True) / 2
     return np.concatenate([centre - half, centre + half], axis=-1)
 
 
@@ -32,7 +53,7 @@ def roll_of_landmarks(points):
 
     Shapes     points (68,2)
     """
-    x, y = points[42:48].mean(axis=0) - points[36:42].mean(axis=0)
+    _, _, x, y = place_of_landmarks(points)
     return float(np.arctan2(y, x))
 
 

@@ -22,6 +22,7 @@ from minifer.faces.boxes import merge
 from minifer.faces.hog import block_features
 from minifer.faces.images import check_image
 from minifer.faces.pyramid import level_sizes, octaves, resized
+from minifer.files import write_arrays
 from minifer.kernels.hog import hidden_layer, window_scores
 
 SHIPPED = Path(__file__).parents[1] / "weights" / "detector.npz"
@@ -172,11 +173,13 @@ class FaceDetector:
         return 1 / (1 + np.exp(-np.clip(self.slope * logits + self.offset, -50, 50)))
 
     def save(self, path):
-        """Write the detector to an .npz file; the large matrix in half precision."""
+        """Write the detector to an .npz file; the large matrix in half precision.
+
+        Raises     MiniferError when the file cannot be written; an earlier one of that name is then untouched
+        """
         arrays = {field.name: np.asarray(getattr(self, field.name)) for field in fields(self)}
         arrays["hidden"] = arrays["hidden"].astype(np.float16)
-        with open(path, "wb") as file:
-            np.savez_compressed(file, **arrays)
+        write_arrays(path, arrays)
 
     @classmethod
     def load(cls, path=SHIPPED):

@@ -15,12 +15,13 @@ Source     Kazemi & Sullivan, CVPR 2014; Xiong & De la Torre, CVPR 2013.
 import numpy as np
 
 from minifer.faces.boxes import box_of_landmarks, roll_of_landmarks
-from minifer.faces.landmarks import CELLS, CLIP, FACE, MIRROR, LandmarkPredictor, Steps, Trees, face_patch
+from minifer.faces.landmarks import CLIP, FACE, MIRROR, PATCH, Frame, LandmarkPredictor, Steps, Trees
 from minifer.faces.pyramid import octaves
-from minifer.kernels.descriptors import linear_step, patch_gradients, point_descriptors
+from minifer.kernels.descriptors import linear_step, point_descriptors
 from minifer.kernels.regression_trees import best_splits, shape_pixels, sum_leaves, walk_trees
+from minifer.kernels.resize import affine
 
-FINE = {"cascades": 9, "trees": 400, "directions": 48}
+FINE = {"cascades": 8, "trees": 400, "directions": 32}
 LOOSE = {
     "shift": 0.08,
     "resize": 0.18,
@@ -39,7 +40,7 @@ def train_landmarks(portraits, seed=0, copies=10, fine=None, log=print):
     patches, shapes = samples(faces, max(copies // 2, 1), LOOSE, rng)
     rough = fit_steps(patches, shapes, rng, cells=(16, 12, 10), ridge=0.05, directions=32, log=log)
     patches, shapes = samples(faces, copies, CLOSE, rng, upright=True)
-    steps = fit_steps(patches, shapes, rng, cells=(10, 8, 6), ridge=0.03, directions=64, log=log)
+    steps = fit_steps(patches, shapes, rng, cells=(10, 8, 6), ridge=0.03, directions=48, log=log)
     trees = grow(patches, shapes, rng, log=log, **{**FINE, **(fine or {})})
     return LandmarkPredictor(rough, trees, steps)
 
@@ -58,11 +59,21 @@ def samples(faces, copies, spread, rng, upright=False):
                 centre = (box[:2] + box[2:]) / 2 + rng.normal(0, spread["shift"], 2) * side
                 half = side / 2 * np.exp(rng.normal(0, spread["resize"]))
                 angle = roll + np.deg2rad(rng.normal(0, spread["turn"]))
-                patch, frame = face_patch(pictures, np.concatenate([centre - half, centre + half]), angle, mirrored)
+                frame = Frame.round_box(np.concatenate([centre - half, centre + half]), angle)
+                frame = frame.mirrored() if mirrored else frame
                 shape = frame.to_patch(points)
-                patches.append(patch)
+                patches.append(face_patch(pictures, frame))
                 shapes.append(shape[MIRROR] if mirrored else shape)
     return np.stack(patches), np.stack(shapes)
+
+
+def face_patch(pictures, frame):
+    """Return the patch of a frame, for a picture given as its octaves.
+
+    Shapes     pictures: octaves of (H,W)   patch (PATCH,PATCH) uint8
+    """
+    picture, _, matrix = frame.sampling(pictures)
+    return (affine(picture, matrix, PATCH, PATCH) + np.float32(0.5)).astype(np.uint8)
 
 
 def starts(shapes, rng, share=0.3):
@@ -75,7 +86,7 @@ def starts(shapes, rng, share=0.3):
 
 def grow(
     patches, shapes, rng, cascades, trees, directions,
-    depth=4, rate=0.08, pixels=400, questions=20, part=0.3, log=print,
+    depth=4, rate=0.08, pixels=400, proposals=20, part=0.3, log=print,
 ):  # fmt: skip
     """Return Trees grown on samples.
 
@@ -85,7 +96,7 @@ def grow(
     for t in range(cascades):
         spread = max(0.2 * 0.8**t, 0.05) * FACE
         anchor = rng.integers(len(mean), size=pixels).astype(np.int16)
-        offset = rng.normal(0, spread / 1.5, (pixels, 2))
+        offset = rng.normal(0, spread / 1.5, (pixels, 2)).astype(np.float32)
         values = shape_pixels(patches, current, mean, anchor, offset)
         still = in_mean_frame(shapes - current, current, mean).reshape(len(shapes), -1)
         some = still[rng.choice(len(still), min(len(still), 6000), replace=False)]
@@ -99,42 +110,41 @@ def grow(
         nodes = []
         for _ in range(trees):
             seen = np.sort(rng.choice(len(values), max(int(part * len(values)), 1), replace=False))
-            tree = grow_tree(values[seen], residual[seen, :16], depth, likelihood, questions, rng)
-            leaf = walk_trees(values, *(array[None] for array in tree))[:, 0]
+            tree = grow_tree(values[seen], residual[seen, :16], depth, likelihood, proposals, rng)
+            leaf = walk_trees(values, tree[None])[:, 0]
             means = leaf_means(leaf, residual, 2**depth) * np.float32(rate)
             residual -= means[leaf]
-            nodes.append((*tree, means))
-        a, b, threshold, leaves = (np.stack(arrays) for arrays in zip(*nodes, strict=True))
+            nodes.append((tree, means))
+        questions, leaves = (np.stack(arrays) for arrays in zip(*nodes, strict=True))
         unit = max(np.abs(leaves).max() / 127, 1e-12)
         leaves = np.rint(leaves / unit).astype(np.int8)
-        basis = basis * unit
-        grown.append((anchor, offset, a, b, threshold, leaves, basis))
-        total = sum_leaves(walk_trees(values, a, b, threshold), leaves)
+        basis = (basis * unit).astype(np.float32)
+        grown.append((anchor, offset, questions, leaves, basis))
+        total = sum_leaves(walk_trees(values, questions), leaves)
         current = current + from_mean_frame((total @ basis).reshape(current.shape), current, mean)
         log(f"trees, cascade {t}: error on the samples {mean_error(current, shapes):.4f}")
     return Trees(mean, *(np.stack(arrays) for arrays in zip(*grown, strict=True)))
 
 
-def grow_tree(values, residual, depth, likelihood, questions, rng):
-    """Return the questions (a, b, threshold) of one tree, each of shape (2^depth - 1,) int16.
+def grow_tree(values, residual, depth, likelihood, proposals, rng):
+    """Return the questions of one tree: (2^depth - 1, 3) int16, each a, b, threshold.
 
     Shapes     values (N,P) int16   residual (N,K) float32   likelihood (P*P,), the running sum over pairs of pixels
     """
     residual, pixels = np.ascontiguousarray(residual), values.shape[1]
-    tree = np.zeros((3, 2**depth - 1), np.int16)
+    tree = np.zeros((2**depth - 1, 3), np.int16)
     node, everything = np.zeros(len(values), np.int64), np.arange(len(values))
     for level in range(depth):
         first, count = 2**level - 1, 2**level
-        pair = np.minimum(np.searchsorted(likelihood, rng.random((count, questions))), pixels * pixels - 1)
+        pair = np.minimum(np.searchsorted(likelihood, rng.random((count, proposals))), pixels * pixels - 1)
         a, b = (pair // pixels).astype(np.int16), (pair % pixels).astype(np.int16)
         sample = rng.integers(len(values), size=pair.shape)
         threshold = (values[sample, a] - values[sample, b] + rng.integers(-8, 9, pair.shape)).astype(np.int16)
         best = best_splits(values, residual, node, first, count, a, b, threshold)
-        each = np.arange(count)
-        tree[:, first : first + count] = a[each, best], b[each, best], threshold[each, best]
-        asked = tree[:, node]
-        node = 2 * node + 1 + (values[everything, asked[0]] - values[everything, asked[1]] > asked[2])
-    return tree[0], tree[1], tree[2]
+        tree[first : first + count] = np.stack([a, b, threshold], axis=-1)[np.arange(count), best]
+        a, b, threshold = tree[node].T
+        node = 2 * node + 1 + (values[everything, a] - values[everything, b] > threshold)
+    return tree
 
 
 def leaf_means(leaf, residual, leaves):
@@ -152,9 +162,8 @@ def fit_steps(patches, shapes, rng, cells, ridge, directions, log):
     Shapes     patches (N,PATCH,PATCH) uint8   shapes (N,L,2)   cells: the descriptors' cell in each step, in pixels
     """
     mean, current, fitted = shapes.mean(axis=0), starts(shapes, rng), []
-    gradients = patch_gradients(patches)
     for cell in cells:
-        descriptors = point_descriptors(*gradients, current, cell, CELLS, CLIP)
+        descriptors = point_descriptors(patches, current, cell, CLIP)
         still = (shapes - current).reshape(len(shapes), -1).astype(np.float32)
         centre, drift = descriptors.mean(axis=0), still.mean(axis=0)
         descriptors -= centre
@@ -162,7 +171,7 @@ def fit_steps(patches, shapes, rng, cells, ridge, directions, log):
         left, size, right = np.linalg.svd(weight, full_matrices=False)
         weight = left[:, :directions] * size[:directions]
         unit = np.maximum(np.abs(weight).max(axis=0) / 127, 1e-12)
-        small, basis = np.rint(weight / unit).astype(np.int8), unit[:, None] * right[:directions]
+        small, basis = np.rint(weight / unit).astype(np.int8).T.copy(), unit[:, None] * right[:directions]
         bias = drift - linear_step(centre[None], small)[0] @ basis
         descriptors += centre
         current = current + (linear_step(descriptors, small) @ basis + bias).reshape(current.shape)

@@ -22,16 +22,17 @@ from pathlib import Path
 import numpy as np
 
 from minifer.errors import CheckpointError, DataError
-from minifer.faces.boxes import box_of_landmarks, roll_of_landmarks
+from minifer.faces.boxes import place_of_landmarks
 from minifer.faces.images import check_image
 from minifer.faces.pyramid import octaves
-from minifer.kernels.descriptors import linear_step, patch_gradients, point_descriptors
+from minifer.files import write_arrays
+from minifer.kernels.descriptors import run_steps
 from minifer.kernels.regression_trees import run_cascades
 from minifer.kernels.resize import affine
 
 SHIPPED = Path(__file__).parents[1] / "weights" / "landmarks.npz"
 PATCH, FACE = 112, 72  # the side of a patch and of the face's box in it, in pixels
-CELLS, CLIP = 3, 0.25  # of the descriptors: 3 x 3 cells
+CLIP = 0.25  # of the descriptors
 
 # The landmark that each one becomes in a mirrored picture.
 MIRROR = np.array(
@@ -45,37 +46,53 @@ MIRROR = np.array(
 
 @dataclass
 class Frame:
-    """How a patch lies in a picture: picture point = turn @ (patch point - middle of the patch) + centre."""
+    """How a patch lies in a picture: picture point = corner + x across + y down, for a point x, y of the patch."""
 
-    turn: np.ndarray  # (2,2)
-    centre: np.ndarray  # (2,)
+    corner: tuple  # x, y of the patch's corner in the picture
+    across: tuple  # the step in the picture from one column of the patch to the next
+    down: tuple  # and from one row to the next
 
-    def to_picture(self, points):
-        """Carry points (...,2) from the patch to the picture."""
-        return (points - PATCH / 2) @ self.turn.T + self.centre
+    @classmethod
+    def round_place(cls, x, y, cosine, sine):
+        """Return the frame whose middle is at x, y and whose step across is (cosine, sine)."""
+        half = PATCH / 2
+        return cls((x - half * (cosine - sine), y - half * (sine + cosine)), (cosine, sine), (-sine, cosine))
+
+    @classmethod
+    def round_box(cls, box, angle=0.0):
+        """Return the frame of a box (4,), or of the square of its mean side; the angle is in radians, clockwise."""
+        x1, y1, x2, y2 = map(float, box)
+        scale = (x2 - x1 + y2 - y1) / 2 / FACE
+        return cls.round_place((x1 + x2) / 2, (y1 + y2) / 2, math.cos(angle) * scale, math.sin(angle) * scale)
+
+    @classmethod
+    def round_landmarks(cls, points):
+        """Return the frame of the box of landmarks (68,2), turned until their eyes are level."""
+        x, y, across_x, across_y = place_of_landmarks(points).tolist()
+        return cls.round_place(x, y, across_x / FACE, across_y / FACE)
+
+    def mirrored(self):
+        """Return the frame of the mirror image of the patch."""
+        (x, y), (across_x, across_y) = self.corner, self.across
+        return Frame((x + PATCH * across_x, y + PATCH * across_y), (-across_x, -across_y), self.down)
 
     def to_patch(self, points):
         """Carry points (...,2) from the picture to the patch."""
-        return (points - self.centre) @ np.linalg.inv(self.turn).T + PATCH / 2
+        return (points - self.corner) @ np.linalg.inv([self.across, self.down])
 
+    def sampling(self, pictures):
+        """Return how to take the patch from a picture's octaves: which of them, how many times smaller than the picture
+        it is, and the matrix for kernels.resize.affine.
 
-def face_patch(pictures, box, angle=0.0, mirrored=False):
-    """Return the patch round a box, its frame, for a picture given as its octaves.
-
-    Shapes     pictures: octaves of (H,W)   box (4,)   angle in radians, clockwise   patch (PATCH,PATCH) uint8
-    """
-    scale = float(box[2] - box[0]) / FACE
-    cosine, sine = math.cos(angle) * scale, math.sin(angle) * scale
-    x, y = float(box[0] + box[2]) / 2, float(box[1] + box[3]) / 2
-    across = -cosine if mirrored else cosine
-    lift = -sine if mirrored else sine
-    frame = Frame(np.array([[across, -sine], [lift, cosine]]), np.array([x, y]))
-    k = min(max(math.ceil(math.log2(scale / 1.6)), 0), len(pictures) - 1)
-    half = 0.5 - PATCH / 2  # the middle of the patch's first pixel, from the patch's
-    corner = (y + (lift + cosine) * half, x + (across - sine) * half)
-    matrix = np.array([[cosine, lift, corner[0]], [-sine, across, corner[1]]]) / 2**k  # rows first, as kernels count
-    matrix[:, 2] -= 0.5
-    return (affine(pictures[k], matrix, PATCH, PATCH) + np.float32(0.5)).astype(np.uint8), frame
+        Shapes     pictures: octaves of (H,W)   matrix (2,3)
+        """
+        (x, y), (across_x, across_y), (down_x, down_y) = self.corner, self.across, self.down
+        k = min(max(math.ceil(math.log2(math.hypot(across_x, across_y) / 1.6)), 0), len(pictures) - 1)
+        size = 2**k
+        # Matrices start at the middle of the first pixel, in the patch and in the octave.
+        x, y = x + (across_x + down_x - size) / 2, y + (across_y + down_y - size) / 2
+        matrix = np.array([[down_y, across_y, y], [down_x, across_x, x]]) / size  # rows first, as kernels count
+        return pictures[k], size, matrix
 
 
 @dataclass
@@ -88,35 +105,34 @@ class Trees:
     mean: np.ndarray  # (L,2), the mean shape in a patch
     anchor: np.ndarray  # (T,P), the landmark that a pixel moves with
     offset: np.ndarray  # (T,P,2), from that landmark, in the mean shape's frame
-    a: np.ndarray  # (T,M,2^d - 1), the questions: pixels[a] - pixels[b] > threshold
-    b: np.ndarray
-    threshold: np.ndarray
+    questions: np.ndarray  # (T,M,2^d - 1,3), each a, b, threshold: pixels[a] - pixels[b] > threshold
     leaves: np.ndarray  # (T,M,2^d,K) int8
     basis: np.ndarray  # (T,K,2L), times the leaves' unit
 
-    def fit(self, patches):
-        """Return the shapes (N,L,2) of the faces in patches (N,PATCH,PATCH)."""
-        return run_cascades(patches, *(getattr(self, field.name) for field in fields(self)))
+    def fit(self, pictures, frame):
+        """Return the shape (L,2), in the picture, of the face in a frame. They look at few pixels: no patch is cut."""
+        picture, size, matrix = frame.sampling(pictures)
+        return run_cascades(picture, matrix, PATCH, *vars(self).values()) * size
 
 
 @dataclass
 class Steps:
-    """R linear steps from descriptors to shapes, in small integers and a basis of K shapes."""
+    """R linear steps from descriptors to shapes, in small integers and a basis of K shapes.
+
+    The arguments of kernels.descriptors.run_steps.
+    """
 
     mean: np.ndarray  # (L,2), the mean shape in a patch
     cell: np.ndarray  # (R,), the descriptors' cell in each step, in pixels
-    weight: np.ndarray  # (R,D,K) int8
+    weight: np.ndarray  # (R,K,D) int8
     basis: np.ndarray  # (R,K,2L), times the weights' units
     bias: np.ndarray  # (R,2L)
 
-    def fit(self, patches):
-        """Return the shapes (N,L,2) of the faces in patches (N,PATCH,PATCH)."""
-        shapes = np.repeat(self.mean[None], len(patches), axis=0)
-        gradients = patch_gradients(patches)
-        for cell, weight, basis, bias in zip(self.cell.tolist(), self.weight, self.basis, self.bias, strict=True):
-            descriptors = point_descriptors(*gradients, shapes, cell, CELLS, CLIP)
-            shapes = shapes + (linear_step(descriptors, weight) @ basis + bias).reshape(shapes.shape)
-        return shapes
+    def fit(self, pictures, frame):
+        """Return the shape (L,2), in the picture, of the face in a frame."""
+        picture, size, matrix = frame.sampling(pictures)
+        patch = affine(picture, matrix, PATCH, PATCH)
+        return run_steps(patch, matrix, *vars(self).values(), CLIP) * size
 
 
 @dataclass
@@ -143,36 +159,34 @@ class LandmarkPredictor:
         Raises     DataError when image is no picture or the box is empty
         """
         box = np.asarray(box, np.float64)
-        if box.shape != (4,) or not np.isfinite(box).all() or not (box[2] > box[0] and box[3] > box[1]):
+        x1, y1, x2, y2 = box.tolist() if box.shape == (4,) else (0, 0, 0, 0)
+        if not (0 < x2 - x1 < math.inf and 0 < y2 - y1 < math.inf):
             raise DataError(f"a box is four numbers x1 < x2, y1 < y2 as [x1, y1, x2, y2], got {box}")
-        cut, corner = surroundings(check_image(image), box)
-        pictures = octaves(cut, PATCH // 2)
-        patch, frame = face_patch(pictures, square(box - np.tile(corner, 2)))
-        points = frame.to_picture(self.rough.fit(patch[None])[0])
-        patch, frame = face_patch(pictures, box_of_landmarks(points), roll_of_landmarks(points))
-        points = frame.to_picture(self.trees.fit(patch[None])[0])
+        cut, corner = surroundings(check_image(image), x1, y1, x2, y2)
+        (left, top), pictures = corner, octaves(cut, PATCH // 2)
+        points = self.rough.fit(pictures, Frame.round_box((x1 - left, y1 - top, x2 - left, y2 - top)))
+        points = self.trees.fit(pictures, Frame.round_landmarks(points))
         return self.refine(pictures, points) + corner
 
     def refine(self, pictures, points):
-        """Return better landmarks, from a patch cut anew round good ones: the last look.
+        """Return better landmarks, from patches cut anew round good ones: the last look.
 
         Shapes     pictures: octaves of (H,W)   points (68,2)
         """
-        box, angle = box_of_landmarks(points), roll_of_landmarks(points)
-        straight, frame = face_patch(pictures, box, angle)
-        mirrored, mirrored_frame = face_patch(pictures, box, angle, mirrored=True)
-        by_steps = frame.to_picture(self.steps.fit(straight[None])[0])
-        by_trees = mirrored_frame.to_picture(self.trees.fit(mirrored[None])[0])[MIRROR]
+        frame = Frame.round_landmarks(points)
+        by_steps = self.steps.fit(pictures, frame)
+        by_trees = self.trees.fit(pictures, frame.mirrored())[MIRROR]
         return (by_steps + by_trees) / 2
 
     def save(self, path):
-        """Write the predictor to an .npz file."""
+        """Write the predictor to an .npz file.
+
+        Raises     MiniferError when the file cannot be written; an earlier one of that name is then untouched
+        """
         arrays = {}
         for part in fields(self):
-            values = vars(getattr(self, part.name))
-            arrays.update({f"{part.name}.{name}": value for name, value in values.items()})
-        with open(path, "wb") as file:
-            np.savez_compressed(file, **arrays)
+            arrays.update({f"{part.name}.{name}": value for name, value in vars(getattr(self, part.name)).items()})
+        write_arrays(path, arrays)
 
     @classmethod
     def load(cls, path=SHIPPED):
@@ -192,16 +206,10 @@ class LandmarkPredictor:
         return cls(**parts)
 
 
-def square(box):
-    """Return the square of the same centre and mean side as a box."""
-    centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]).mean() / 2
-    return np.concatenate([centre - half, centre + half])
-
-
-def surroundings(image, box):
+def surroundings(image, x1, y1, x2, y2):
     """Return the part of a picture round a box, and its corner (x, y): a large picture costs no more than it."""
-    half = (box[2:] - box[:2]).max()
-    centre = (box[:2] + box[2:]) / 2
-    last = np.clip(np.ceil(centre + half), 1, image.shape[::-1]).astype(int)
-    first = np.clip(np.floor(centre - half), 0, last - 1).astype(int)
-    return image[first[1] : last[1], first[0] : last[0]], first
+    height, width = image.shape
+    x, y, half = (x1 + x2) / 2, (y1 + y2) / 2, max(x2 - x1, y2 - y1)
+    right, bottom = min(max(math.ceil(x + half), 1), width), min(max(math.ceil(y + half), 1), height)
+    left, top = min(max(math.floor(x - half), 0), right - 1), min(max(math.floor(y - half), 0), bottom - 1)
+    return image[top:bottom, left:right], (left, top)

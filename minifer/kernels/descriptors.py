@@ -1,10 +1,10 @@
-"""Orientation histograms round the points of a shape, and the linear step they feed.
+"""Orientation histograms round the points of a shape, and the linear steps they feed.
 
     gradient     magnitude and orientation (0 to 8, in steps of 20 degrees, sign ignored) of every pixel of a patch
-    descriptor   cells x cells cells of `cell` pixels (an even number), centred on a point; in each, a histogram of
-                 the orientations of every second pixel in every second row, weighted by magnitude
+    descriptor   3x3 cells of cell x cell pixels (an even number), centred on a point; in each, a histogram of the
+                 orientations of every second pixel in every second row, weighted by magnitude
                  d /= |d|;  d = min(d, clip);  d /= |d|
-    step         shape += (descriptors of all points @ weight) @ basis + bias
+    step         shape += (descriptors of all points @ weight^T) @ basis + bias
 
 This is HOG (kernels/hog.py) with the cells placed by the shape instead of by a grid.
 
@@ -14,16 +14,63 @@ Source     Xiong & De la Torre, "Supervised descent method and its applications 
 import numba
 import numpy as np
 
+from minifer.kernels.resize import affine_points_numpy
 from minifer.kernels.twin import Twin
 
 _FLAGS = {"cache": True, "error_model": "numpy", "nogil": True}
+# Sums in any order, so that they can be several at once. Nothing else of fastmath: NaN and infinity stay what they are.
+_SUMS = {**_FLAGS, "fastmath": {"reassoc", "nsz", "contract"}}
 
 
-def patch_gradients_numpy(patches):
-    """Return magnitude and orientation of the gradient at every pixel; 0 on the border.
+def point_descriptors_numpy(patches, shapes, cell, clip):
+    """Return the descriptors of all points of each shape, one row a shape. Places outside a patch have no gradient.
 
-    Shapes     patches (N,H,W) uint8   magnitude (N,H,W) float32   orientation (N,H,W) uint8, 0 to 8
+    Shapes     patches (N,H,W) uint8   shapes (N,L,2) as x, y   descriptors (N, L*81) float32
+    Cost       N*H*W gradients, N*L * (3 cell)^2 / 4 additions
     """
+    side = 3 * cell
+    place = np.arange(0, side, 2)
+    count, height, width = patches.shape
+    magnitude, orientation = _gradients_numpy(patches)
+    rows = []
+    for n in range(count):
+        for x, y in shapes[n]:
+            i, j = (np.int64(np.floor(centre - side / 2 + 0.5)) + place for centre in (y, x))
+            i_inside, j_inside = (i >= 0) & (i < height), (j >= 0) & (j < width)
+            here = np.ix_(i[i_inside], j[j_inside])
+            index = 27 * (place // cell)[i_inside, None] + 9 * (place // cell)[j_inside] + orientation[n][here]
+            d = np.bincount(index.ravel(), magnitude[n][here].ravel(), 81)
+            d = np.minimum(d / np.sqrt((d**2).sum() + 1e-3), clip)
+            rows.append(d / np.sqrt((d**2).sum() + 1e-6))
+    return np.array(rows, np.float32).reshape(count, -1)
+
+
+def linear_step_numpy(descriptors, weight):
+    """Return descriptors @ weight^T, the weight in small integers.
+
+    Shapes     descriptors (N,D) float32   weight (K,D) int8   sums (N,K) float32
+    Cost       N*D*K multiply-adds
+    """
+    return descriptors @ weight.T.astype(np.float32)
+
+
+def run_steps_numpy(patch, matrix, mean, cell, weight, basis, bias, clip):
+    """Return the shape that R steps find in a patch of a picture, starting from the mean shape; it lies in the picture.
+
+    The patch is affine(picture, matrix, H, W), of which every value is rounded to a whole number first.
+
+    Shapes     patch (H,W) float32   matrix (2,3)   mean (L,2)   cell (R,)   weight (R,K,D) int8   basis (R,K,2L)
+               bias (R,2L)   shape (L,2)
+    """
+    patch, shape = np.floor(patch + np.float32(0.5)).astype(np.uint8), mean
+    for r in range(len(cell)):
+        descriptors = point_descriptors_numpy(patch[None], shape[None], int(cell[r]), clip)
+        move = linear_step_numpy(descriptors, weight[r])[0] @ basis[r] + bias[r]
+        shape = shape + move.reshape(shape.shape)
+    return affine_points_numpy(shape, matrix)
+
+
+def _gradients_numpy(patches):
     values = patches.astype(np.float64)
     gx, gy = np.zeros_like(values), np.zeros_like(values)
     gx[:, 1:-1, 1:-1] = values[:, 1:-1, 2:] - values[:, 1:-1, :-2]
@@ -32,114 +79,131 @@ def patch_gradients_numpy(patches):
     return np.hypot(gx, gy).astype(np.float32), np.minimum(angle // 20, 8).astype(np.uint8)
 
 
-def point_descriptors_numpy(magnitude, orientation, shapes, cell, cells, clip):
-    """Return the descriptors of all points of each shape, one row a shape. Places outside a patch have no gradient.
-
-    Shapes     magnitude orientation (N,H,W)   shapes (N,L,2) as x, y   descriptors (N, L * cells * cells * 9) float32
-    Cost       N*L * (cell * cells)^2 / 4 additions
-    """
-    side = cell * cells
-    place = np.arange(0, side, 2)
-    count, height, width = magnitude.shape
-    rows = []
-    for n in range(count):
-        for x, y in shapes[n]:
-            i, j = (np.int64(np.floor(centre - side / 2 + 0.5)) + place for centre in (y, x))
-            i_inside, j_inside = (i >= 0) & (i < height), (j >= 0) & (j < width)
-            here = np.ix_(i[i_inside], j[j_inside])
-            index = ((place // cell)[i_inside, None] * cells + (place // cell)[j_inside]) * 9 + orientation[n][here]
-            d = np.bincount(index.ravel(), magnitude[n][here].ravel(), 9 * cells * cells)
-            d = np.minimum(d / np.sqrt((d**2).sum() + 1e-3), clip)
-            rows.append(d / np.sqrt((d**2).sum() + 1e-6))
-    return np.array(rows, np.float32).reshape(count, -1)
-
-
-def linear_step_numpy(descriptors, weight):
-    """Return descriptors @ weight, the weight in small integers.
-
-    Shapes     descriptors (N,D) float32   weight (D,K) int8   sums (N,K) float32
-    Cost       N*D*K multiply-adds
-    """
-    return descriptors @ weight.astype(np.float32)
+# The compiled twins.
 
 
 @numba.njit(**_FLAGS)
-def patch_gradients_numba(patches):
-    """As patch_gradients_numpy; the orientation is counted as in kernels/hog.py."""
-    count, height, width = patches.shape
-    magnitude = np.zeros((count, height, width), np.float32)
-    orientation = np.zeros((count, height, width), np.uint8)
+def _gradients(patch, border):
+    """Return magnitude and orientation of a patch, rounded to whole numbers, with a border of zeros; the orientation as
+    in kernels/hog.py.
+    """
+    height, width = patch.shape
+    magnitude = np.zeros((height + 2 * border, width + 2 * border), np.float32)
+    orientation = np.zeros((height + 2 * border, width + 2 * border), np.uint8)
     angles = np.arange(1, 9) * (np.pi / 9)
     cosine, sine = np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
-    values = np.empty((3, width), np.float32)
-    for n in range(count):
-        for i in range(1, height - 1):
-            for u in range(3):
-                for j in range(width):
-                    values[u, j] = patches[n, i - 1 + u, j]
-            up, row, down = values[0], values[1], values[2]
-            for j in range(1, width - 1):
-                gy, gx = down[j] - up[j], row[j + 1] - row[j - 1]
-                magnitude[n, i, j] = np.sqrt(gx * gx + gy * gy)
-                sign = np.float32(-1 if gy < 0 or (gy == 0 and gx < 0) else 1)
-                gy, gx = sign * gy, sign * gx
-                o = np.int32(0)
-                for k in range(8):
-                    o += np.int32(gy * cosine[k] >= gx * sine[k])
-                orientation[n, i, j] = o
+    values = np.zeros((height, width + 2), np.float32)  # a column more on each side: whole rows suit vectors best
+    for i in range(height):
+        for j in range(width):
+            values[i, 1 + j] = np.floor(np.float32(patch[i, j]) + np.float32(0.5))
+    for i in range(1, height - 1):
+        up, row, down = values[i - 1], values[i], values[i + 1]
+        strengths, bins = magnitude[border + i, border:], orientation[border + i, border:]
+        for j in range(width):
+            gy, gx = down[1 + j] - up[1 + j], row[2 + j] - row[j]
+            strengths[j] = np.sqrt(gx * gx + gy * gy)
+            sign = np.float32(-1 if gy < 0 or (gy == 0 and gx < 0) else 1)
+            gy, gx = sign * gy, sign * gx
+            o = np.int32(0)
+            for k in range(8):
+                o += np.int32(gy * cosine[k] >= gx * sine[k])
+            bins[j] = o
+        strengths[0], strengths[width - 1] = 0, 0
     return magnitude, orientation
 
 
+@numba.njit(**_SUMS)
+def _describe(magnitude, orientation, border, shape, cell, clip):
+    """Return the descriptors (81 L,) of a shape's points.
+
+    Neighbouring pixels often have the same orientation, and what is added to a number must wait for what was added
+    before: so the nine cells are filled in turn, a pixel each. Unsigned numbers spare Numba the question whether an
+    index counts from the end.
+    """
+    (height, width), side = magnitude.shape, 3 * cell
+    strengths, bins, down, across = magnitude.ravel(), orientation.ravel(), np.uint32(cell * width), np.uint32(cell)
+    descriptors = np.zeros((shape.shape[0], 81), np.float32)
+    for p in range(shape.shape[0]):
+        d = descriptors[p]
+        top = min(max(int(np.floor(shape[p, 1] - side / 2 + 0.5)) + border, 0), height - side)
+        left = min(max(int(np.floor(shape[p, 0] - side / 2 + 0.5)) + border, 0), width - side)
+        for i in range(top, top + cell, 2):
+            for j in range(left, left + cell, 2):
+                first = np.uint32(i * width + j)
+                for u in range(3):
+                    for v in range(3):
+                        k = np.uint32(first + np.uint32(u) * down + np.uint32(v) * across)
+                        d[np.uint32(27 * u + 9 * v) + bins[k]] += strengths[k]
+        square = np.float32(1e-3)
+        for c in range(81):
+            square += d[c] * d[c]
+        scale = np.float32(1) / np.sqrt(square)
+        square = np.float32(1e-6)
+        for c in range(81):
+            d[c] = min(d[c] * scale, np.float32(clip))
+            square += d[c] * d[c]
+        scale = np.float32(1) / np.sqrt(square)
+        for c in range(81):
+            d[c] *= scale
+    return descriptors.ravel()
+
+
 @numba.njit(**_FLAGS)
-def point_descriptors_numba(magnitude, orientation, shapes, cell, cells, clip):
+def point_descriptors_numba(patches, shapes, cell, clip):
     """As point_descriptors_numpy."""
-    count, height, width = magnitude.shape
-    depth, side = 9 * cells * cells, cell * cells
-    descriptors = np.zeros((count, shapes.shape[1] * depth), np.float32)
-    for n in range(count):
-        for p in range(shapes.shape[1]):
-            d = descriptors[n, p * depth : (p + 1) * depth]
-            top = int(np.floor(shapes[n, p, 1] - side / 2 + 0.5))
-            left = int(np.floor(shapes[n, p, 0] - side / 2 + 0.5))
-            for u in range(cells):
-                for i in range(max(top + u * cell, (top + u * cell) & 1), min(top + (u + 1) * cell, height), 2):
-                    strengths, bins = magnitude[n, i], orientation[n, i]
-                    for v in range(cells):
-                        histogram = d[(u * cells + v) * 9 : (u * cells + v + 1) * 9]
-                        start = left + v * cell
-                        for j in range(max(start, start & 1), min(start + cell, width), 2):
-                            histogram[bins[j]] += strengths[j]
-            square = np.float32(1e-3)
-            for c in range(depth):
-                square += d[c] * d[c]
-            scale = np.float32(1) / np.sqrt(square)
-            square = np.float32(1e-6)
-            for c in range(depth):
-                d[c] = min(d[c] * scale, np.float32(clip))
-                square += d[c] * d[c]
-            scale = np.float32(1) / np.sqrt(square)
-            for c in range(depth):
-                d[c] *= scale
+    descriptors = np.empty((patches.shape[0], 81 * shapes.shape[1]), np.float32)
+    border = 3 * cell  # no descriptor reaches beyond it
+    for n in range(patches.shape[0]):
+        magnitude, orientation = _gradients(patches[n], border)
+        descriptors[n] = _describe(magnitude, orientation, border, shapes[n], cell, clip)
     return descriptors
 
 
-@numba.njit(**_FLAGS)
+@numba.njit(**_SUMS)
 def linear_step_numba(descriptors, weight):
-    """As linear_step_numpy; the sums of one row stay in registers and cache while the weights pass by."""
-    sums = np.zeros((descriptors.shape[0], weight.shape[1]), np.float32)
+    """As linear_step_numpy; four sums at a time read the descriptors once."""
+    depth, directions = descriptors.shape[1], weight.shape[0]
+    sums = np.zeros((descriptors.shape[0], directions), np.float32)
     for n in range(descriptors.shape[0]):
-        row = sums[n]
-        for d in range(0, weight.shape[0] - 2, 3):
-            x0, x1, x2 = descriptors[n, d], descriptors[n, d + 1], descriptors[n, d + 2]
-            w0, w1, w2 = weight[d], weight[d + 1], weight[d + 2]
-            for k in range(weight.shape[1]):
-                row[k] += (x0 * np.float32(w0[k]) + x1 * np.float32(w1[k])) + x2 * np.float32(w2[k])
-        for d in range(weight.shape[0] // 3 * 3, weight.shape[0]):
-            for k in range(weight.shape[1]):
-                row[k] += descriptors[n, d] * np.float32(weight[d, k])
+        x = descriptors[n]
+        for k in range(0, directions - 3, 4):
+            w0, w1, w2, w3 = weight[k], weight[k + 1], weight[k + 2], weight[k + 3]
+            s0, s1, s2, s3 = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
+            for d in range(depth):
+                s0 += x[d] * np.float32(w0[d])
+                s1 += x[d] * np.float32(w1[d])
+                s2 += x[d] * np.float32(w2[d])
+                s3 += x[d] * np.float32(w3[d])
+            sums[n, k], sums[n, k + 1], sums[n, k + 2], sums[n, k + 3] = s0, s1, s2, s3
+        for k in range(directions // 4 * 4, directions):
+            for d in range(depth):
+                sums[n, k] += x[d] * np.float32(weight[k, d])
     return sums
 
 
-patch_gradients = Twin(patch_gradients_numpy, patch_gradients_numba)
+@numba.njit(**_FLAGS)
+def run_steps_numba(patch, matrix, mean, cell, weight, basis, bias, clip):
+    """As run_steps_numpy, all in one compiled call: what predicts."""
+    shape, border = mean.copy(), 3 * cell.max()
+    magnitude, orientation = _gradients(patch, border)
+    move = np.empty(2 * mean.shape[0])
+    for r in range(cell.shape[0]):
+        descriptors = _describe(magnitude, orientation, border, shape, cell[r], clip)
+        sums = linear_step_numba(descriptors.reshape((1, -1)), weight[r])[0]
+        move[:] = bias[r]
+        for c in range(sums.shape[0]):
+            for k in range(move.shape[0]):
+                move[k] += sums[c] * basis[r, c, k]
+        for k in range(mean.shape[0]):
+            shape[k, 0] += move[2 * k]
+            shape[k, 1] += move[2 * k + 1]
+    for k in range(mean.shape[0]):  # as affine_points_numpy
+        x, y = shape[k, 0] - 0.5, shape[k, 1] - 0.5
+        shape[k, 0] = matrix[1, 0] * y + matrix[1, 1] * x + matrix[1, 2] + 0.5
+        shape[k, 1] = matrix[0, 0] * y + matrix[0, 1] * x + matrix[0, 2] + 0.5
+    return shape
+
+
 point_descriptors = Twin(point_descriptors_numpy, point_descriptors_numba)
 linear_step = Twin(linear_step_numpy, linear_step_numba)
+run_steps = Twin(run_steps_numpy, run_steps_numba)

@@ -8,7 +8,8 @@
     leaf       the mean residual there, times the learning rate
     update     shape_n += S_n (sum of the leaves reached @ basis), for each cascade in turn
 
-Trees are full: a tree of depth d has 2^d - 1 questions, the children of k being 2k+1 and 2k+2, and 2^d leaves.
+Trees are full: a tree of depth d has 2^d - 1 questions, the children of k being 2k+1 and 2k+2, and 2^d leaves. Those
+of a tree are stored together, (a, b, threshold) each, so that a walk reads few places of memory.
 
 Source     Kazemi & Sullivan, "One millisecond face alignment with an ensemble of regression trees", CVPR 2014.
 """
@@ -16,6 +17,7 @@ Source     Kazemi & Sullivan, "One millisecond face alignment with an ensemble o
 import numba
 import numpy as np
 
+from minifer.kernels.resize import affine_numpy, affine_points_numpy
 from minifer.kernels.twin import Twin
 
 _FLAGS = {"cache": True, "error_model": "numpy", "nogil": True}
@@ -56,20 +58,18 @@ def best_splits_numpy(pixels, residual, node, first, count, a, b, threshold):
     return best
 
 
-def walk_trees_numpy(pixels, a, b, threshold):
+def walk_trees_numpy(pixels, questions):
     """Return the leaf that each picture reaches in each tree.
 
-    Shapes     pixels (N,P) int16   a b threshold (M,2^d - 1)   leaf (N,M), 0 to 2^d - 1
+    Shapes     pixels (N,P) int16   questions (M,2^d - 1,3) int16   leaf (N,M), 0 to 2^d - 1
     """
-    trees, questions = a.shape
+    trees, count = questions.shape[:2]
     leaf = np.zeros((len(pixels), trees), np.int64)
-    everything, each = np.arange(len(pixels))[:, None], np.arange(trees)
-    values = pixels.astype(np.int64)
-    for _ in range((questions + 1).bit_length() - 1):
-        asked_a, asked_b = a[each, leaf], b[each, leaf]
-        right = values[everything, asked_a] - values[everything, asked_b] > threshold[each, leaf]
-        leaf = 2 * leaf + 1 + right
-    return leaf - questions
+    everything = np.arange(len(pixels))[:, None]
+    for _ in range((count + 1).bit_length() - 1):
+        a, b, threshold = np.moveaxis(questions[np.arange(trees), leaf], -1, 0)
+        leaf = 2 * leaf + 1 + (pixels[everything, a] - pixels[everything, b] > threshold)
+    return leaf - count
 
 
 def sum_leaves_numpy(leaf, value):
@@ -80,22 +80,26 @@ def sum_leaves_numpy(leaf, value):
     return value[np.arange(leaf.shape[1]), leaf].sum(axis=1, dtype=np.int32)
 
 
-def run_cascades_numpy(patches, mean, anchor, offset, a, b, threshold, leaves, basis):
-    """Return the shapes that T cascades of M trees find, starting from the mean shape.
+def run_cascades_numpy(picture, matrix, size, mean, anchor, offset, questions, leaves, basis):
+    """Return the shape that T cascades of M trees find in a patch of a picture, starting from the mean shape; it lies
+    in the picture.
 
-    Shapes     patches (N,H,W) uint8   mean (L,2)   anchor (T,P)   offset (T,P,2)   a b threshold (T,M,2^d - 1)
-               leaves (T,M,2^d,K) int8   basis (T,K,2L)   shapes (N,L,2)
+    The patch is size x size pixels:  patch = affine(picture, matrix, size, size), rounded to whole numbers.
+
+    Shapes     picture (H,W)   matrix (2,3)   mean (L,2)   anchor (T,P)   offset (T,P,2)   questions (T,M,2^d - 1,3)
+               leaves (T,M,2^d,K) int8   basis (T,K,2L)   shape (L,2)
     """
-    shapes = np.repeat(mean[None], len(patches), axis=0)
+    patch = (affine_numpy(picture, matrix, size, size) + np.float32(0.5)).astype(np.uint8)
+    shape = mean
     for t in range(len(anchor)):
-        pixels = shape_pixels_numpy(patches, shapes, mean, anchor[t], offset[t])
-        total = sum_leaves_numpy(walk_trees_numpy(pixels, a[t], b[t], threshold[t]), leaves[t])
-        move = (total @ basis[t]).reshape(shapes.shape)
-        cosine, sine = _turn_numpy(shapes, mean)
-        x = cosine[:, None] * move[:, :, 0] - sine[:, None] * move[:, :, 1]
-        y = sine[:, None] * move[:, :, 0] + cosine[:, None] * move[:, :, 1]
-        shapes = shapes + np.stack([x, y], axis=-1)
-    return shapes
+        pixels = shape_pixels_numpy(patch[None], shape[None], mean, anchor[t], offset[t])
+        total = sum_leaves_numpy(walk_trees_numpy(pixels, questions[t]), leaves[t])
+        move = (total[0] @ basis[t]).reshape(shape.shape)
+        cosine, sine = (part[0] for part in _turn_numpy(shape[None], mean))
+        x = cosine * move[:, 0] - sine * move[:, 1]
+        y = sine * move[:, 0] + cosine * move[:, 1]
+        shape = shape + np.stack([x, y], axis=-1)
+    return affine_points_numpy(shape, matrix)
 
 
 def _turn_numpy(shapes, mean):
@@ -125,19 +129,49 @@ def _turn(shape, mean):
 
 
 @numba.njit(**_FLAGS)
+def _places(shape, cosine, sine, anchor, offset, height, width):
+    """Return the row and the column of each pixel of one shape in a patch of that height and width."""
+    rows, columns = np.empty(anchor.shape[0]), np.empty(anchor.shape[0])
+    for p in range(anchor.shape[0]):
+        k = np.uint16(anchor[p])
+        x = shape[k, 0] + cosine * offset[p, 0] - sine * offset[p, 1]
+        y = shape[k, 1] + sine * offset[p, 0] + cosine * offset[p, 1]
+        rows[p] = np.floor(min(max(y + 0.5, 0.0), height - 1.0))
+        columns[p] = np.floor(min(max(x + 0.5, 0.0), width - 1.0))
+    return rows, columns
+
+
+@numba.njit(**_FLAGS)
 def shape_pixels_numba(patches, shapes, mean, anchor, offset):
     """As shape_pixels_numpy."""
     count, height, width = patches.shape
     pixels = np.empty((count, anchor.shape[0]), np.int16)
     for n in range(count):
-        shape, patch = shapes[n], patches[n]
-        cosine, sine = _turn(shape, mean)
+        cosine, sine = _turn(shapes[n], mean)
+        rows, columns = _places(shapes[n], cosine, sine, anchor, offset, height, width)
         for p in range(anchor.shape[0]):
-            x = shape[anchor[p], 0] + cosine * offset[p, 0] - sine * offset[p, 1]
-            y = shape[anchor[p], 1] + sine * offset[p, 0] + cosine * offset[p, 1]
-            column = int(min(max(np.floor(x + 0.5), 0.0), width - 1.0))
-            row = int(min(max(np.floor(y + 0.5), 0.0), height - 1.0))
-            pixels[n, p] = patch[row, column]
+            pixels[n, p] = patches[n, np.uint32(rows[p]), np.uint32(columns[p])]
+    return pixels
+
+
+@numba.njit(**_FLAGS)
+def _picture_pixels(picture, matrix, size, shape, cosine, sine, anchor, offset):
+    """As shape_pixels_numba, in a patch that is never cut out: only the pixels asked for are interpolated."""
+    pixels = np.empty((1, anchor.shape[0]), np.int16)
+    last_row, last_column = picture.shape[0] - 1, picture.shape[1] - 1
+    rows, columns = _places(shape, cosine, sine, anchor, offset, size, size)
+    for p in range(anchor.shape[0]):
+        i, j = rows[p], columns[p]
+        rows[p] = min(max(matrix[0, 0] * i + matrix[0, 1] * j + matrix[0, 2], 0.0), float(last_row))
+        columns[p] = min(max(matrix[1, 0] * i + matrix[1, 1] * j + matrix[1, 2], 0.0), float(last_column))
+    for p in range(anchor.shape[0]):
+        i, j = np.uint32(rows[p]), np.uint32(columns[p])
+        i1, j1 = min(i + np.uint32(1), np.uint32(last_row)), min(j + np.uint32(1), np.uint32(last_column))
+        down, right = np.float32(rows[p] - i), np.float32(columns[p] - j)
+        first, second = np.float32(picture[i, j]), np.float32(picture[i, j1])
+        third, fourth = np.float32(picture[i1, j]), np.float32(picture[i1, j1])
+        upper, lower = first + right * (second - first), third + right * (fourth - third)
+        pixels[0, p] = int(upper + down * (lower - upper) + np.float32(0.5))
     return pixels
 
 
@@ -175,53 +209,65 @@ def best_splits_numba(pixels, residual, node, first, count, a, b, threshold):
 
 
 @numba.njit(**_FLAGS)
-def walk_trees_numba(pixels, a, b, threshold):
-    """As walk_trees_numpy."""
-    trees, questions = a.shape
+def walk_trees_numba(pixels, questions):
+    """As walk_trees_numpy: all trees take a step before any takes the next, since one step of a tree must wait for the
+    one before. Unsigned numbers spare Numba the question whether an index counts from the end.
+    """
+    trees, count = questions.shape[:2]
     leaf = np.empty((pixels.shape[0], trees), np.int64)
+    node = np.empty(trees, np.uint32)
     for n in range(pixels.shape[0]):
-        values = pixels[n]
+        values, first = pixels[n], 0
+        node[:] = 0
+        while first < count:
+            for m in range(trees):
+                question = questions[m, node[m]]
+                right = values[np.uint16(question[0])] - values[np.uint16(question[1])] > question[2]
+                node[m] = 2 * node[m] + 1 + right
+            first = 2 * first + 1
         for m in range(trees):
-            k = 0
-            while k < questions:
-                k = 2 * k + 1 + (values[a[m, k]] - values[b[m, k]] > threshold[m, k])
-            leaf[n, m] = k - questions
+            leaf[n, m] = node[m] - count
     return leaf
 
 
 @numba.njit(**_FLAGS)
 def sum_leaves_numba(leaf, value):
-    """As sum_leaves_numpy."""
-    total = np.zeros((leaf.shape[0], value.shape[2]), np.int32)
+    """As sum_leaves_numpy; four leaves at a time read and write the sums once."""
+    trees, directions = value.shape[0], value.shape[2]
+    total = np.zeros((leaf.shape[0], directions), np.int32)
     for n in range(leaf.shape[0]):
         row = total[n]
-        for m in range(leaf.shape[1]):
-            reached = value[m, leaf[n, m]]
-            for c in range(value.shape[2]):
-                row[c] += reached[c]
+        for m in range(0, trees - 3, 4):
+            v0, v1 = value[m, np.uint32(leaf[n, m])], value[m + 1, np.uint32(leaf[n, m + 1])]
+            v2, v3 = value[m + 2, np.uint32(leaf[n, m + 2])], value[m + 3, np.uint32(leaf[n, m + 3])]
+            for c in range(directions):
+                row[c] += (np.int32(v0[c]) + np.int32(v1[c])) + (np.int32(v2[c]) + np.int32(v3[c]))
+        for m in range(trees // 4 * 4, trees):
+            for c in range(directions):
+                row[c] += value[m, leaf[n, m], c]
     return total
 
 
 @numba.njit(**_FLAGS)
-def run_cascades_numba(patches, mean, anchor, offset, a, b, threshold, leaves, basis):
+def run_cascades_numba(picture, matrix, size, mean, anchor, offset, questions, leaves, basis):
     """As run_cascades_numpy, all in one compiled call: what predicts."""
-    landmarks = mean.shape[0]
-    shapes = np.empty((patches.shape[0], landmarks, 2))
-    for n in range(patches.shape[0]):
-        shapes[n] = mean
+    shape, move = mean.copy(), np.empty(2 * mean.shape[0])
     for t in range(anchor.shape[0]):
-        pixels = shape_pixels_numba(patches, shapes, mean, anchor[t], offset[t])
-        total = sum_leaves_numba(walk_trees_numba(pixels, a[t], b[t], threshold[t]), leaves[t])
-        for n in range(patches.shape[0]):
-            move = np.zeros(2 * landmarks)
-            for c in range(total.shape[1]):
-                for k in range(2 * landmarks):
-                    move[k] += total[n, c] * basis[t, c, k]
-            cosine, sine = _turn(shapes[n], mean)
-            for k in range(landmarks):
-                shapes[n, k, 0] += cosine * move[2 * k] - sine * move[2 * k + 1]
-                shapes[n, k, 1] += sine * move[2 * k] + cosine * move[2 * k + 1]
-    return shapes
+        cosine, sine = _turn(shape, mean)
+        pixels = _picture_pixels(picture, matrix, size, shape, cosine, sine, anchor[t], offset[t])
+        total = sum_leaves_numba(walk_trees_numba(pixels, questions[t]), leaves[t])[0]
+        move[:] = 0
+        for c in range(total.shape[0]):
+            for k in range(move.shape[0]):
+                move[k] += total[c] * basis[t, c, k]
+        for k in range(mean.shape[0]):
+            shape[k, 0] += cosine * move[2 * k] - sine * move[2 * k + 1]
+            shape[k, 1] += sine * move[2 * k] + cosine * move[2 * k + 1]
+    for k in range(mean.shape[0]):  # as affine_points_numpy
+        x, y = shape[k, 0] - 0.5, shape[k, 1] - 0.5
+        shape[k, 0] = matrix[1, 0] * y + matrix[1, 1] * x + matrix[1, 2] + 0.5
+        shape[k, 1] = matrix[0, 0] * y + matrix[0, 1] * x + matrix[0, 2] + 0.5
+    return shape
 
 
 shape_pixels = Twin(shape_pixels_numpy, shape_pixels_numba)

@@ -61,6 +61,14 @@ def affine_numpy(x, matrix, height, width):
     return upper + down * (lower - upper)
 
 
+def affine_points_numpy(points, matrix):
+    """Return where points of an affine patch lie in its picture. The first pixel's middle is at (1/2, 1/2) in both.
+
+    Shapes     points (L,2) as x, y   matrix (2,3)   returned: (L,2)
+    """
+    return (points[:, ::-1] - 0.5) @ matrix[::-1, :2].T + matrix[::-1, 2] + 0.5
+
+
 @numba.njit(**_FLAGS)
 def halve_numba(x):
     """As halve_numpy: first the sums of two rows, then of two columns of those."""

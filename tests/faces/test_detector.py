@@ -1,9 +1,11 @@
 """The detector: training on drawn faces, every kind of picture, and the shipped weights on a real one."""
 
+import errno
+
 import numpy as np
 import pytest
 
-from minifer.errors import CheckpointError, ConfigError, DataError
+from minifer.errors import CheckpointError, ConfigError, DataError, MiniferError
 from minifer.faces import Detection, FaceDetector
 from minifer.faces.boxes import iou
 from minifer.faces.detector_training import random_windows
@@ -81,6 +83,20 @@ def test_saving_and_loading_changes_nothing(trained, tmp_path, rng):
     for one, other in zip(detector.detect(scene, 0), loaded.detect(scene, 0), strict=True):
         np.testing.assert_array_equal(one.box, other.box)
         assert one.score == other.score
+
+
+def test_a_detector_that_cannot_be_written_leaves_the_one_before(trained, tmp_path, monkeypatch):
+    def interrupted(file, **arrays):
+        file.write(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    detector, _ = trained
+    path = tmp_path / "detector.npz"
+    path.write_bytes(b"before")
+    monkeypatch.setattr(np, "savez_compressed", interrupted)
+    with pytest.raises(MiniferError, match=r"cannot write .*detector\.npz: No space left on device"):
+        detector.save(path)
+    assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"before"]
 
 
 @pytest.mark.parametrize("content", [b"", b"nothing", None])

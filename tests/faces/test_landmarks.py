@@ -1,15 +1,18 @@
 """Landmarks: geometry by hand, training on drawn faces, the shipped weights on a real face, and held-out portraits."""
 
+import errno
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from minifer.errors import CheckpointError, DataError
+from minifer.errors import CheckpointError, DataError, MiniferError
 from minifer.faces import LandmarkPredictor, landmark_training
-from minifer.faces.boxes import box_of_landmarks
-from minifer.faces.landmarks import MIRROR, PATCH, face_patch
+from minifer.faces.boxes import box_of_landmarks, roll_of_landmarks
+from minifer.faces.landmark_training import face_patch
+from minifer.faces.landmarks import MIRROR, PATCH, Frame
 from minifer.faces.pyramid import octaves
+from minifer.kernels.resize import affine_points_numpy
 from minifer.kernels.twin import use_backend
 
 HELEN = Path(__file__).parents[3] / "shared" / "data" / "helen.zip"
@@ -62,15 +65,29 @@ def test_mirroring_twice_changes_nothing():
 
 @pytest.mark.parametrize("mirrored", [False, True])
 @pytest.mark.parametrize("angle", [0.0, 0.7])
-def test_a_patch_shows_what_its_frame_says(portraits, angle, mirrored):
+@pytest.mark.parametrize("enlarged", [1, 4])
+def test_a_patch_shows_what_its_frame_says(portraits, angle, mirrored, enlarged):
     image, points = portraits[0]
-    patch, frame = face_patch(octaves(image, 56), box_of_landmarks(points), angle, mirrored)
+    pictures, points = octaves(np.kron(image, np.ones((enlarged, enlarged), np.uint8)), 56), points * enlarged
+    frame = Frame.round_box(box_of_landmarks(points), angle)
+    frame = frame.mirrored() if mirrored else frame
+    patch = face_patch(pictures, frame)
     assert patch.shape == (PATCH, PATCH)
-    np.testing.assert_allclose(frame.to_picture(frame.to_patch(points)), points)
+    _, size, matrix = frame.sampling(pictures)
+    assert size == enlarged
+    np.testing.assert_allclose(size * affine_points_numpy(frame.to_patch(points), matrix), points)
     x, y = frame.to_patch(points[36]).astype(int)
     assert patch[y, x] < 60  # an eye
     if angle == 0:
         assert (x < frame.to_patch(points[42])[0]) is not mirrored
+
+
+def test_the_frame_of_landmarks_is_that_of_their_box_turned_upright(portraits):
+    points = portraits[0][1] @ np.array([[0.8, 0.6], [-0.6, 0.8]])
+    frame = Frame.round_box(box_of_landmarks(points), roll_of_landmarks(points))
+    found = Frame.round_landmarks(points)
+    for part in ("corner", "across", "down"):
+        np.testing.assert_allclose(getattr(found, part), getattr(frame, part))
 
 
 def test_training_beats_the_mean_shape_on_faces_it_has_not_seen(trained, portraits):
@@ -96,6 +113,19 @@ def test_saving_and_loading_changes_nothing(trained, portraits, tmp_path):
     np.testing.assert_array_equal(loaded.predict(image, box), trained.predict(image, box))
 
 
+def test_a_predictor_that_cannot_be_written_leaves_the_one_before(trained, tmp_path, monkeypatch):
+    def interrupted(file, **arrays):
+        file.write(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = tmp_path / "landmarks.npz"
+    path.write_bytes(b"before")
+    monkeypatch.setattr(np, "savez_compressed", interrupted)
+    with pytest.raises(MiniferError, match=r"cannot write .*landmarks\.npz: No space left on device"):
+        trained.save(path)
+    assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"before"]
+
+
 @pytest.mark.parametrize("content", [b"", b"nothing", None])
 def test_files_that_are_no_predictor(tmp_path, content):
     path = tmp_path / "landmarks.npz"
@@ -106,6 +136,17 @@ def test_files_that_are_no_predictor(tmp_path, content):
     for file in (path, tmp_path / "missing.npz"):
         with pytest.raises(CheckpointError, match="not a landmark predictor"):
             LandmarkPredictor.load(file)
+
+
+def test_a_file_of_an_older_version_is_refused(trained, tmp_path):
+    trained.save(tmp_path / "new.npz")
+    with np.load(tmp_path / "new.npz") as file:
+        arrays = dict(file)
+    questions = arrays.pop("trees.questions")
+    arrays.update({f"trees.{name}": questions[..., i] for i, name in enumerate(("a", "b", "threshold"))})
+    np.savez(tmp_path / "old.npz", **arrays)
+    with pytest.raises(CheckpointError, match=r"old\.npz: not a landmark predictor of this version .*trees\.questions"):
+        LandmarkPredictor.load(tmp_path / "old.npz")
 
 
 def test_both_backends_find_the_same(trained, portraits):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from minifer.kernels import regression_trees as kernels
+from minifer.kernels.resize import affine_points_numpy
 
 
 @pytest.fixture
@@ -14,10 +15,9 @@ def faces(rng):
 
 @pytest.fixture
 def forest(rng):
-    a, b = rng.integers(0, 12, (2, 4, 6, 7)).astype(np.int16)
-    threshold = rng.integers(-60, 60, (4, 6, 7)).astype(np.int16)
-    leaves = rng.integers(-127, 128, (4, 6, 8, 3)).astype(np.int8)
-    return a, b, threshold, leaves
+    a, b = rng.integers(0, 12, (2, 4, 6, 7))
+    questions = np.stack([a, b, rng.integers(-60, 60, (4, 6, 7))], axis=-1).astype(np.int16)
+    return questions, rng.integers(-127, 128, (4, 6, 8, 3)).astype(np.int8)
 
 
 def places(rng):
@@ -67,26 +67,28 @@ def test_a_node_without_samples_takes_the_first_question():
 
 
 def test_walking_and_summing_agree(forest, rng):
-    a, b, threshold, leaves = (part[0] for part in forest)
+    questions, leaves = (part[0] for part in forest)
     pixels = rng.integers(0, 256, (9, 12)).astype(np.int16)
-    leaf = kernels.walk_trees_numba(pixels, a, b, threshold)
-    np.testing.assert_array_equal(leaf, kernels.walk_trees_numpy(pixels, a, b, threshold))
+    leaf = kernels.walk_trees_numba(pixels, questions)
+    np.testing.assert_array_equal(leaf, kernels.walk_trees_numpy(pixels, questions))
     np.testing.assert_array_equal(kernels.sum_leaves_numba(leaf, leaves), kernels.sum_leaves_numpy(leaf, leaves))
 
 
 def test_a_tree_walked_by_hand():
-    a, b = np.array([[0, 0, 1]], np.int16), np.array([[1, 2, 2]], np.int16)
-    threshold = np.array([[0, 0, 0]], np.int16)
+    questions = np.array([[(0, 1, 0), (0, 2, 0), (1, 2, 0)]], np.int16)
     pixels = np.array([[5, 9, 1], [9, 5, 1], [9, 5, 7]], np.int16)
     # first: 5 - 9 > 0 no, then 5 - 1 > 0 yes: leaf 1; second: yes, then 5 - 1 > 0 yes: leaf 3; third: yes, no: leaf 2
     for walk in (kernels.walk_trees_numpy, kernels.walk_trees_numba):
-        assert walk(pixels, a, b, threshold).ravel().tolist() == [1, 3, 2]
+        assert walk(pixels, questions).ravel().tolist() == [1, 3, 2]
 
 
-def test_cascades_agree(faces, forest, rng):
-    patches, _, mean = faces
-    basis = rng.normal(0, 0.01, (4, 3, 10))
-    arguments = (patches, mean, *places(rng), *forest, basis)
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@pytest.mark.parametrize("corner", [2.0, -15.0])
+def test_cascades_agree_also_over_the_edge_of_the_picture(forest, rng, dtype, corner):
+    picture = rng.integers(0, 256, (40, 37)).astype(dtype)
+    matrix, mean = np.array([[1.3, 0.2, corner], [-0.2, 1.3, 5.0]]), rng.uniform(4, 16, (5, 2))
+    basis = rng.normal(0, 0.01, (4, 3, 10)).astype(np.float32)
+    arguments = (picture, matrix, 20, mean, *places(rng), *forest, basis)
     found = kernels.run_cascades_numba(*arguments)
     np.testing.assert_allclose(found, kernels.run_cascades_numpy(*arguments), rtol=1e-9)
-    assert np.abs(found - mean).max() > 0.1
+    assert np.abs(found - affine_points_numpy(mean, matrix)).max() > 0.1

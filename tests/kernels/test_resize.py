@@ -50,6 +50,14 @@ def test_affine_of_a_tiny_picture_agrees_with_its_reference(shape, draw):
     assert expected[0, 0] == picture[0, 0] and expected[-1, -1] == picture[-1, -1]  # both lie beyond the edges
 
 
+def test_points_of_a_patch_lie_where_its_pixels_come_from():
+    picture = np.zeros((30, 30), np.float32)
+    picture[20, 12] = 1
+    matrix = np.array([[0.0, 1.0, 14.0], [-1.0, 0.0, 17.0]])  # a quarter turn
+    (i,), (j,) = np.nonzero(resize.affine(picture, matrix, 10, 11))
+    np.testing.assert_allclose(resize.affine_points_numpy(np.array([[j + 0.5, i + 0.5]]), matrix), [[12.5, 20.5]])
+
+
 def test_affine_can_mirror(picture):
     mirror = np.array([[1.0, 0, 0], [0, -1.0, 13.0]])
     np.testing.assert_allclose(resize.affine(picture, mirror, 11, 14), picture[:, ::-1], rtol=1e-6)
