@@ -35,7 +35,7 @@ def ours(detector, image, min_size=24):
     return np.array([d.box for d in found]).reshape(-1, 4), np.array([d.score for d in found])
 
 
-def haar(cascade, image, min_size=20):
+def haar(cascade, image, min_size=24):
     boxes, _, weights = cascade.detectMultiScale3(image, 1.1, 2, minSize=(min_size,) * 2, outputRejectLevels=True)
     boxes = np.array(boxes, float).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]

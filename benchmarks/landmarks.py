@@ -82,7 +82,7 @@ def main():
         [
             (corners, errors[corners], mean_corners, "mean shape", "share", True),
             (centres, errors[centres], mean_centres, "mean shape", "share", True),
-            (corners, errors[corners], dlib_error, name, "share", True),
+            *([(corners, errors[corners], dlib_error, name, "share", True)] if name else []),
             (f"{corners}, own detector's boxes", from_detector[corners], None, None, "share", True),
             (f"{centres}, own detector's boxes", from_detector[centres], None, None, "share", True),
             ("faces the detector misses", 1 - len(found) / len(portraits), None, None, "share", True),
