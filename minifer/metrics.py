@@ -35,6 +35,12 @@ def wilson_interval(correct, n, confidence=0.95):
     return float(max(0.0, (middle - half) / (1 + z**2 / n))), float(min(1.0, (middle + half) / (1 + z**2 / n)))
 
 
+def top1(right):
+    """Return {"n", "top1", "top1_interval"} of predictions (N,) that are right or not; of none nothing is known."""
+    n, correct = len(right), int(np.sum(right))
+    return {"n": n, "top1": correct / n if n else 0.0, "top1_interval": list(wilson_interval(correct, n))}
+
+
 def confusion_matrix(labels, predictions, classes):
     """Return counts (K, K): entry [i, j] is how many pictures of class i were called class j. classes is K or a list.
 

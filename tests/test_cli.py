@@ -62,6 +62,20 @@ def test_evaluate_agrees_with_the_training_log(capsys, trained, archive):
     assert result == json.loads((trained / "evaluation.json").read_text())
 
 
+def test_evaluate_on_pictures_without_a_copy_in_training(capsys, trained, tmp_path):
+    splits = synthetic.load(seed=3, train=60, val=30)
+    splits["val"].images[10:20] = splits["train"].images[:10]
+    fer2013.save_npz(tmp_path / "copies.npz", splits)
+    evaluate = ("evaluate", trained, "--data", tmp_path / "copies.npz", "--split")
+    code, out, _ = run(capsys, *evaluate, "val", "--unseen", "--json")
+    unseen = json.loads(out)["unseen"]
+    assert code == 0 and unseen.keys() == {"n", "top1", "top1_interval"} and unseen["n"] <= 20
+    code, out, _ = run(capsys, *evaluate, "val", "--unseen")
+    assert code == 0 and f"({unseen['n']} pictures of which training has no copy)" in out
+    code, _, err = run(capsys, *evaluate, "train", "--unseen")
+    assert code == 2 and "choose another --split" in err
+
+
 def test_evaluate_as_text_and_with_six_views(capsys, trained, archive, tmp_path):
     code, out, _ = run(
         capsys,

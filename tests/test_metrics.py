@@ -7,7 +7,14 @@ import pytest
 from sklearn import metrics as peer
 
 from minifer.errors import DataError, ShapeError
-from minifer.metrics import binary_reading, confusion_matrix, evaluate, expected_calibration_error, wilson_interval
+from minifer.metrics import (
+    binary_reading,
+    confusion_matrix,
+    evaluate,
+    expected_calibration_error,
+    top1,
+    wilson_interval,
+)
 from minifer.report.text import format_report
 
 CLASSES = ["angry", "happy", "sad", "neutral"]
@@ -86,6 +93,12 @@ def test_wilson_interval_at_the_ends():
     assert wilson_interval(7, 10, 0.5)[0] > wilson_interval(7, 10, 0.95)[0]
     with pytest.raises(DataError):
         wilson_interval(11, 10)
+
+
+def test_top1_of_some_pictures():
+    found = top1(np.array([True, False, True, True]))
+    assert found == {"n": 4, "top1": 0.75, "top1_interval": list(wilson_interval(3, 4))}
+    assert top1(np.array([], bool)) == {"n": 0, "top1": 0.0, "top1_interval": [0.0, 1.0]}
 
 
 def test_four_pictures_by_hand():

@@ -5,6 +5,7 @@ import io
 from pathlib import Path
 
 from minifer.commands.common import add_threads, find_weights, print_json, set_threads
+from minifer.errors import ConfigError
 
 
 def add_arguments(parser):
@@ -16,6 +17,9 @@ def add_arguments(parser):
     parser.add_argument("--split", required=True, choices=("train", "val", "test"), help="test is PrivateTest")
     parser.add_argument(
         "--tta", action="store_true", help="average over six views of each picture: mirrored, smaller, larger"
+    )
+    parser.add_argument(
+        "--unseen", action="store_true", help="also give top-1 on the pictures of which the training rows hold no copy"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument(
@@ -29,8 +33,14 @@ def run(args):
     set_threads(args)
     from minifer.data import fer2013
 
+    if args.unseen and args.split == "train":
+        raise ConfigError(
+            "--unseen: every training row has a copy in the training rows, itself: choose another --split"
+        )
     dataset = fer2013.load_split(args.data, args.split)
     result, probs = evaluate_weights(find_weights(args.weights), dataset, args.split, args.tta)
+    if args.unseen:
+        result["unseen"] = on_unseen(fer2013.load_split(args.data, "train"), dataset, probs)
     if args.out:
         from minifer.files import make_folder
 
@@ -68,6 +78,15 @@ def evaluate_weights(path, dataset, split, tta=False):
         **metrics.evaluate(probs, dataset.labels, dataset.classes),
     }
     return result, probs
+
+
+def on_unseen(train, dataset, probs):
+    """Return metrics.top1 of the pictures that have no copy in the training rows."""
+    from minifer.data.duplicates import unseen_rows
+    from minifer.metrics import top1
+
+    rows = unseen_rows(train, dataset)
+    return top1(probs[rows].argmax(axis=1) == dataset.labels[rows])
 
 
 def write_evaluation(folder, result, probs, dataset):

@@ -47,7 +47,7 @@ def run(args):
     stage("balancing")
     balanced, counts = balancing(whole["train"], cropped["train"])
     stage("the three networks")
-    networks = three_networks(folder / "networks", chosen.network, cropped, args.imagenet)
+    networks = three_networks(folder / "networks", chosen.network, cropped, twice["unseen"], args.imagenet)
     stage("the ablation")
     arms, curves = ablation(folder / "arms", chosen, cropped, whole)
 
@@ -58,7 +58,7 @@ def run(args):
         "networks": networks,
         "arms": arms,
         "curves": curves,
-        "duplicates": twice,
+        "duplicates": twice["counts"],
     }
     stage("the report")
     write_text(folder / "results.json", json.dumps(results, indent=1))
@@ -111,14 +111,26 @@ def evenly(available, wanted):
 
 
 def duplicates(splits, path):
-    """Return the rows of data.duplicates.count_duplicates; they are kept in a file."""
+    """Return {"counts": rows of data.duplicates.count_duplicates, "unseen": rows of val}; they are kept in a file."""
     from minifer.config import read_json
-    from minifer.data.duplicates import count_duplicates
+    from minifer.data.duplicates import count_duplicates, unseen_rows
     from minifer.files import write_text
 
     if not path.exists():
-        write_text(path, json.dumps(count_duplicates(splits), indent=1))
+        unseen = unseen_rows(splits["train"], splits["val"]).tolist()
+        write_text(path, json.dumps({"counts": count_duplicates(splits), "unseen": unseen}, indent=1))
     return read_json(path)
+
+
+def on_unseen(folder, rows):
+    """Return metrics.top1 of the predictions in a run folder, of these rows only."""
+    import csv
+
+    from minifer.metrics import top1
+
+    with open(folder / "predictions.csv", newline="") as file:
+        right = [row["prediction"] == row["label"] for row in csv.DictReader(file)]
+    return top1([right[row] for row in rows])
 
 
 def crops(folder, jobs):
@@ -144,21 +156,26 @@ def balancing(whole, cropped):
     }
 
 
-def three_networks(folder, settings, data, imagenet=None):
+def three_networks(folder, settings, data, unseen, imagenet=None):
     """Return {network: evaluation} of table 3: plain, then skips and attention on its extraction, which stays.
 
-    With the file of ImageNet weights both are trained on that extraction too.
+    With the file of ImageNet weights both are trained on that extraction too. Each evaluation has metrics.top1 of the
+    rows of val that are unseen beside it.
     """
     from minifer import config
 
+    def trained(name, settings):
+        result, _ = train_once(folder / name, settings, data)
+        return {**result, "unseen": on_unseen(folder / name, unseen)}
+
     plain = config.replace(settings, model="plain")
-    results = {"plain": train_once(folder / "plain", plain, data)[0]}
+    results = {"plain": trained("plain", plain)}
     for name in ("skip", "mha"):
         transfer = config.replace(settings, model=name, pretrained=str((folder / "plain").resolve()), freeze=True)
-        results[name], _ = train_once(folder / name, transfer, data)
+        results[name] = trained(name, transfer)
         if imagenet:
             transfer = config.replace(transfer, pretrained=str(Path(imagenet).resolve()))
-            results[f"{name}, from ImageNet"], _ = train_once(folder / f"{name}-imagenet", transfer, data)
+            results[f"{name}, from ImageNet"] = trained(f"{name}-imagenet", transfer)
     return results
 
 

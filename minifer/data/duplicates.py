@@ -87,6 +87,11 @@ def near_duplicates(a, b=None):
     return Pairs(*(table[name] for name in Pairs._fields))
 
 
+def unseen_rows(train, pictures):
+    """Return the rows of a Dataset of which train holds no copy: pictures on which nothing can be known by heart."""
+    return np.setdiff1d(np.arange(len(pictures)), near_duplicates(train.images, pictures.images).b)
+
+
 def count_duplicates(splits):
     """Count the pictures of every split that are also in it or in a split before it.
 

@@ -8,6 +8,7 @@ def format_report(result):
         [
             f"top-1 accuracy     {result['top1']:7.2%}   95 % interval {low:.2%} .. {high:.2%}   "
             f"({result['n']} pictures)",
+            *unseen_lines(result),
             f"balanced accuracy  {result['balanced_accuracy']:7.2%}   mean recall of the classes",
             f"macro F1           {result['macro_f1']:7.2%}   macro precision {result['macro_precision']:.2%}",
             f"cross-entropy      {result['cross_entropy']:7.4f}",
@@ -23,6 +24,17 @@ def format_report(result):
         ],
     ]
     return "\n\n".join("\n".join(lines) for lines in blocks) + "\n"
+
+
+def unseen_lines(result):
+    """Return the line of the pictures of which the training rows hold no copy, if they were looked for."""
+    if "unseen" not in result:
+        return []
+    low, high = result["unseen"]["top1_interval"]
+    return [
+        f"  without copies   {result['unseen']['top1']:7.2%}   95 % interval {low:.2%} .. {high:.2%}   "
+        f"({result['unseen']['n']} pictures of which training has no copy)"
+    ]
 
 
 def class_table(per_class):

@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 
 from minifer.data import duplicates, fer2013
 from minifer.data.dataset import Dataset
-from minifer.data.duplicates import correlation, count_duplicates, details, hashes, near_duplicates
+from minifer.data.duplicates import correlation, count_duplicates, details, hashes, near_duplicates, unseen_rows
 from minifer.errors import DataError
 
 
@@ -188,3 +188,13 @@ def test_the_real_archive(fer2013_zip):
     pairs = near_duplicates(splits["train"].images, splits["val"].images)
     assert len(np.unique(pairs.b[pairs.identical])) == 280
     assert 690 < len(np.unique(pairs.b)) < 720
+
+
+def test_unseen_are_those_without_a_copy():
+    train, new = photographs(40, 5), photographs(10, 6)
+    new[[2, 7]] = train[[30, 3]]
+    first, second = (
+        Dataset(crop(pictures), np.zeros(len(pictures), int), np.arange(len(pictures)).astype(str))
+        for pictures in (train, new)
+    )
+    assert unseen_rows(first, second).tolist() == [0, 1, 3, 4, 5, 6, 8, 9]
