@@ -61,7 +61,7 @@ def main():
             contestants["torch eager"] = torch_eager(peer, batch)
             contestants["onnxruntime"] = onnx_runtime(peer, batch, args.threads)
         times = alternate({name: run for name, run in contestants.items() if run}, args.rounds)
-        for name in set(times) - {"minifer"}:
+        for name in [name for name in times if name != "minifer"]:
             rows.append(row(f"inference, plain, alpha 1, batch {batch}", times["minifer"], times[name], name))
     report(rows, args.threads, args.json)
 

@@ -79,7 +79,8 @@ def report(rows, threads, as_json, **facts):
     if as_json:
         print(json.dumps({"machine": machine(), "threads": threads, "rows": rows, **facts}, indent=2))
         return
-    print(f"{machine()}, {threads} threads; medians, and the spread of single rounds")
+    how = "; medians, and the spread of single rounds" if any("spread" in r for r in rows) else ""
+    print(f"{machine()}, {threads} threads{how}")
     for name, value in facts.items():
         print(f"{name}: {value}" if not isinstance(value, dict) else f"{name}: " + text_of(value))
     for r in rows:

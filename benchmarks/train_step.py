@@ -95,7 +95,7 @@ def main():
             if not args.no_compile and variant == "plain":
                 contestants["torch compiled"] = torch_step(torch_mobilenet(variant, alpha), x, labels, compiled=True)
         times = alternate(contestants, args.rounds, seconds=0.5)
-        for peer in set(times) - {"minifer"}:
+        for peer in [name for name in times if name != "minifer"]:
             rows.append(row(f"step, {name}", times["minifer"], times[peer], peer))
         if name == "plain, alpha 1":
             floor = 2e-9 * 3 * BATCH * multiply_adds / sgemm_rate()

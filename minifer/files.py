@@ -56,5 +56,5 @@ def make_folder(path):
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise MiniferError(f"cannot write to {path}: {error.strerror or error}; choose another --out") from error
+        raise MiniferError(f"cannot write to {path}: {error.strerror or error}; choose another folder") from error
     return path

@@ -230,7 +230,7 @@ def test_weights_that_cannot_be_used(capsys, trained, archive, tmp_path):
 def test_out_that_cannot_be_written(capsys, archive, tmp_path):
     (tmp_path / "file").write_text("")
     code, _, err = run(capsys, "train", "--data", archive, "--out", tmp_path / "file" / "run")
-    assert code == 1 and "choose another --out" in err
+    assert code == 1 and "choose another folder" in err
 
 
 def test_full_disk_keeps_the_old_checkpoint(capsys, trained, tmp_path, monkeypatch):
