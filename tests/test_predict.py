@@ -2,10 +2,10 @@
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT
 from PIL import Image
 from test_cli import run
 
@@ -18,7 +18,7 @@ from minifer.faces import FaceDetector, LandmarkPredictor, crop_face, fit_square
 from minifer.training import build_model, load_weights
 from minifer.training import predict as forward
 
-HELEN = ROOT.parent / "shared" / "data" / "helen.zip"
+HELEN = Path(__file__).parents[2] / "shared" / "data" / "helen.zip"
 TINY = config.TrainConfig(model="skip", alpha=1 / 16)
 SCORES = dict.fromkeys(CLASSES, 0.0)
 
