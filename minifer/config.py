@@ -31,7 +31,9 @@ class TrainConfig:
     attention_positions: bool = setting(False, "add a learned position to the tokens of attention")
     dropout: float = setting(0.0, "share of features dropped before the classifier")
 
-    pretrained: str = setting("", "weights file, run folder or Keras .h5 whose stem and blocks the network starts from")
+    pretrained: str = setting(
+        "", "weights file, run folder or Keras .h5 to start from: all of the same network, stem and blocks of another"
+    )
     freeze: bool = setting(False, "train only skip projections, attention and classifier: transfer learning")
 
     epochs: int = setting(100, "passes over the training rows, at most")
@@ -49,7 +51,7 @@ class TrainConfig:
 
     label_smoothing: float = setting(0.0, "share of each label spread over all classes")
     teacher: str = setting(
-        "", "predictions.csv of another network on the training rows, to learn from beside the labels"
+        "", "predictions.csv of another network on the training rows to learn from beside the labels, or several: A,B"
     )
     teacher_share: float = setting(0.5, "share of the teacher's probabilities in the labels")
     balance: str = setting(

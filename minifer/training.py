@@ -86,7 +86,9 @@ class Training:
             self.model.freeze("extraction")
         self.model.require_input_gradient(False)
         self.loss = SoftmaxCrossEntropy(settings.label_smoothing, self._class_weights())
-        targets = soft_labels(train, settings.teacher, settings.teacher_share) if settings.teacher else None
+        targets = None
+        if settings.teacher:
+            targets = soft_labels(train, settings.teacher.split(","), settings.teacher_share)
         augmentation = build_augmentation(settings)
         self.batches = Batches(train, settings.batch_size, settings.seed, augmentation=augmentation, targets=targets)
         parameters = self.model.parameters(trainable_only=True)
@@ -312,7 +314,10 @@ def load_weights(path):
 
 
 def start_from(model, path):
-    """Give a model the stem and blocks of a trained one: a weights file, a run folder, or Keras' .h5 from ImageNet."""
+    """Give a model what a trained one learned: a weights file, a run folder, or Keras' .h5 from ImageNet.
+
+    Of the same network it takes everything, so that training goes on; of another the stem and blocks.
+    """
     path = Path(path)
     if path.suffix in {".h5", ".hdf5"}:
         from minifer.interop.keras import load_keras_mobilenet
@@ -321,7 +326,11 @@ def start_from(model, path):
         return
     path = path / "best.npz" if path.is_dir() else path
     arrays, _ = checkpoint.load(path)
-    model.load_extraction(arrays, str(path))
+    same = {name: array.shape for name, array in arrays.items()} == {
+        name: array.shape for name, array in model.state().items()
+    }
+    load = model.load_state if same else model.load_extraction
+    load(arrays, str(path))
 
 
 def first_bad_layer(model, x):

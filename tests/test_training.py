@@ -369,6 +369,12 @@ def test_pretrained_without_freeze_trains_everything(faces, plain_run):
     assert not np.array_equal(training.model.state()["block13.pointwise.weight"], before)
 
 
+def test_pretrained_of_the_same_network_is_taken_whole(faces, plain_run):
+    pretrained, _ = load_weights(plain_run / "best.npz")
+    training = start(faces, config.replace(TINY, model="plain", epochs=1, pretrained=str(plain_run)))
+    assert_same(training.model.state(), pretrained.state())
+
+
 def test_pretrained_of_another_width(faces, plain_run):
     with pytest.raises(CheckpointError, match=r"best.npz is of another model: stem.weight has shape"):
         start(faces, config.replace(TRANSFER, alpha=1 / 8, pretrained=str(plain_run)))

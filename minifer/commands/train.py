@@ -71,7 +71,7 @@ def run(args):
         if changes.get("pretrained"):
             changes["pretrained"] = str(find_weights(changes["pretrained"]).resolve())
         if changes.get("teacher"):
-            changes["teacher"] = str(Path(changes["teacher"]).resolve())
+            changes["teacher"] = ",".join(str(Path(path).resolve()) for path in changes["teacher"].split(","))
         settings = config.replace(config.PRESETS[preset], **changes)
         data = args.data
         folder = new_folder(args.out, preset)

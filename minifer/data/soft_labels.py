@@ -8,13 +8,13 @@ import numpy as np
 from minifer.errors import ConfigError, DataError
 
 
-def soft_labels(dataset, predictions, share):
-    """Return (1 - share) * the labels as one-hot rows + share * the probabilities that a teacher gives.
+def soft_labels(dataset, teachers, share):
+    """Return (1 - share) * the labels as one-hot rows + share * the mean probabilities that the teachers give.
 
     A label is one person's answer; the teacher's probabilities say which other answers are near. Teacher and student
     may well be of one size (Furlanello et al., Born again neural networks, 2018).
 
-    predictions    predictions.csv, written by `minifer evaluate TEACHER --split train --out DIR`
+    teachers       paths of predictions.csv, each written by `minifer evaluate TEACHER --split train --out DIR`
     Shapes         (N,K) float32, rows of sum 1
     Raises         DataError when the file cannot be read, is of other classes, or lacks a row of the data set;
                    ConfigError when share is not a share
@@ -22,6 +22,13 @@ def soft_labels(dataset, predictions, share):
     """
     if not 0 <= share <= 1:
         raise ConfigError(f"teacher_share is {share}, choose 0 to 1")
+    said = np.mean([probabilities_of(dataset, path) for path in teachers], axis=0)
+    labels = np.eye(len(dataset.classes), dtype=np.float32)[dataset.labels]
+    return (1 - np.float32(share)) * labels + np.float32(share) * said
+
+
+def probabilities_of(dataset, predictions):
+    """Return what a predictions.csv says of each row of the data set: (N,K) float32, rows of sum 1."""
     said = read_predictions(predictions, dataset.classes)
     missing = [name for name in dataset.names if name not in said]
     if missing:
@@ -36,8 +43,7 @@ def soft_labels(dataset, predictions, share):
         raise DataError(
             f"{predictions}, row {dataset.names[wrong[0]]}: probabilities are finite, at least 0, not all 0"
         )
-    labels = np.eye(len(dataset.classes), dtype=np.float32)[dataset.labels]
-    return (1 - np.float32(share)) * labels + np.float32(share) * teacher / totals
+    return teacher / totals
 
 
 def read_predictions(path, classes):

@@ -28,17 +28,26 @@ GOOD = "name,label,prediction,dog,cat\nc,dog,dog,0.9,0.1\na,cat,dog,0.6,0.4\nb,d
 
 
 def test_rows_and_columns_are_found_by_name(dataset, write):
-    np.testing.assert_allclose(soft_labels(dataset, write(GOOD), 1.0), [[0.4, 0.6], [0.7, 0.3], [0.1, 0.9]], rtol=1e-6)
+    np.testing.assert_allclose(
+        soft_labels(dataset, [write(GOOD)], 1.0), [[0.4, 0.6], [0.7, 0.3], [0.1, 0.9]], rtol=1e-6
+    )
 
 
 def test_share_mixes_labels_and_teacher(dataset, write):
-    targets = soft_labels(dataset, write(GOOD), 0.25)
+    targets = soft_labels(dataset, [write(GOOD)], 0.25)
     assert targets.dtype == np.float32
     np.testing.assert_allclose(targets, [[0.85, 0.15], [0.175, 0.825], [0.025, 0.975]], rtol=1e-6)
 
 
+def test_several_teachers_speak_with_one_voice(dataset, write, tmp_path):
+    other = tmp_path / "other.csv"
+    other.write_text("name,dog,cat\na,1,0\nb,1,0\nc,1,0\n")
+    targets = soft_labels(dataset, [write(GOOD), other], 1.0)
+    np.testing.assert_allclose(targets, [[0.2, 0.8], [0.35, 0.65], [0.05, 0.95]], rtol=1e-6)
+
+
 def test_rounded_probabilities_add_up_to_one_again(dataset, write):
-    targets = soft_labels(dataset, write(GOOD.replace("0.9,0.1", "0.8999,0.0999")), 0.5)
+    targets = soft_labels(dataset, [write(GOOD.replace("0.9,0.1", "0.8999,0.0999"))], 0.5)
     np.testing.assert_allclose(targets.sum(axis=1), 1, rtol=1e-6)
 
 
@@ -57,22 +66,22 @@ def test_rounded_probabilities_add_up_to_one_again(dataset, write):
 )
 def test_a_file_that_cannot_teach(text, message, dataset, write):
     with pytest.raises(DataError, match=message):
-        soft_labels(dataset, write(text), 0.5)
+        soft_labels(dataset, [write(text)], 0.5)
 
 
 def test_no_file(dataset, tmp_path):
     with pytest.raises(DataError, match=r"none\.csv: no such file: `minifer evaluate"):
-        soft_labels(dataset, tmp_path / "none.csv", 0.5)
+        soft_labels(dataset, [tmp_path / "none.csv"], 0.5)
 
 
 def test_a_picture_is_no_table(dataset, tmp_path):
     path = tmp_path / "predictions.csv"
     path.write_bytes(b"\x89PNG\r\n\x1a\n\x00\xff")
     with pytest.raises(DataError, match=r"predictions\.csv"):
-        soft_labels(dataset, path, 0.5)
+        soft_labels(dataset, [path], 0.5)
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.5])
 def test_a_share_that_is_none(share, dataset, write):
     with pytest.raises(ConfigError, match="teacher_share is"):
-        soft_labels(dataset, write(GOOD), share)
+        soft_labels(dataset, [write(GOOD)], share)
