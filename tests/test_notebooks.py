@@ -22,7 +22,7 @@ def kinds(cell):
 
 
 def test_there_are_notebooks():
-    assert len(NOTEBOOKS) >= 6
+    assert len(NOTEBOOKS) >= 10
 
 
 @pytest.mark.slow
