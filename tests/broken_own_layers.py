@@ -76,6 +76,20 @@ class BiasNotSummed(Dense):
         return dx
 
 
+@animal(r"shape \(4, 3\), not \(3,\); likely: not summed enough: take the sum over axis 0 of this too", (2, 5, 4, 3))
+class ScaleSummedOverTwoAxesOfThree:
+    def __init__(self):
+        self.weight = np.linspace(0.5, 1.5, 3)
+
+    def forward(self, x):
+        self.x = x
+        return x * self.weight
+
+    def backward(self, dy):
+        self.dweight = (dy * self.x).sum(axis=(0, 1))
+        return dy * self.weight
+
+
 @animal("likely: summed over axis 1, where axis 0 belongs", (5, 3))
 class BiasOfTheBatchsLength(Dense):
     def backward(self, dy):

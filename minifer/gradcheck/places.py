@@ -88,11 +88,13 @@ def reordered(e):
 
 
 def not_summed(e):
-    """given summed over an axis or more is right: it was not summed over the batch."""
+    """given summed over an axis or more is right: over the batch, or over what an earlier sum left."""
     for axes in subsets_of_axes(e.given.ndim):
         for way, name in ((np.sum, "sum"), (np.mean, "mean")):
             reduced = way(e.given, axis=axes)
             if reduced.size == e.numeric.size and close(reduced.reshape(e.numeric.shape), e.numeric):
+                if e.experiment is not None and e.given.shape not in (e.x.shape, e.y.shape):
+                    return f"not summed enough: take the {name} over {name_axes(axes)} of this too"
                 batch = ", the batch" if axes == (0,) else ""
                 return f"not summed: take the {name} over {name_axes(axes)}{batch}"
     return None
