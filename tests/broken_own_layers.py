@@ -696,3 +696,35 @@ class DenseTanhOfY(DenseTanh):
         dx = super().backward(dz)
         self.dweight = self.y.T @ dz
         return dx
+
+
+@animal("the mask is inverted: the sum of dy", (2, 4, 3))
+class SlopeOfTheOtherSide:
+    """y = x where it is positive, slope * x elsewhere (PReLU)."""
+
+    def __init__(self):
+        self.slope = np.full(3, 0.25)
+
+    def forward(self, x):
+        self.x = x
+        return np.where(x > 0, x, self.slope * x)
+
+    def backward(self, dy):
+        self.dslope = (dy * self.x * (self.x > 0)).sum(axis=(0, 1))
+        return np.where(self.x > 0, dy, self.slope * dy)
+
+
+@animal("multiply by the root of 5, the size of the last axis of weight", (6, 3))
+class RootInBackwardOnly:
+    """y = x @ weight / sqrt(D), its root taken twice in one gradient."""
+
+    def __init__(self):
+        self.weight = np.random.default_rng(1).standard_normal((3, 5))
+
+    def forward(self, x):
+        self.x = x
+        return x @ self.weight / np.sqrt(5)
+
+    def backward(self, dy):
+        self.dweight = self.x.T @ dy / 5
+        return dy @ self.weight.T / np.sqrt(5)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minifer.gradcheck.evidence import close
+from minifer.gradcheck.evidence import close, subsets_of_axes
 
 
 def not_differentiable(e):
@@ -39,6 +39,18 @@ def wrong_mask(e):
             if array.shape == passes.shape and np.array_equal(passes, array > 0):
                 return f"the mask is that of {name} > 0, which is not forward's"
         return "another mask than forward's: made anew in backward, or of another array"
+    return None
+
+
+def inverted_mask_in_a_sum(e):
+    """given sums dy * x where forward does not use the parameter: what the right sum leaves out."""
+    if e.of_input or e.x.shape != e.dy.shape:
+        return None
+    product = e.dy * e.x
+    for axes in subsets_of_axes(product.ndim):
+        everywhere = product.sum(axis=axes)
+        if close(e.given + e.numeric, everywhere) and not close(e.given, everywhere):
+            return "the mask is inverted: the sum of dy * x is over the entries where forward does not use it"
     return None
 
 

@@ -34,6 +34,7 @@ HYPOTHESES = (
     scale.constant_offset,
     upstream.ignores_dy,
     masks.wrong_mask,
+    masks.inverted_mask_in_a_sum,
     masks.blocked_outputs,
     weights.other_array_changed,
     terms.passes_dy_through,

@@ -40,7 +40,7 @@ def one_of_two_terms(e):
         if np.isclose(second, 1):
             return f"{name} has the factor {first:.3g}, which should be 1"
         if np.isclose(first, 1):
-            return f"everything but {name} has the factor {second:.3g}, which should be 1: {consequence}"
+            return f"everything but {name} has the factor {second:.3g}, which should be 1"
     return None
 
 
