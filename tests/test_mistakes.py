@@ -61,3 +61,33 @@ def test_without_a_guess_the_report_says_so(rng):
     report = compare_gradients(Nonsense(), rng.standard_normal((5, 3)), rng=rng)
     assert [guess.mistake for guess in report.guesses] == ["unknown"]
     assert "no guess: none of the usual mistakes; 0% of the entries are right" in str(report)
+    assert "all parameters are right, so look where this one is put together" in str(report)
+
+
+def test_without_a_guess_for_dx_a_parameter_points_the_way(rng):
+    class Scaled(broken_own_layers.Dense):
+        """One mistake in two gradients, of which one is also nonsense."""
+
+        def backward(self, dy):
+            super().backward(dy)
+            self.dweight *= 2
+            return np.sin(3 * self.x) * dy.sum(axis=1, keepdims=True)
+
+    report = compare_gradients(Scaled(), rng.standard_normal((5, 3)), rng=rng)
+    assert "0% of the entries are right; correct weight first, it may be the same mistake" in str(report)
+
+
+def test_indices_need_no_gradient(rng):
+    class Embedding:
+        def __init__(self):
+            self.weight = np.random.default_rng(0).standard_normal((5, 3))
+
+        def forward(self, ids):
+            self.ids = ids
+            return self.weight[ids]
+
+        def backward(self, dy):
+            self.dweight = np.zeros_like(self.weight)
+            np.add.at(self.dweight, self.ids, dy)
+
+    assert compare_gradients(Embedding(), np.array([1, 4, 1]), rng=rng).passed

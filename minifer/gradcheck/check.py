@@ -56,10 +56,25 @@ def compare_gradients(layer, *inputs, rng, tolerance=TOLERANCE):
         check if check.error < tolerance else dataclasses.replace(check, guess=guess(evidence[check.name]))
         for check in checks
     ]
+    checks = [with_hint(check, checks, experiment.paths) for check in checks]
     report = Report(subject.name, checks, tolerance, subject.notes(made_in_init, experiment.paths))
     if report.passed:
         require_second_pass(experiment, rng)
     return report
+
+
+def with_hint(check, checks, paths):
+    """Where no mistake explains an input's gradient, add what those of the parameters say about the place to look."""
+    if check.guess is None or not check.guess.unknown or check.name in paths or not paths:
+        return check
+    explained = [other.name for other in checks if other.guess and not other.guess.unknown]
+    if explained:
+        hint = f"correct {', '.join(explained)} first, it may be the same mistake"
+    elif not any(other.guess for other in checks if other.name in paths):
+        hint = "all parameters are right, so look where this one is put together: is a path left out?"
+    else:
+        return check
+    return dataclasses.replace(check, guess=dataclasses.replace(check.guess, text=f"{check.guess.text}; {hint}"))
 
 
 def spread_constants(subject, paths, rng):

@@ -83,6 +83,8 @@ class Experiment:
         for path, value in before.items():
             if not np.array_equal(value, self.after.get(path)):
                 raise GradientError(f"{name}.backward changed the value of {path}: only an optimizer takes steps")
+        if not self.differentiable and dx == [None]:
+            dx = []  # of labels or indices there is no gradient to return
         if len(dx) != len(self.differentiable):
             raise GradientError(
                 f"{name}.backward returned {len(dx)} gradients for {len(self.differentiable)} floating-point inputs"

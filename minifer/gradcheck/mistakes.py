@@ -76,8 +76,13 @@ class Guess:
     mistake: str
     text: str
 
+    @property
+    def unknown(self):
+        """Whether no hypothesis fitted."""
+        return self.mistake == "unknown"
+
     def __str__(self):
-        return f"{'no guess' if self.mistake == 'unknown' else 'likely'}: {self.text}"
+        return f"{'no guess' if self.unknown else 'likely'}: {self.text}"
 
 
 def unknown(evidence):
