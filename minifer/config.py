@@ -49,6 +49,9 @@ class TrainConfig:
     early_stopping: int = setting(0, "epochs without improvement after which training stops; 0 never")
     average: float = setting(0.0, "decay of an exponential moving average of the weights; 0 uses the weights")
 
+    sharpness: float = setting(
+        0.0, "radius in which the worst point decides the step (sharpness-aware minimization); 0 steps plainly"
+    )
     label_smoothing: float = setting(0.0, "share of each label spread over all classes")
     teacher: str = setting(
         "", "predictions.csv of another network on the training rows to learn from beside the labels, or several: A,B"
@@ -84,6 +87,7 @@ class TrainConfig:
             ("limit", 0),
             ("warmup", 0),
             ("crop", 0),
+            ("sharpness", 0),
         ):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} is {getattr(self, name)}: it must be at least {least}")

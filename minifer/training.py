@@ -26,6 +26,7 @@ from minifer.losses import SoftmaxCrossEntropy, probabilities
 from minifer.models import mobilenet
 from minifer.optimizers import SGD, Adam
 from minifer.schedules import Constant, Cosine, EarlyStopping, ReduceOnPlateau
+from minifer.sharpness import worst_nearby
 
 COLUMNS = (
     "epoch", "rate", "train_loss", "train_top1", "val_loss", "val_top1", "seconds", "pictures_per_second",
@@ -140,14 +141,10 @@ class Training:
     def _step(self, x, targets):
         if self.settings.crop and self.epoch < 0.8 * self.settings.epochs:
             x = middle(x, self.settings.crop)
-        logits = self.model.forward(x, training=True)
-        loss = float(self.loss.forward(logits, targets, training=True))
-        if not np.isfinite(loss):
-            raise TrainingError(
-                f"the loss is {loss} at epoch {self.epoch + 1}, step {self.step + 1}: "
-                f"{first_bad_layer(self.model, x)}; try a lower --rate"
-            )
-        self.model.backward(self.loss.backward())
+        logits, loss = self._pass(x, targets)
+        if self.settings.sharpness:
+            with worst_nearby(self.model, self.optimizer.flat, self.settings.sharpness):
+                self._pass(x, targets)
         self.optimizer.rate = self.schedule.rate(self.epoch * len(self.batches) + self.step)
         self.optimizer.step()
         if self.average:
@@ -157,6 +154,18 @@ class Training:
         self.sums["right"] += int((logits.argmax(axis=1) == labels).sum())
         self.sums["rows"] += len(x)
         self.step += 1
+
+    def _pass(self, x, targets):
+        """Leave the gradients of a batch; return its logits and its loss."""
+        logits = self.model.forward(x, training=True)
+        loss = float(self.loss.forward(logits, targets, training=True))
+        if not np.isfinite(loss):
+            raise TrainingError(
+                f"the loss is {loss} at epoch {self.epoch + 1}, step {self.step + 1}: "
+                f"{first_bad_layer(self.model, x)}; try a lower --rate"
+            )
+        self.model.backward(self.loss.backward())
+        return logits, loss
 
     def weights_in_use(self):
         """Return a context in which the model has the weights to be used: the averaged ones, if there is an average."""

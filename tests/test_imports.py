@@ -18,6 +18,7 @@ ALLOWED = {
     "faces": {"faces", "data", "kernels", "errors", "files"},
     "cost": set(),
     "counting": {"layers", "kernels"},
+    "sharpness": {"layers"},
     "metrics": {"errors"},
     "schedules": {"errors"},
     "checkpoint": {"errors", "files"},
