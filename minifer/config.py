@@ -109,7 +109,7 @@ PRESETS = {
         attention_blocks=None, plateau_patience=5, min_rate=0.00025, early_stopping=20, **NO_AUGMENTATION
     ),
     "best": TrainConfig(
-        model="mha", alpha=0.5, stem_stride=1, attention_blocks=(12, 13), epochs=150, batch_size=64, rate=4e-3,
+        model="skip", alpha=0.5, stem_stride=1, epochs=50, batch_size=64, rate=3e-3,
         schedule="cosine", warmup=3.0, weight_decay=0.05, label_smoothing=0.1, average=0.999, dropout=0.3,
         shift=0.12, rotation=15.0, zoom=0.15, brightness=0.2, contrast=0.2, erasing=0.3,
     ),
