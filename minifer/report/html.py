@@ -10,7 +10,7 @@ body { margin: 0; background: #f6f6f4; color: var(--ink); font: 16px/1.55 Georgi
 main { max-width: 62rem; margin: 0 auto; padding: 2.5rem 2rem 4rem; background: var(--paper); }
 h1 { font-size: 2rem; line-height: 1.2; margin: 0 0 .3rem; }
 h2 { font-size: 1.35rem; margin: 2.8rem 0 .6rem; padding-top: .8rem; border-top: 1px solid var(--line); }
-h1, h2, nav, table, figcaption, .lead, .numbers { font-family: "Segoe UI", Helvetica, Arial, sans-serif; }
+h1, h2, nav, table, figcaption, .lead { font-family: "Segoe UI", Helvetica, Arial, sans-serif; }
 p { max-width: 44rem; }
 .lead { color: var(--soft); font-size: 1.05rem; }
 nav { font-size: .9rem; margin: 1.2rem 0; }
@@ -26,7 +26,8 @@ figure { margin: 1.4rem 0; }
 figure img { max-width: 100%; height: auto; }
 figcaption { font-size: .88rem; color: var(--soft); max-width: 46rem; }
 code { font-size: .9em; background: #f2f2ef; padding: .05em .3em; border-radius: 3px; }
-.numbers { background: #f2f6f9; border-left: 3px solid var(--accent); padding: .6rem 1rem; overflow-x: auto; }
+.numbers { font-size: .86rem; overflow-x: auto; padding: .6rem 1rem; }
+.numbers { background: #f2f6f9; border-left: 3px solid var(--accent); }
 @media print { body { background: #fff; } main { padding: 0; } nav { display: none; } }
 """
 
