@@ -76,12 +76,9 @@ def known_numbers(e):
             yield size, "size", f"{size}, the size of {name_axes(axes)}{batch} of {name}"
     yield 2, "square", "2, as in the derivative of a square"
     for array, name in ((e.x, "the input"), (e.value, e.name)):
-        if array.ndim and array.shape[-1] > 1:
-            yield (
-                math.sqrt(array.shape[-1]),
-                "root",
-                f"the root of {array.shape[-1]}, the size of the last axis of {name}",
-            )
+        last = array.shape[-1] if array.ndim else 1
+        if last > 1:
+            yield math.sqrt(last), "root", f"the root of {last}, the size of the last axis of {name}"
     for name, number in attributes(e.experiment.subject.layer):
         if isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number):
             for form, size in {name: number, f"{name}^2": number**2, f"(1 - {name})": 1 - number}.items():

@@ -26,8 +26,8 @@ figure { margin: 1.4rem 0; }
 figure img { max-width: 100%; height: auto; }
 figcaption { font-size: .88rem; color: var(--soft); max-width: 46rem; }
 code { font-size: .9em; background: #f2f2ef; padding: .05em .3em; border-radius: 3px; }
-.numbers { font-size: .86rem; overflow-x: auto; padding: .6rem 1rem; }
-.numbers { background: #f2f6f9; border-left: 3px solid var(--accent); }
+.numbers { background: #f2f6f9; border-left: 3px solid var(--accent); padding: .6rem 1rem;
+           font-size: .86rem; overflow-x: auto; }
 @media print { body { background: #fff; } main { padding: 0; } nav { display: none; } }
 """
 
