@@ -23,6 +23,9 @@ class TrainConfig:
     model: str = setting("mha", "plain, with skip connections, or with skips and multi-head attention", MODELS)
     alpha: float = setting(1.0, "width: every channel count is multiplied by it")
     stem_stride: int = setting(2, "stride of the first convolution; 1 keeps twice the resolution", (1, 2))
+    blocks: str = setting(
+        "published", "table of the blocks; even spends as much on large maps as on small ones", ("published", "even")
+    )
     attention_blocks: tuple | None = setting(
         LATE_BLOCKS, "blocks that attention follows: all, or such as 6-13 or 12,13"
     )

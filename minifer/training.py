@@ -23,7 +23,7 @@ from minifer.data.soft_labels import soft_labels
 from minifer.errors import ConfigError, TrainingError
 from minifer.files import write_text
 from minifer.losses import SoftmaxCrossEntropy, probabilities
-from minifer.models import mobilenet
+from minifer.models import TABLES, mobilenet
 from minifer.optimizers import SGD, Adam
 from minifer.schedules import Constant, Cosine, EarlyStopping, ReduceOnPlateau
 from minifer.sharpness import worst_nearby
@@ -46,6 +46,7 @@ def build_model(settings, image_shape, classes):
         head_units=settings.head_units,
         attention_positions=settings.attention_positions,
         dropout=settings.dropout,
+        blocks=TABLES[settings.blocks],
         seed=settings.seed,
     )
 

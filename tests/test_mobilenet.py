@@ -1,11 +1,14 @@
-"""The network: counts that are published, variants, refusals."""
+"""The network: counts that are published, variants, tables, refusals."""
+
+import dataclasses
 
 import numpy as np
 import pytest
 
+from minifer.config import TrainConfig
 from minifer.cost import count
 from minifer.errors import ConfigError
-from minifer.models import mobilenet
+from minifer.models import EVEN_BLOCKS, TABLES, mobilenet
 
 
 def test_published_counts():
@@ -42,6 +45,21 @@ def test_cost_shapes_are_the_real_ones(rng):
 
             layer.forward = watch
     net.forward(x)
+
+
+def test_even_blocks_cost_the_same_at_every_size():
+    net = mobilenet("skip", stem_stride=1, blocks=EVEN_BLOCKS)
+    table, _ = net.cost_rows((48, 48, 1))
+    pointwise = {row.path: row.cost.multiply_adds for row in table if row.path.endswith("pointwise")}
+    kept = {pointwise[f"block{n}.pointwise"] for n, (_, stride) in enumerate(EVEN_BLOCKS, 1) if stride == 1}
+    halved = {pointwise[f"block{n}.pointwise"] for n, (_, stride) in enumerate(EVEN_BLOCKS, 1) if stride == 2}
+    assert kept == {48 * 48 * 32 * 32}
+    assert halved == {48 * 48 * 32 * 32 // 2}
+
+
+def test_the_tables_can_be_chosen():
+    settings = {field.name: field for field in dataclasses.fields(TrainConfig)}
+    assert settings["blocks"].metadata["choices"] == tuple(TABLES)
 
 
 def test_attention_on_early_maps_costs_sixteen_times_the_rest():

@@ -17,6 +17,7 @@ def add_arguments(parser):
     """Add the flags."""
     parser.add_argument("--model", choices=("plain", "skip", "mha"), default="plain")
     parser.add_argument("--alpha", type=float, default=1.0, help="width multiplier")
+    parser.add_argument("--blocks", choices=("published", "even"), default="published", help="table of the blocks")
     parser.add_argument("--input", default="48x48x1", metavar="HxWxC", help="shape of a picture")
     parser.add_argument("--classes", type=int, help="default: 7, or ImageNet's 1000 for 224x224x3 pictures")
     parser.add_argument("--stem-stride", type=int, default=2, choices=(1, 2))
@@ -28,7 +29,7 @@ def run(args):
     """Count and print."""
     from minifer.cost import count, separable_blocks
     from minifer.errors import ConfigError
-    from minifer.models import mobilenet
+    from minifer.models import TABLES, mobilenet
 
     if args.batch < 1:
         raise ConfigError(f"--batch is {args.batch}: it must be at least 1")
@@ -36,7 +37,14 @@ def run(args):
     classes = args.classes
     if classes is None:
         classes = 1000 if shape == IMAGENET else 7
-    model = mobilenet(args.model, alpha=args.alpha, input_shape=shape, classes=classes, stem_stride=args.stem_stride)
+    model = mobilenet(
+        args.model,
+        alpha=args.alpha,
+        input_shape=shape,
+        classes=classes,
+        stem_stride=args.stem_stride,
+        blocks=TABLES[args.blocks],
+    )
     model.require_input_gradient(False)  # as in training: nobody reads the gradient of the pictures
     table, _ = model.cost_rows(shape)
     total, blocks = count(model, shape), separable_blocks(table)
@@ -59,7 +67,8 @@ def run(args):
         return
     chosen = "" if args.classes else ", the default for such pictures"
     print(
-        f"MobileNet {args.model}, alpha {args.alpha:g}, {args.input}, {classes} classes{chosen}; all for one picture\n"
+        f"MobileNet {args.model}, alpha {args.alpha:g}, {args.blocks} blocks, {args.input}, {classes} classes{chosen}; "
+        "all for one picture\n"
     )
     print_layers(table, total, args.batch)
     print_blocks(blocks)

@@ -1,5 +1,5 @@
 """Networks built from the layers."""
 
-from minifer.models.mobilenet import BLOCKS, MobileNet, mobilenet
+from minifer.models.mobilenet import BLOCKS, EVEN_BLOCKS, TABLES, MobileNet, mobilenet
 
-__all__ = ["BLOCKS", "MobileNet", "mobilenet"]
+__all__ = ["BLOCKS", "EVEN_BLOCKS", "TABLES", "MobileNet", "mobilenet"]

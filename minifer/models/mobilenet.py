@@ -1,6 +1,6 @@
 """MobileNet in three variants: plain, with skip connections, and with skip connections and multi-head attention.
 
-    stem -> 13 depthwise separable blocks (BLOCKS, a table of rows) -> mean over positions -> one dense layer
+    stem -> depthwise separable blocks (one per row of a table) -> mean over positions -> one dense layer
 
     separable block    depthwise 3x3 -> BatchNorm + ReLU6 -> pointwise 1x1 -> BatchNorm + ReLU6
     "skip"             each block's input is added to its output; where shapes differ, through a pointwise projection
@@ -28,7 +28,10 @@ from minifer.layers import (
 
 VARIANTS = ("plain", "skip", "mha")
 STEM_FILTERS = 32
-BLOCKS = (  # output channels at alpha 1, stride
+# Tables of rows (output channels at alpha 1, stride). The published one is for pictures of 224 pixels: on small ones
+# most of its work falls on the last few positions, where little is left of a mouth's corner. In the even one channels
+# double only where the map halves, so that every size of map gets about the same share of the multiply-adds.
+BLOCKS = (
     (64, 1),
     (128, 2),
     (128, 1),
@@ -43,6 +46,19 @@ BLOCKS = (  # output channels at alpha 1, stride
     (1024, 2),
     (1024, 1),
 )
+EVEN_BLOCKS = (
+    (32, 1),
+    (32, 1),
+    (64, 2),
+    (64, 1),
+    (64, 1),
+    (128, 2),
+    (128, 1),
+    (128, 1),
+    (256, 2),
+    (256, 1),
+)
+TABLES = {"published": BLOCKS, "even": EVEN_BLOCKS}
 
 
 class MobileNet(Sequential):
@@ -121,7 +137,7 @@ def mobilenet(
     attention_normalize  normalize the tokens first, which the paper does not mention; without it the scores grow with
                          the depth of the network and training starts badly
     padding              "same" (TensorFlow's) or 1 (PyTorch's); weights from elsewhere need the one they grew up with
-    blocks               rows (channels, stride): the published 13, or a table of your own
+    blocks               rows (channels, stride): the published 13, EVEN_BLOCKS, or a table of your own
     seed                 of the starting weights and of dropout
     """
     if variant not in VARIANTS:
