@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from minifer.kernels import activation, attention, conv2d, depthwise, elementwise, normalization, pointwise, pooling
 from minifer.kernels.matmul import TILE_ROWS
@@ -21,9 +23,14 @@ PRODUCTS = [
 ]  # fmt: skip
 
 
+def drawer(dtype):
+    rng = np.random.default_rng(7)
+    return lambda *shape: rng.standard_normal(shape).astype(dtype)
+
+
 @pytest.fixture(params=[np.float32, np.float64], ids=["float32", "float64"])
-def draw(request, rng):
-    return lambda *shape: rng.standard_normal(shape).astype(request.param)
+def draw(request):
+    return drawer(request.param)
 
 
 def compare(twin, *args):
@@ -53,6 +60,50 @@ def test_windows(draw, shape, kernel, stride, padding):
     compare(conv2d.gather_patches, x, kernel, kernel, stride, padding)
     patches = draw(batch * oh * ow, kernel * kernel * channels)
     compare(conv2d.scatter_patches, patches, batch, height, width, channels, kernel, kernel, stride, padding)
+
+
+# What nobody thought of: shapes, strides and paddings drawn by Hypothesis, the same ones in every run. Compiling takes
+# longer than any deadline.
+ANY = settings(deadline=None, derandomize=True, max_examples=100)
+SIZE, DTYPE = st.integers(1, 9), st.sampled_from([np.float32, np.float64])
+CHANNELS = st.integers(1, 2 * PANEL + 1)
+
+
+@ANY
+@given(DTYPE, st.tuples(st.integers(1, 3), SIZE, SIZE, CHANNELS), SIZE, SIZE, st.integers(1, 4), st.tuples(*[SIZE] * 4))
+def test_any_window(dtype, shape, kh, kw, stride, padding):
+    batch, height, width, channels = shape
+    top, bottom, left, right = padding = tuple(p - 1 for p in padding)
+    oh, ow = (height + top + bottom - kh) // stride + 1, (width + left + right - kw) // stride + 1
+    assume(min(oh, ow) > 0)
+    draw = drawer(dtype)
+    x, weight, dy = draw(*shape), draw(kh, kw, channels), draw(batch, oh, ow, channels)
+    compare(depthwise.depthwise_forward, x, weight, stride, padding)
+    compare(depthwise.depthwise_grad_x, dy, weight, stride, padding, height, width)
+    compare(depthwise.depthwise_grad_weight, x, dy, stride, padding, kh, kw)
+    patches = draw(batch * oh * ow, kh * kw * channels)
+    compare(conv2d.gather_patches, x, kh, kw, stride, padding)
+    compare(conv2d.scatter_patches, patches, batch, height, width, channels, kh, kw, stride, padding)
+
+
+@ANY
+@given(DTYPE, st.integers(1, 300), st.integers(1, 300), st.integers(1, 300))
+def test_any_product(dtype, rows, channels, filters):
+    draw = drawer(dtype)
+    x, weight, dy = draw(rows, channels), draw(channels, filters), draw(rows, filters)
+    compare(pointwise.pointwise_forward, x, weight)
+    compare(pointwise.pointwise_grad_x, dy, weight)
+    compare(pointwise.pointwise_grad_weight, x, dy)
+
+
+@ANY
+@given(DTYPE, st.integers(1, 3), st.integers(1, 70), st.integers(1, 3), st.integers(1, 40))
+def test_any_attention(dtype, batch, tokens, heads, units):
+    draw = drawer(dtype)
+    query, key, value, dy = (draw(batch, tokens, heads, units) for _ in range(4))
+    compare(attention.attention_forward, query, key, value, 0.3)
+    y, log_sum = attention.attention_forward.reference(query, key, value, 0.3)
+    compare(attention.attention_backward, dy, query, key, value, y, log_sum, 0.3)
 
 
 @pytest.mark.parametrize("shape", PRODUCTS, ids=str)
