@@ -112,8 +112,8 @@ PRESETS = {
         attention_blocks=None, plateau_patience=5, min_rate=0.00025, early_stopping=20, **NO_AUGMENTATION
     ),
     "best": TrainConfig(
-        model="skip", alpha=0.5, stem_stride=1, epochs=50, batch_size=64, rate=3e-3,
-        schedule="cosine", warmup=3.0, weight_decay=0.05, label_smoothing=0.1, average=0.999, dropout=0.3,
+        model="skip", blocks="even", alpha=2.0, stem_stride=1, dropout=0.3, epochs=50, batch_size=64, rate=3e-3,
+        schedule="cosine", warmup=1.0, weight_decay=0.05, label_smoothing=0.1, average=0.999, crop=40,
         shift=0.12, rotation=15.0, zoom=0.15, brightness=0.2, contrast=0.2, erasing=0.3,
     ),
 }  # fmt: skip

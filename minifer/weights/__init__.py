@@ -8,7 +8,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 SUMS = FOLDER / "SHA256SUMS"
-NETWORKS = {"best": "small.npz", "small": "small.npz"}  # a name for the command line: its file; see README.md here
+NETWORKS = {"best": "best.npz", "small": "best.npz"}  # a name for the command line: its file; the best one is small
 
 
 def shipped():
