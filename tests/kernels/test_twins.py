@@ -45,21 +45,42 @@ def compare(twin, *args):
         np.testing.assert_array_equal(a, b, err_msg=f"{twin.name} changed an argument")
 
 
+def output_size(shape, kh, kw, stride, padding):
+    _, height, width, _ = shape
+    top, bottom, left, right = padding
+    return (height + top + bottom - kh) // stride + 1, (width + left + right - kw) // stride + 1
+
+
+def compare_windows(draw, shape, kh, kw, stride, padding):
+    batch, height, width, channels = shape
+    oh, ow = output_size(shape, kh, kw, stride, padding)
+    x, weight, dy = draw(*shape), draw(kh, kw, channels), draw(batch, oh, ow, channels)
+    compare(depthwise.depthwise_forward, x, weight, stride, padding)
+    compare(depthwise.depthwise_grad_x, dy, weight, stride, padding, height, width)
+    compare(depthwise.depthwise_grad_weight, x, dy, stride, padding, kh, kw)
+    compare(conv2d.gather_patches, x, kh, kw, stride, padding)
+    patches = draw(batch * oh * ow, kh * kw * channels)
+    compare(conv2d.scatter_patches, patches, batch, height, width, channels, kh, kw, stride, padding)
+
+
+def compare_products(x, weight, dy):
+    compare(pointwise.pointwise_forward, x, weight)
+    compare(pointwise.pointwise_grad_x, dy, weight)
+    compare(pointwise.pointwise_grad_weight, x, dy)
+
+
+def compare_attention(query, key, value, dy):
+    compare(attention.attention_forward, query, key, value, 0.3)
+    y, log_sum = attention.attention_forward.reference(query, key, value, 0.3)
+    compare(attention.attention_backward, dy, query, key, value, y, log_sum, 0.3)
+
+
 @pytest.mark.parametrize("shape", MAPS, ids=str)
 @pytest.mark.parametrize(("kernel", "stride", "padding"), CONVOLUTIONS, ids=str)
 def test_windows(draw, shape, kernel, stride, padding):
-    batch, height, width, channels = shape
-    top, bottom, left, right = padding
-    oh, ow = (height + top + bottom - kernel) // stride + 1, (width + left + right - kernel) // stride + 1
-    if min(oh, ow) < 1:
+    if min(output_size(shape, kernel, kernel, stride, padding)) < 1:
         pytest.skip("the window does not fit into this map")
-    x, weight, dy = draw(*shape), draw(kernel, kernel, channels), draw(batch, oh, ow, channels)
-    compare(depthwise.depthwise_forward, x, weight, stride, padding)
-    compare(depthwise.depthwise_grad_x, dy, weight, stride, padding, height, width)
-    compare(depthwise.depthwise_grad_weight, x, dy, stride, padding, kernel, kernel)
-    compare(conv2d.gather_patches, x, kernel, kernel, stride, padding)
-    patches = draw(batch * oh * ow, kernel * kernel * channels)
-    compare(conv2d.scatter_patches, patches, batch, height, width, channels, kernel, kernel, stride, padding)
+    compare_windows(draw, shape, kernel, kernel, stride, padding)
 
 
 # What nobody thought of: shapes, strides and paddings drawn by Hypothesis, the same ones in every run. Compiling takes
@@ -72,47 +93,30 @@ CHANNELS = st.integers(1, 2 * PANEL + 1)
 @ANY
 @given(DTYPE, st.tuples(st.integers(1, 3), SIZE, SIZE, CHANNELS), SIZE, SIZE, st.integers(1, 4), st.tuples(*[SIZE] * 4))
 def test_any_window(dtype, shape, kh, kw, stride, padding):
-    batch, height, width, channels = shape
-    top, bottom, left, right = padding = tuple(p - 1 for p in padding)
-    oh, ow = (height + top + bottom - kh) // stride + 1, (width + left + right - kw) // stride + 1
-    assume(min(oh, ow) > 0)
-    draw = drawer(dtype)
-    x, weight, dy = draw(*shape), draw(kh, kw, channels), draw(batch, oh, ow, channels)
-    compare(depthwise.depthwise_forward, x, weight, stride, padding)
-    compare(depthwise.depthwise_grad_x, dy, weight, stride, padding, height, width)
-    compare(depthwise.depthwise_grad_weight, x, dy, stride, padding, kh, kw)
-    patches = draw(batch * oh * ow, kh * kw * channels)
-    compare(conv2d.gather_patches, x, kh, kw, stride, padding)
-    compare(conv2d.scatter_patches, patches, batch, height, width, channels, kh, kw, stride, padding)
+    padding = tuple(p - 1 for p in padding)
+    assume(min(output_size(shape, kh, kw, stride, padding)) > 0)
+    compare_windows(drawer(dtype), shape, kh, kw, stride, padding)
 
 
 @ANY
 @given(DTYPE, st.integers(1, 300), st.integers(1, 300), st.integers(1, 300))
 def test_any_product(dtype, rows, channels, filters):
     draw = drawer(dtype)
-    x, weight, dy = draw(rows, channels), draw(channels, filters), draw(rows, filters)
-    compare(pointwise.pointwise_forward, x, weight)
-    compare(pointwise.pointwise_grad_x, dy, weight)
-    compare(pointwise.pointwise_grad_weight, x, dy)
+    compare_products(draw(rows, channels), draw(channels, filters), draw(rows, filters))
 
 
 @ANY
 @given(DTYPE, st.integers(1, 3), st.integers(1, 70), st.integers(1, 3), st.integers(1, 40))
 def test_any_attention(dtype, batch, tokens, heads, units):
     draw = drawer(dtype)
-    query, key, value, dy = (draw(batch, tokens, heads, units) for _ in range(4))
-    compare(attention.attention_forward, query, key, value, 0.3)
-    y, log_sum = attention.attention_forward.reference(query, key, value, 0.3)
-    compare(attention.attention_backward, dy, query, key, value, y, log_sum, 0.3)
+    compare_attention(*(draw(batch, tokens, heads, units) for _ in range(4)))
 
 
 @pytest.mark.parametrize("shape", PRODUCTS, ids=str)
 def test_products(draw, shape):
     rows, channels, filters = shape
     x, weight, dy = draw(rows, channels), draw(channels, filters), draw(rows, filters)
-    compare(pointwise.pointwise_forward, x, weight)
-    compare(pointwise.pointwise_grad_x, dy, weight)
-    compare(pointwise.pointwise_grad_weight, x, dy)
+    compare_products(x, weight, dy)
     for kernel in (pointwise.pointwise_grad_weight.reference, pointwise.pointwise_grad_weight.compiled):
         out = np.full_like(weight, np.nan)
         assert kernel(x, dy, out) is out and np.isfinite(out).all()
@@ -148,10 +152,7 @@ def test_elementwise(draw, size):
 
 @pytest.mark.parametrize("shape", [(1, 1, 1, 1), (2, 5, 3, 4), (1, 9, 2, 64), (3, 70, 1, 7)], ids=str)
 def test_attention(draw, shape):
-    query, key, value, dy = (draw(*shape) for _ in range(4))
-    compare(attention.attention_forward, query, key, value, 0.3)
-    y, log_sum = attention.attention_forward.reference(query, key, value, 0.3)
-    compare(attention.attention_backward, dy, query, key, value, y, log_sum, 0.3)
+    compare_attention(*(draw(*shape) for _ in range(4)))
 
 
 @pytest.mark.parametrize("shape", MAPS, ids=str)
