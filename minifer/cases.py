@@ -138,5 +138,6 @@ CASES = (
     Case("cross-entropy-weighted", lambda rng: SoftmaxCrossEntropy(0.1, np.array([1.0, 2.0, 0.5])), _labels),
     Case("mobilenet-plain", _model("plain"), normal(2, 7, 6, 1)),
     Case("mobilenet-skip", _model("skip"), normal(2, 7, 6, 1)),
+    Case("mobilenet-linear", _model("skip", linear=True), normal(2, 7, 6, 1)),
     Case("mobilenet-mha", _model("mha", heads=2, head_units=3, attention_positions=True), normal(2, 7, 6, 1)),
 )

@@ -26,6 +26,7 @@ class TrainConfig:
     blocks: str = setting(
         "published", "table of the blocks; even spends as much on large maps as on small ones", ("published", "even")
     )
+    linear: bool = setting(False, "end blocks without ReLU6, so that with skips they can also take away")
     attention_blocks: tuple | None = setting(
         LATE_BLOCKS, "blocks that attention follows: all, or such as 6-13 or 12,13"
     )

@@ -47,6 +47,7 @@ def build_model(settings, image_shape, classes):
         attention_positions=settings.attention_positions,
         dropout=settings.dropout,
         blocks=TABLES[settings.blocks],
+        linear=settings.linear,
         seed=settings.seed,
     )
 

@@ -16,6 +16,7 @@ NETWORKS = {
     "plain": ("plain", {"alpha": 0.25}),
     "skip": ("skip", {"alpha": 0.5}),
     "stride 1": ("skip", {"alpha": 0.25, "stem_stride": 1, "dropout": 0.5}),
+    "linear": ("skip", {"alpha": 0.25, "linear": True}),
     "odd size": ("skip", {"alpha": 0.25, "input_shape": (35, 27, 3)}),
     "attention": ("mha", {"alpha": 0.25, "attention_blocks": (6, 13), "heads": 2, "head_units": 5}),
     "positions": ("mha", {"alpha": 1.0, "attention_blocks": (12,), "attention_positions": True}),

@@ -57,6 +57,17 @@ def test_even_blocks_cost_the_same_at_every_size():
     assert halved == {48 * 48 * 32 * 32 // 2}
 
 
+def test_only_linear_blocks_can_take_away_from_what_passes_by(rng):
+    x = np.abs(rng.standard_normal((2, 6, 6, 8))).astype(np.float32)
+    taken = {}
+    for linear in (False, True):
+        net = mobilenet("skip", alpha=0.25, linear=linear, blocks=((32, 1),))
+        y = net["block1"].forward(x, training=True)
+        taken[linear] = bool((y < x).any())
+        assert net.parameters().keys() == mobilenet("skip", alpha=0.25, blocks=((32, 1),)).parameters().keys()
+    assert taken == {False: False, True: True}
+
+
 def test_the_tables_can_be_chosen():
     settings = {field.name: field for field in dataclasses.fields(TrainConfig)}
     assert settings["blocks"].metadata["choices"] == tuple(TABLES)
@@ -94,6 +105,7 @@ def test_same_seed_same_network():
         ({"variant": "mha", "attention_blocks": (14,)}, "there is no block 14"),
         ({"variant": "plain", "attention_blocks": (3,)}, 'need the "mha" model'),
         ({"alpha": 0}, "must all be positive"),
+        ({"variant": "plain", "linear": True}, "linear blocks need skip connections"),
     ],
 )
 def test_refusals(settings, message):

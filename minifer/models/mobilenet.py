@@ -85,13 +85,13 @@ def _is_extraction(path):
     return path.startswith(("stem", "block")) and ".projection" not in path
 
 
-def _separable(channels, filters, stride, padding, eps, momentum, rng):
+def _separable(channels, filters, stride, padding, eps, momentum, linear, rng):
     """Return the layers of one depthwise separable block, by name."""
     return {
         "depthwise": DepthwiseConv2D(channels, 3, stride, padding, rng=rng),
         "depthwise_norm": BatchNorm(channels, momentum, eps, "relu6"),
         "pointwise": PointwiseConv2D(channels, filters, rng=rng),
-        "pointwise_norm": BatchNorm(filters, momentum, eps, "relu6"),
+        "pointwise_norm": BatchNorm(filters, momentum, eps, None if linear else "relu6"),
     }
 
 
@@ -120,6 +120,7 @@ def mobilenet(
     bn_eps=1e-3,
     bn_momentum=0.9,
     blocks=BLOCKS,
+    linear=False,
     seed=0,
 ):
     """Build a MobileNet.
@@ -138,12 +139,17 @@ def mobilenet(
                          the depth of the network and training starts badly
     padding              "same" (TensorFlow's) or 1 (PyTorch's); weights from elsewhere need the one they grew up with
     blocks               rows (channels, stride): the published 13, EVEN_BLOCKS, or a table of your own
+    linear               True ends the blocks without ReLU6. Published blocks end with it, so that with skips they can
+                         only ever add to what passes by; a linear one can also take away (Sandler et al., MobileNetV2,
+                         2018; He et al., Identity mappings in deep residual networks, 2016, figure 4c)
     seed                 of the starting weights and of dropout
     """
     if variant not in VARIANTS:
         raise ConfigError(f"unknown model {variant!r}: choose one of {', '.join(VARIANTS)}")
     if attention_blocks is not None and variant != "mha":
         raise ConfigError(f'attention blocks need the "mha" model, not {variant!r}')
+    if linear and variant == "plain":
+        raise ConfigError("linear blocks need skip connections: choose the model skip or mha")
     attention_blocks = range(1, len(blocks) + 1) if attention_blocks is None else attention_blocks
     unknown = [number for number in attention_blocks if not 1 <= number <= len(blocks)]
     if unknown:
@@ -164,7 +170,7 @@ def mobilenet(
     size = -(-size // stem_stride)
     for number, (filters, stride) in enumerate(blocks, start=1):
         filters = scaled(filters)  # noqa: PLW2901
-        body = _separable(channels, filters, stride, padding, bn_eps, bn_momentum, rng)
+        body = _separable(channels, filters, stride, padding, bn_eps, bn_momentum, linear, rng)
         if variant == "plain":
             layers[f"block{number}"] = Sequential(**body)
         else:
