@@ -8,7 +8,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 SUMS = FOLDER / "SHA256SUMS"
-NETWORKS = {"best": "best.npz", "small": "best.npz"}  # a name for the command line: its file; the best one is small
+NETWORKS = {"best": "best.npz", "small": "small.npz"}  # a name for the command line: its file
 
 
 def shipped():
