@@ -4,8 +4,10 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from minifer.data.dataset import to_float
 from minifer.errors import ConfigError
 from minifer.kernels.update import average_update
+from minifer.layers import BatchNorm
 from minifer.optimizers import restore
 
 
@@ -66,6 +68,28 @@ class Average:
 
     def _named(self):
         return {f"average.{path}": array for path, array in self.arrays.items()}
+
+
+def recalibrate(layer, images, batch_size=128):
+    """Measure BatchNorm's running statistics anew: the mean over batches of pictures as they are, weights unmoved.
+
+    Those of the training are of augmented pictures, which are softer than real ones, since every turn and zoom
+    interpolates; and those of averaged weights were measured on other weights. Frozen layers keep theirs.
+
+    Shapes    images (N,H,W) uint8; rows beyond the last whole batch are left out, unless there is no whole one
+    Source    Izmailov et al., Averaging weights leads to wider optima, 2018, section 3.2; Wu & Johnson, Rethinking
+              "batch" in BatchNorm, 2021
+    """
+    norms = {part: part.momentum for _, part in layer.walk() if isinstance(part, BatchNorm)}
+    batches = max(len(images) // batch_size, 1)
+    try:
+        for number in range(batches):
+            for norm in norms:
+                norm.momentum = number / (number + 1)  # the mean of all batches so far; the first replaces all before
+            layer.forward(to_float(images[number * batch_size : (number + 1) * batch_size]), training=True)
+    finally:
+        for norm, momentum in norms.items():
+            norm.momentum = momentum
 
 
 def copies(state):

@@ -53,6 +53,9 @@ class TrainConfig:
     early_stopping: int = setting(0, "epochs without improvement after which training stops; 0 never")
     average: float = setting(0.0, "decay of an exponential moving average of the weights; 0 uses the weights")
 
+    recalibrate: int = setting(
+        0, "pictures on which BatchNorm's statistics are measured anew after an epoch, as they are; 0 keeps them"
+    )
     sharpness: float = setting(
         0.0, "radius in which the worst point decides the step (sharpness-aware minimization); 0 steps plainly"
     )
@@ -92,6 +95,7 @@ class TrainConfig:
             ("warmup", 0),
             ("crop", 0),
             ("sharpness", 0),
+            ("recalibrate", 0),
         ):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} is {getattr(self, name)}: it must be at least {least}")

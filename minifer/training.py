@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from minifer import checkpoint, config
-from minifer.averaging import Average
+from minifer.averaging import Average, recalibrate
 from minifer.data.augment import Augmentation
 from minifer.data.batches import Batches
 from minifer.data.dataset import to_float
@@ -28,6 +28,7 @@ from minifer.optimizers import SGD, Adam
 from minifer.schedules import Constant, Cosine, EarlyStopping, ReduceOnPlateau
 from minifer.sharpness import worst_nearby
 
+SAMPLE = 3  # the first word of a generator's seed, beside those of data.batches
 COLUMNS = (
     "epoch", "rate", "train_loss", "train_top1", "val_loss", "val_top1", "seconds", "pictures_per_second",
 )  # fmt: skip
@@ -169,6 +170,11 @@ class Training:
         self.model.backward(self.loss.backward())
         return logits, loss
 
+    def _some_pictures(self, count):
+        """Return training pictures in random order, the same ones each time: a batch of one class would mislead."""
+        order = np.random.default_rng([SAMPLE, self.settings.seed]).permutation(len(self.train))
+        return self.train.images[order[:count]]
+
     def weights_in_use(self):
         """Return a context in which the model has the weights to be used: the averaged ones, if there is an average."""
         return self.average.applied() if self.average else nullcontext()
@@ -176,6 +182,8 @@ class Training:
     def _end_epoch(self):
         sums, rate = self.sums, self.optimizer.rate
         with self.weights_in_use():
+            if self.settings.recalibrate:
+                recalibrate(self.model, self._some_pictures(self.settings.recalibrate))
             probs = predict(self.model, self.val.images)
             top1 = float((probs.argmax(axis=1) == self.val.labels).mean())
             stop = self.stopping.end_epoch(top1, self.model)

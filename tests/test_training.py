@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 
 from minifer import checkpoint, config, metrics
+from minifer.averaging import recalibrate
 from minifer.cases import away_from_zero
 from minifer.commands.evaluate import write_evaluation
 from minifer.data import fer2013, synthetic
+from minifer.data.dataset import to_float
 from minifer.errors import CheckpointError, ConfigError, TrainingError
 from minifer.layers import BatchNorm
 from minifer.training import Observer, Training, fit, load_weights, middle, predict
@@ -394,3 +396,30 @@ def test_settings_of_an_older_version_take_defaults():
 def test_settings_that_are_none(settings, message):
     with pytest.raises(ConfigError, match=message):
         config.from_dict(settings, "here")
+
+
+def test_recalibrated_statistics_are_those_of_the_given_pictures(faces):
+    model = start(faces).model
+    weights = {path: parameter.value.copy() for path, parameter in model.parameters().items()}
+    images = faces["train"].images[:32]
+    recalibrate(model, images, batch_size=16)
+    batches = [
+        model["stem"].forward(to_float(part)).reshape(-1, model["stem_norm"].channels)
+        for part in (images[:16], images[16:])
+    ]
+    for statistic, moment in ((model["stem_norm"].running_mean, np.mean), (model["stem_norm"].running_var, np.var)):
+        expected = np.mean([moment(batch, axis=0) for batch in batches], axis=0)
+        np.testing.assert_allclose(statistic.value, expected, rtol=1e-4, atol=1e-6)
+    assert model["stem_norm"].momentum == 0.9
+    assert_same(weights, {path: parameter.value for path, parameter in model.parameters().items()})
+
+
+def test_a_recalibrated_run_saves_the_statistics_that_it_was_measured_with(faces, tmp_path):
+    training = start(faces, config.replace(TINY, recalibrate=20, epochs=1))
+    training.run(Silent(tmp_path))
+    model, meta = load_weights(tmp_path / "best.npz")
+    top1 = (predict(model, faces["val"].images).argmax(axis=1) == faces["val"].labels).mean()
+    assert top1 == meta["val_top1"]
+    saved = model["stem_norm"].running_mean.value
+    recalibrate(model, training._some_pictures(20))
+    np.testing.assert_allclose(model["stem_norm"].running_mean.value, saved, rtol=1e-5, atol=1e-6)
