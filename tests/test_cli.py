@@ -76,7 +76,7 @@ def test_evaluate_on_pictures_without_a_copy_in_training(capsys, trained, tmp_pa
     assert code == 2 and "choose another --split" in err
 
 
-def test_evaluate_as_text_and_with_six_views(capsys, trained, archive, tmp_path):
+def test_evaluate_as_text_and_with_two_views(capsys, trained, archive, tmp_path):
     code, out, _ = run(
         capsys,
         "evaluate",

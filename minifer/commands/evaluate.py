@@ -16,7 +16,7 @@ def add_arguments(parser):
     parser.add_argument("--data", required=True, metavar="PATH", help="FER2013 as csv, zip, folder or prepared .npz")
     parser.add_argument("--split", required=True, choices=("train", "val", "test"), help="test is PrivateTest")
     parser.add_argument(
-        "--tta", action="store_true", help="average over six views of each picture: mirrored, smaller, larger"
+        "--tta", action="store_true", help="average over two views of each picture: as it is and mirrored"
     )
     parser.add_argument(
         "--unseen", action="store_true", help="also give top-1 on the pictures of which the training rows hold no copy"
