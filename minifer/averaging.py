@@ -1,4 +1,7 @@
-"""An exponential moving average of a network: the average of the last weights is often better than the last weights."""
+"""An exponential moving average of a network: the average of the last weights is often better than the last weights.
+
+And BatchNorm's statistics measured anew for such weights, which no training step has seen.
+"""
 
 from contextlib import contextmanager
 
@@ -7,7 +10,7 @@ import numpy as np
 from minifer.data.dataset import to_float
 from minifer.errors import ConfigError
 from minifer.kernels.update import average_update
-from minifer.layers import BatchNorm
+from minifer.layers.normalization import lent_norms
 from minifer.optimizers import restore
 
 
@@ -80,16 +83,11 @@ def recalibrate(layer, images, batch_size=128):
     Source    Izmailov et al., Averaging weights leads to wider optima, 2018, section 3.2; Wu & Johnson, Rethinking
               "batch" in BatchNorm, 2021
     """
-    norms = {part: part.momentum for _, part in layer.walk() if isinstance(part, BatchNorm)}
-    batches = max(len(images) // batch_size, 1)
-    try:
-        for number in range(batches):
+    with lent_norms(layer) as norms:
+        for number in range(max(len(images) // batch_size, 1)):
             for norm in norms:
                 norm.momentum = number / (number + 1)  # the mean of all batches so far; the first replaces all before
             layer.forward(to_float(images[number * batch_size : (number + 1) * batch_size]), training=True)
-    finally:
-        for norm, momentum in norms.items():
-            norm.momentum = momentum
 
 
 def copies(state):

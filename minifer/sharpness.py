@@ -4,7 +4,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from minifer.layers import BatchNorm
+from minifer.layers.normalization import lent_norms
 
 
 @contextmanager
@@ -21,15 +21,13 @@ def worst_nearby(layer, flat, radius):
     Shapes    flat.value, flat.grad (P,): see optimizers.Flat
     Source    Foret, Kleiner, Mobahi & Neyshabur, Sharpness-aware minimization, 2021, algorithm 1, rho = radius
     """
-    norms = {part: part.momentum for _, part in layer.walk() if isinstance(part, BatchNorm)}
     length = np.sqrt(np.sum(np.square(flat.grad, dtype=np.float64)))  # no BLAS: its sum depends on the threads
     start = flat.value.copy()
     flat.value += flat.grad * flat.value.dtype.type(radius / max(length, 1e-12))
-    for norm in norms:
-        norm.momentum = 1.0
-    try:
-        yield
-    finally:
-        flat.value[...] = start
-        for norm, momentum in norms.items():
-            norm.momentum = momentum
+    with lent_norms(layer) as norms:
+        for norm in norms:
+            norm.momentum = 1.0
+        try:
+            yield
+        finally:
+            flat.value[...] = start

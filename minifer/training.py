@@ -17,7 +17,7 @@ import numpy as np
 from minifer import checkpoint, config
 from minifer.averaging import Average, recalibrate
 from minifer.data.augment import Augmentation
-from minifer.data.batches import Batches
+from minifer.data.batches import SAMPLE, Batches
 from minifer.data.dataset import to_float
 from minifer.data.soft_labels import soft_labels
 from minifer.errors import ConfigError, TrainingError
@@ -28,7 +28,6 @@ from minifer.optimizers import SGD, Adam
 from minifer.schedules import Constant, Cosine, EarlyStopping, ReduceOnPlateau
 from minifer.sharpness import worst_nearby
 
-SAMPLE = 3  # the first word of a generator's seed, beside those of data.batches
 COLUMNS = (
     "epoch", "rate", "train_loss", "train_top1", "val_loss", "val_top1", "seconds", "pictures_per_second",
 )  # fmt: skip

@@ -7,7 +7,7 @@ from minifer.data.dataset import to_float
 from minifer.errors import ConfigError
 
 # The first word of a generator's seed keeps what is drawn for one purpose apart from what is drawn for another.
-ORDER, MIXUP = 1, 2
+ORDER, MIXUP, SAMPLE = 1, 2, 3
 
 
 class Batches:

@@ -1,6 +1,7 @@
 """Normalization over the batch (with the activation that follows it) and over the features of one token."""
 
 import math
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -80,6 +81,17 @@ class BatchNorm(Layer):
         size = math.prod(input_shape)
         forward = 2 if self.frozen else 3  # one more for the statistics of the batch
         return forward * size, (2 * self.trains() + 3 * self.input_gradient) * size
+
+
+@contextmanager
+def lent_norms(layer):
+    """Yield all BatchNorms in a layer, whose momentum the body of a with statement may change; then put it back."""
+    momenta = {part: part.momentum for _, part in layer.walk() if isinstance(part, BatchNorm)}
+    try:
+        yield list(momenta)
+    finally:
+        for norm, momentum in momenta.items():
+            norm.momentum = momentum
 
 
 class LayerNorm(Layer):
