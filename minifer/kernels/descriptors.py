@@ -18,8 +18,9 @@ from minifer.kernels.resize import affine_points_numpy
 from minifer.kernels.twin import Twin
 
 _FLAGS = {"cache": True, "error_model": "numpy", "nogil": True}
-# Sums in any order, so that they can be several at once. Nothing else of fastmath: NaN and infinity stay what they are.
-_SUMS = {**_FLAGS, "fastmath": {"reassoc", "nsz", "contract"}}
+# No fastmath, here or in any kernel: a sum that the compiler may reorder has other bits in the process that compiled it
+# than in the next one, which loads it from the cache. Sums that should be several at once are written so.
+LANES = 64
 
 
 def point_descriptors_numpy(patches, shapes, cell, clip):
@@ -112,7 +113,18 @@ def _gradients(patch, border):
     return magnitude, orientation
 
 
-@numba.njit(**_SUMS)
+@numba.njit(**_FLAGS)
+def _square(d):
+    """Return the sum of the squares of a descriptor (81,), as three sums at a time."""
+    first, second, third = np.float32(0), np.float32(0), np.float32(0)
+    for c in range(27):
+        first += d[c] * d[c]
+        second += d[27 + c] * d[27 + c]
+        third += d[54 + c] * d[54 + c]
+    return first + second + third
+
+
+@numba.njit(**_FLAGS)
 def _describe(magnitude, orientation, border, shape, cell, clip):
     """Return the descriptors (81 L,) of a shape's points.
 
@@ -134,15 +146,10 @@ def _describe(magnitude, orientation, border, shape, cell, clip):
                     for v in range(3):
                         k = np.uint32(first + np.uint32(u) * down + np.uint32(v) * across)
                         d[np.uint32(27 * u + 9 * v) + bins[k]] += strengths[k]
-        square = np.float32(1e-3)
-        for c in range(81):
-            square += d[c] * d[c]
-        scale = np.float32(1) / np.sqrt(square)
-        square = np.float32(1e-6)
+        scale = np.float32(1) / np.sqrt(_square(d) + np.float32(1e-3))
         for c in range(81):
             d[c] = min(d[c] * scale, np.float32(clip))
-            square += d[c] * d[c]
-        scale = np.float32(1) / np.sqrt(square)
+        scale = np.float32(1) / np.sqrt(_square(d) + np.float32(1e-6))
         for c in range(81):
             d[c] *= scale
     return descriptors.ravel()
@@ -159,25 +166,27 @@ def point_descriptors_numba(patches, shapes, cell, clip):
     return descriptors
 
 
-@numba.njit(**_SUMS)
+@numba.njit(**_FLAGS)
 def linear_step_numba(descriptors, weight):
-    """As linear_step_numpy; four sums at a time read the descriptors once."""
+    """As linear_step_numpy; LANES sums at a time become vector instructions."""
     depth, directions = descriptors.shape[1], weight.shape[0]
-    sums = np.zeros((descriptors.shape[0], directions), np.float32)
+    sums = np.empty((descriptors.shape[0], directions), np.float32)
+    lanes = np.empty(LANES, np.float32)
     for n in range(descriptors.shape[0]):
-        x = descriptors[n]
-        for k in range(0, directions - 3, 4):
-            w0, w1, w2, w3 = weight[k], weight[k + 1], weight[k + 2], weight[k + 3]
-            s0, s1, s2, s3 = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
-            for d in range(depth):
-                s0 += x[d] * np.float32(w0[d])
-                s1 += x[d] * np.float32(w1[d])
-                s2 += x[d] * np.float32(w2[d])
-                s3 += x[d] * np.float32(w3[d])
-            sums[n, k], sums[n, k + 1], sums[n, k + 2], sums[n, k + 3] = s0, s1, s2, s3
-        for k in range(directions // 4 * 4, directions):
-            for d in range(depth):
-                sums[n, k] += x[d] * np.float32(weight[k, d])
+        for k in range(directions):
+            lanes[:] = 0
+            for first in range(0, depth - 2 * LANES + 1, 2 * LANES):
+                x, w = descriptors[n, first : first + 2 * LANES], weight[k, first : first + 2 * LANES]
+                for v in range(LANES):
+                    lanes[v] += x[v] * np.float32(w[v]) + x[LANES + v] * np.float32(w[LANES + v])
+            for d in range(depth // (2 * LANES) * 2 * LANES, depth):
+                lanes[d % LANES] += descriptors[n, d] * np.float32(weight[k, d])
+            half = LANES
+            while half > 1:
+                half //= 2
+                for v in range(half):
+                    lanes[v] += lanes[half + v]
+            sums[n, k] = lanes[0]
     return sums
 
 

@@ -44,10 +44,10 @@ def test_half_the_contrast_gives_the_same_descriptor(patches, rng):
 
 
 @pytest.mark.parametrize("count", [1, 3])
-@pytest.mark.parametrize("directions", [1, 4, 10])
-def test_linear_steps_agree(count, directions, rng):
-    rows = rng.standard_normal((count, 30)).astype(np.float32)
-    weight = rng.integers(-127, 128, (directions, 30)).astype(np.int8)
+@pytest.mark.parametrize(("directions", "depth"), [(1, 30), (4, 30), (5, 300)])
+def test_linear_steps_agree(count, directions, depth, rng):
+    rows = rng.standard_normal((count, depth)).astype(np.float32)
+    weight = rng.integers(-127, 128, (directions, depth)).astype(np.int8)
     np.testing.assert_allclose(
         kernels.linear_step_numba(rows, weight), kernels.linear_step_numpy(rows, weight), rtol=1e-4, atol=1e-3
     )
