@@ -5,7 +5,17 @@ The command line prints such a message without a traceback and exits with 1. Any
 
 
 class MiniferError(Exception):
-    """Base of all errors below."""
+    """Base of all errors below. Whatever name or text of a file a message quotes, it stays one printable line."""
+
+    def __init__(self, message=""):
+        super().__init__(one_line(str(message)))
+
+
+def one_line(text, most=2000):
+    """Return a text with everything that cannot be printed escaped, and the middle left out of a very long one."""
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 :]}"
 
 
 class ShapeError(MiniferError, ValueError):
@@ -37,7 +47,10 @@ class TrainingError(MiniferError, RuntimeError):
 
 
 class GradientError(MiniferError, AssertionError):
-    """A backward pass disagrees with central differences of its forward pass."""
+    """A backward pass disagrees with central differences of its forward pass; below the first line is a report."""
+
+    def __init__(self, message):
+        AssertionError.__init__(self, message)
 
 
 class LayerError(MiniferError, RuntimeError):

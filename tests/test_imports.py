@@ -22,7 +22,7 @@ ALLOWED = {
     "metrics": {"errors"},
     "schedules": {"errors"},
     "checkpoint": {"errors", "files"},
-    "files": {"errors"},
+    "files": {"files", "errors"},
     "inference": {"layers", "kernels", "errors"},
     "interop": {"interop", "models", "layers", "errors"},
     "gradcheck": {"gradcheck", "layers", "report", "errors"},

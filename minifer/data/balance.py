@@ -30,8 +30,7 @@ from contextlib import suppress
 import numpy as np
 
 from minifer.data.dataset import Dataset
-from minifer.data.fer2013 import cache_folder
-from minifer.data.layouts import DAMAGED
+from minifer.data.fer2013 import DAMAGED, cache_folder
 from minifer.errors import ConfigError, DataError
 from minifer.files import replacing
 

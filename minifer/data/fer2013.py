@@ -8,6 +8,7 @@ import hashlib
 import os
 import sys
 import zipfile
+import zlib
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -15,11 +16,13 @@ from pathlib import Path
 import numpy as np
 
 from minifer.data.dataset import CLASSES, Dataset
-from minifer.data.layouts import DAMAGED, MOST_CSV_BYTES, Folder, Zip, check_size, read_csv, read_source
+from minifer.data.layouts import MOST_CSV_BYTES, read_csv, read_source
 from minifer.errors import DataError
 from minifer.files import replacing
+from minifer.files.archives import open_source
 
 SPLITS = ("train", "val", "test")
+DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError)
 CACHE_VERSION = 1  # raise it when the same source is to be read differently
 
 
@@ -112,8 +115,7 @@ def by_split(arrays):
 
 
 def _load_cached(path):
-    source = Folder(path) if path.is_dir() else None
-    fingerprint = _fingerprint(path, source)
+    fingerprint = _fingerprint(path)
     cached = cache_folder() / f"fer2013-{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]}.npz"
     # A cache that is stale, damaged or not there is no reason to stop: read the source again.
     with suppress(DataError, KeyError, ValueError, *DAMAGED):
@@ -121,32 +123,34 @@ def _load_cached(path):
             fresh = file["fingerprint"].tolist() == fingerprint
         if fresh:
             return read_npz(cached)
-    splits = by_split(_read(path, source))
+    splits = by_split(_read(path))
     with suppress(OSError):
         cached.parent.mkdir(parents=True, exist_ok=True)
         save_npz(cached, splits, fingerprint=np.array(fingerprint, np.int64))
     return splits
 
 
-def _read(path, source):
+def _read(path):
     """Read a source by what it looks like, not by what it is called."""
-    if source is not None:
-        return read_source(source)
-    with open(path, "rb") as file:
-        start = file.read(4096)
-    if start[:2] == b"PK":
-        return read_source(Zip(path))
-    if b"\0" in start or b"," not in start.split(b"\n")[0]:
-        raise DataError(f"{path}: unknown layout: expected a csv, a zip or a folder of FER2013")
-    check_size(path, path.stat().st_size, MOST_CSV_BYTES)
-    with open(path, "rb") as file:
-        return read_csv(file, path)
+    with open_source(path) as source:
+        if path.is_dir() or list(source.members) != [path.name]:
+            return read_source(source)
+        member = source.members[path.name]
+        with member.open(MOST_CSV_BYTES) as file:
+            start = file.read(4096)
+        if b"\0" in start or b"," not in start.split(b"\n")[0]:
+            raise DataError(f"{path}: unknown layout: expected a csv, a zip or a folder of FER2013")
+        with member.open(MOST_CSV_BYTES) as file:
+            return read_csv(file, path)
 
 
-def _fingerprint(path, source):
+def _fingerprint(path):
     """Return numbers that change when the source does: [version, files, bytes, newest change]."""
-    if source is not None:
-        return [CACHE_VERSION, len(source.names), 0, source.newest]
+    if path.is_dir():
+        with open_source(path) as source:
+            members = source.members.values()
+            newest = max((member.modified for member in members), default=0)
+            return [CACHE_VERSION, len(members), sum(member.size for member in members), newest]
     status = path.stat()
     return [CACHE_VERSION, 1, status.st_size, status.st_mtime_ns]
 

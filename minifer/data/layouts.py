@@ -11,11 +11,8 @@ Returned    {"images": (N,48,48) uint8, "labels": (N,) int64, "splits": (N,) str
 
 import csv
 import io
-import os
 import warnings
-import zipfile
-import zlib
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import numpy as np
 
@@ -25,85 +22,32 @@ from minifer.errors import DataError
 SIZE = 48
 USAGES = {"Training": "train", "PublicTest": "val", "PrivateTest": "test"}
 PICTURES = (".jpg", ".jpeg", ".png")
-MOST_FILES = 200_000  # FER2013 has 35,887
 MOST_PICTURE_BYTES = 1 << 20  # a 48x48 picture has about 2 KB
 MOST_CSV_BYTES = 1 << 30  # fer2013.csv has 295 MB
-DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError)
-
-
-def is_hidden(name):
-    """Whether a file is what macOS and editors leave behind: __MACOSX/..., .DS_Store, ._picture.jpg."""
-    parts = [part for part in name.split("/") if part != "."]
-    return any(part.startswith(".") or part == "__MACOSX" for part in parts)
-
-
-class Folder:
-    """A folder's files, under names relative to it."""
-
-    def __init__(self, path):
-        self.path, self.names, self.newest = Path(path), [], 0
-        for folder, _, files in os.walk(path):
-            below = os.path.relpath(folder, path).replace(os.sep, "/")
-            prefix = "" if below == "." else f"{below}/"
-            for file in files:
-                if not is_hidden(prefix + file):
-                    self.names.append(prefix + file)
-                    self.newest = max(self.newest, os.stat(os.path.join(folder, file)).st_mtime_ns)
-            if len(self.names) > MOST_FILES:
-                raise DataError(f"{path}: more than {MOST_FILES} files: give the folder that holds FER2013 only")
-        self.names.sort()
-
-    def open(self, name, most_bytes):
-        """Open a file for reading bytes; DataError when it is larger than most_bytes."""
-        check_size(f"{self.path}/{name}", (self.path / name).stat().st_size, most_bytes)
-        return open(self.path / name, "rb")
-
-
-class Zip:
-    """A zip's members, read in place: nothing is ever extracted, so no member can write anywhere."""
-
-    def __init__(self, path):
-        self.path = Path(path)
-        try:
-            self.file = zipfile.ZipFile(path)
-        except DAMAGED as error:
-            raise DataError(f"{path}: the zip is damaged or cut short ({error}): download it again") from error
-        members = self.file.infolist()
-        if len(members) > MOST_FILES:
-            raise DataError(f"{path}: {len(members)} members: FER2013 has 35,887, is this another archive?")
-        self.members = {m.filename: m for m in members if not (m.is_dir() or is_hidden(m.filename))}
-        self.names = sorted(self.members)
-
-    def open(self, name, most_bytes):
-        """Open a member for reading bytes; DataError when it unpacks to more than most_bytes."""
-        check_size(f"{self.path}/{name}", self.members[name].file_size, most_bytes)
-        return self.file.open(name)
-
-
-def check_size(where, size, most_bytes):
-    """Raise DataError when a file is too large to be what its name says."""
-    if size > most_bytes:
-        raise DataError(f"{where}: {size} bytes, more than {most_bytes}: not a file of FER2013, remove it")
 
 
 def read_source(source):
-    """Return the arrays of a Folder or Zip: of its csv if one has the columns, else of its pictures."""
-    tables = [name for name in source.names if name.lower().endswith(".csv")]
-    pictures = [name for name in source.names if name.lower().endswith(PICTURES)]
-    try:
-        for name in tables:
-            with source.open(name, MOST_CSV_BYTES) as file:
-                header = file.readline(1000).decode("utf-8", "replace")
-            if not missing_columns(header.split(",")):
-                with source.open(name, MOST_CSV_BYTES) as file:
-                    return read_csv(file, f"{source.path}/{name}")
-        if pictures:
-            return read_pictures(source, pictures)
-    except DAMAGED as error:
-        raise DataError(f"{source.path}: cannot be read ({error}): download it again") from error
+    """Return the arrays of a Source (see minifer.files.archives): of its csv if one has the columns, else its pictures.
+
+    What is in archives in it is read where there is neither.
+    """
+    tables = [member for name, member in source.members.items() if name.lower().endswith(".csv")]
+    pictures = [member for name, member in source.members.items() if name.lower().endswith(PICTURES)]
+    for member in tables:
+        with member.open(MOST_CSV_BYTES) as file:
+            header = file.readline(1000).decode("utf-8", "replace")
+        if not missing_columns(header.split(",")):
+            with member.open(MOST_CSV_BYTES) as file:
+                return read_csv(file, member.where)
+    if pictures:
+        return read_pictures(pictures)
+    inside = source.inside()
+    if inside.members:
+        with inside:
+            return read_source(inside)
     if tables:
-        raise DataError(f"{source.path}/{tables[0]}: no columns emotion, pixels, Usage: take fer2013.csv instead")
-    held = f"holds {source.names[0]}" if source.names else "is empty"
+        raise DataError(f"{tables[0].where}: no columns emotion, pixels, Usage: take fer2013.csv instead")
+    held = f"holds {next(iter(source.members))}" if source.members else "is empty"
     raise DataError(f"{source.path}: unknown layout, it {held}: expected fer2013.csv, or <class>/Training_<number>.jpg")
 
 
@@ -185,24 +129,22 @@ def parse_usage(text, line):
     return USAGES[text.strip()]
 
 
-def read_pictures(source, names):
+def read_pictures(members):
     """Read pictures: the folder's name gives the label, the file name's prefix the split."""
     from tqdm import tqdm
 
     images, labels, splits = [], [], []
-    for name in tqdm(names, desc="reading pictures", unit=" pictures", disable=None):
-        where = f"{source.path}/{name}"
-        path = PurePosixPath(name)
+    for member in tqdm(members, desc="reading pictures", unit=" pictures", disable=None):
+        where, path = member.where, PurePosixPath(member.name)
         folder, prefix = path.parent.name.lower(), path.name.split("_")[0]
         if folder not in CLASSES:
             raise DataError(f"{where}: not in a folder named {', '.join(CLASSES)}: move or remove it")
         if prefix not in USAGES:
             raise DataError(f"{where}: the name starts with none of {', '.join(USAGES)}: use the official file names")
-        with source.open(name, MOST_PICTURE_BYTES) as file:
-            images.append(decode(file.read(), where))
+        images.append(decode(member.read(MOST_PICTURE_BYTES), where))
         labels.append(CLASSES.index(folder))
         splits.append(USAGES[prefix])
-    return as_arrays(images, labels, splits, names)
+    return as_arrays(images, labels, splits, [member.name for member in members])
 
 
 def decode(data, where):

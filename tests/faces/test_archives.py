@@ -66,9 +66,9 @@ def test_landmark_files_that_do_not_hold_68_points(text):
 @pytest.mark.parametrize("content", [b"", b"PK nothing", png(1)])
 def test_what_is_no_archive(tmp_path, content):
     (tmp_path / "data.zip").write_bytes(content)
-    with pytest.raises(DataError, match="neither a folder nor a zip"):
+    with pytest.raises(DataError, match="data.zip: no pictures"):
         pictures_below(tmp_path / "data.zip")
-    with pytest.raises(DataError, match="neither a folder nor a zip"):
+    with pytest.raises(DataError, match="no such file or folder"):
         pictures_below(tmp_path / "missing.zip")
 
 
@@ -79,5 +79,5 @@ def test_a_damaged_member(tmp_path):
     content = bytearray(path.read_bytes())
     content[60] ^= 255
     path.write_bytes(bytes(content))
-    with pytest.raises(DataError, match="damaged"):
+    with pytest.raises(DataError, match=r"data.zip/a.png: cannot be read \(Bad CRC"):
         pictures_below(path)

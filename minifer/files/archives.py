@@ -1,0 +1,163 @@
+"""THE reader of folder | zip | tar: a data set's files by name, whatever they come packed in.
+
+Nobody else opens one. Members are in order of their names, and hidden files are not among them.
+
+    with open_source("fer2013.zip") as source:
+        for name, member in source.members.items():
+            data = member.read(most_bytes=1 << 20)
+
+    folder                     its files and those below it; links are followed, except back to a folder above
+    .zip, .tar                 their members
+    .gz, .bz2, .xz             what is in them: a tar's members, or one file (fer2013.csv.gz)
+    any other file             that file
+    an archive in one of them  source.inside(), for a reader that finds nothing else
+"""
+
+import bz2
+import gzip
+import lzma
+import os
+import re
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+from minifer.errors import DataError
+from minifer.files.guard import guarded
+from minifer.files.members import Member, likely_bytes, refused, tar_members, zip_members
+
+MOST_MEMBERS = 200_000  # FER2013 has 35,887
+MOST_UNPACKED = 2 << 30  # bytes in temporary files, for what is packed twice; fer2013.tar has 300 MB
+MOST_DEPTH = 3  # archives in archives
+
+COMPRESSED = {".gz": (b"\x1f\x8b", gzip.open), ".bz2": (b"BZh", bz2.open), ".xz": (b"\xfd7zXZ\0", lzma.open)}
+SUFFIX = re.compile(r"\.(zip|tar|tgz|tbz2|txz)$|(\.tar)?\.(gz|bz2|xz)$", re.IGNORECASE)
+
+
+def open_source(path):
+    """Return the Source at a path: a context manager.
+
+    Raises     DataError when nothing is there, or neither a folder nor a file, or it is damaged or far too large
+    """
+    path = Path(path)
+    with guarded(path), _Work() as work:
+        if path.is_dir():
+            return Source(path, _in_folder(path), work)
+        if not path.is_file():
+            raise DataError(f"{path}: {'neither a folder nor a file' if path.exists() else 'no such file or folder'}")
+        file = work.enter_context(open(path, "rb"))
+        return Source(path, _in_file(file, path, path.name, "", work), work)
+
+
+def is_hidden(name):
+    """Whether a file is what macOS, viewers and editors leave behind: __MACOSX/..., .DS_Store, ._picture.jpg."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+
+
+class Source:
+    """Files in order of their names: members {name: Member}. Hidden ones are left out.
+
+    Raises     DataError when two have one name, or there are more than MOST_MEMBERS
+    """
+
+    def __init__(self, path, members, work, depth=0):
+        found = {}
+        for count, member in enumerate(members):
+            if count == MOST_MEMBERS:
+                raise DataError(f"{path}: more than {MOST_MEMBERS} files: is it another data set?")
+            if is_hidden(member.name):
+                continue
+            if member.name in found:
+                raise DataError(f"{path}: two files in it are called {member.name}: pack it again with one of them")
+            found[member.name] = member
+        self.path, self.members, self.depth = path, dict(sorted(found.items())), depth
+        self.work = work.pop_all()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.work.close()
+
+    def inside(self):
+        """Return a Source of what is in the archives among the members; train.zip becomes a folder called train.
+
+        Raises     DataError as open_source
+        """
+        with guarded(self.path), _Work() as work:
+            return Source(self.path, self._inside(work) if self.depth < MOST_DEPTH else (), work, self.depth + 1)
+
+    def _inside(self, work):
+        for name, member in self.members.items():
+            if SUFFIX.search(name):
+                with member.open(MOST_UNPACKED) as stream:
+                    file = work.unpacked(stream, member.size, member.where)
+                yield from _in_file(file, member.where, name, SUFFIX.sub("/", name), work)
+
+
+class _Work(ExitStack):
+    """What an open source holds on to: open files, and temporary ones with MOST_UNPACKED bytes at most."""
+
+    left = MOST_UNPACKED
+
+    def unpacked(self, stream, packed, where):
+        """Return a temporary file with the bytes of a stream, which takes `packed` bytes itself."""
+        file = self.enter_context(tempfile.TemporaryFile())
+        most = min(self.left, likely_bytes(packed))
+        while data := stream.read(1 << 20):
+            self.left, most = self.left - len(data), most - len(data)
+            if most < 0:
+                raise DataError(f"{where}: its {packed} bytes unpack to far too many: unpack it by hand, and look")
+            file.write(data)
+        file.seek(0)
+        return file
+
+
+def _in_folder(top):
+    """Yield the Members of a folder."""
+    waiting = [(os.fspath(top), "", frozenset())]
+    for _ in range(MOST_MEMBERS):
+        if not waiting:
+            return
+        folder, prefix, above = waiting.pop()
+        status = os.stat(folder)
+        if (identity := (status.st_dev, status.st_ino)) in above:
+            continue
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                name, where = prefix + entry.name, os.path.join(folder, entry.name)
+                if is_hidden(entry.name):
+                    continue
+                if entry.is_dir():
+                    waiting.append((where, f"{name}/", above | {identity}))
+                elif entry.is_file():
+                    status, opener = entry.stat(), lambda where=where: open(where, "rb")
+                    yield Member(name, where, status.st_size, opener, modified=status.st_mtime_ns)
+                else:
+                    yield refused(name, where, "a pipe, a device or a link to nothing: put a file in its place")
+    raise DataError(f"{top}: more than {MOST_MEMBERS} folders: is it another data set?")
+
+
+def _in_file(file, where, name, prefix, work, depth=0):
+    """Yield the Members in an open file: of an archive what is in it, under prefix, else the file under its name."""
+    start, packed = file.read(512), file.seek(0, os.SEEK_END)
+    file.seek(0)
+    if start[:4] in (b"PK\3\4", b"PK\5\6") or start[257:262] == b"ustar":
+        for member in (zip_members if start[:2] == b"PK" else tar_members)(file, where):
+            member.name = prefix + member.name
+            yield member
+        return
+    for suffix, (magic, opener) in COMPRESSED.items():
+        if start.startswith(magic) and depth < MOST_DEPTH:
+            with opener(file) as stream:
+                file = work.unpacked(stream, packed, where)  # in which a member is found without reading all before it
+            name = name[: -len(suffix)] if name.lower().endswith(suffix) else name
+            yield from _in_file(file, where, name, prefix, work, depth + 1)
+            return
+
+    def again():
+        stream = os.fdopen(os.dup(file.fileno()), "rb")
+        stream.seek(0)
+        return stream
+
+    yield Member(name, where, packed, again)
