@@ -73,21 +73,23 @@ class Average:
         return {f"average.{path}": array for path, array in self.arrays.items()}
 
 
-def recalibrate(layer, images, batch_size=128):
+def recalibrate(layer, dataset, batch_size=128):
     """Measure BatchNorm's running statistics anew: the mean over batches of pictures as they are, weights unmoved.
 
     Those of the training are of augmented pictures, which are softer than real ones, since every turn and zoom
     interpolates; and those of averaged weights were measured on other weights. Frozen layers keep theirs.
 
-    Shapes    images (N,H,W) uint8; rows beyond the last whole batch are left out, unless there is no whole one
+    dataset   a Dataset, its rows in random order: batches of one class would mislead. Rows beyond the last whole batch
+              are left out, unless there is no whole one
     Source    Izmailov et al., Averaging weights leads to wider optima, 2018, section 3.2; Wu & Johnson, Rethinking
               "batch" in BatchNorm, 2021
     """
     with lent_norms(layer) as norms:
-        for number in range(max(len(images) // batch_size, 1)):
+        for number in range(max(len(dataset) // batch_size, 1)):
             for norm in norms:
                 norm.momentum = number / (number + 1)  # the mean of all batches so far; the first replaces all before
-            layer.forward(to_float(images[number * batch_size : (number + 1) * batch_size]), training=True)
+            batch = dataset.take(slice(number * batch_size, (number + 1) * batch_size))
+            layer.forward(to_float(batch.images, batch.frames), training=True)
 
 
 def copies(state):

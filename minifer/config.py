@@ -53,6 +53,8 @@ class TrainConfig:
     early_stopping: int = setting(0, "epochs without improvement after which training stops; 0 never")
     average: float = setting(0.0, "decay of an exponential moving average of the weights; 0 uses the weights")
 
+    keep: str = setting("best", "epoch whose weights are used: of the best val top-1, or the last", ("best", "last"))
+
     recalibrate: int = setting(
         0, "pictures on which BatchNorm's statistics are measured anew after an epoch, as they are; 0 keeps them"
     )
@@ -66,6 +68,12 @@ class TrainConfig:
     teacher_share: float = setting(0.5, "share of the teacher's probabilities in the labels")
     balance: str = setting(
         "none", "answer to unequal classes, on training rows only", ("none", "weights", "nearmiss-smote")
+    )
+    register: bool = setting(
+        False, "sample every picture along its face's landmarks: at one place, of one size, upright"
+    )
+    end_phase: float = setting(
+        0.0, "share of the epochs, at the end, on sharp whole pictures and plain labels, without dropout and teacher"
     )
     flip: bool = setting(True, "mirror half of the training pictures")
     shift: float = setting(0.1, "largest shift, as a share of the side")
@@ -94,6 +102,7 @@ class TrainConfig:
             ("limit", 0),
             ("warmup", 0),
             ("crop", 0),
+            ("end_phase", 0),
             ("sharpness", 0),
             ("recalibrate", 0),
         ):

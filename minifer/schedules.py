@@ -124,20 +124,22 @@ class ReduceOnPlateau:
 class EarlyStopping:
     """Says stop at the end of the `patience`-th epoch in a row without improvement, and keeps the best weights.
 
+    With last=True every epoch's weights take the place of those before, and it never says stop.
+
     best, best_epoch    the best metric and its epoch, counted from 0; None before the first
     best_state          a copy of layer.state() at that epoch: arrays, so it is saved beside state(), which is JSON
 
     Raises    ConfigError for settings that cannot work; TrainingError by restore() when there was no best epoch
     """
 
-    def __init__(self, patience, mode="max", min_delta=0.0):
+    def __init__(self, patience, mode="max", min_delta=0.0, last=False):
         self.patience, self.mode, self.min_delta = require_patience(patience), require_mode(mode), min_delta
         self.best = self.best_epoch = self.best_state = None
-        self.epochs = 0
+        self.epochs, self.last = 0, last
 
     def end_epoch(self, metric, layer):
         """Count the epoch; return True when training should stop."""
-        if improves(metric, self.best, self.mode, self.min_delta):
+        if self.last or improves(metric, self.best, self.mode, self.min_delta):
             self.best, self.best_epoch = float(metric), self.epochs
             self.best_state = {path: array.copy() for path, array in layer.state().items()}
         self.epochs += 1

@@ -9,7 +9,8 @@ import csv
 import io
 import time
 from contextlib import nullcontext
-from dataclasses import fields
+from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,18 +20,24 @@ from minifer.averaging import Average, recalibrate
 from minifer.data.augment import Augmentation
 from minifer.data.batches import SAMPLE, Batches
 from minifer.data.dataset import to_float
+from minifer.data.duplicates import unseen_rows
 from minifer.data.soft_labels import soft_labels
 from minifer.errors import ConfigError, TrainingError
 from minifer.files import write_text
+from minifer.layers import Dropout
 from minifer.losses import SoftmaxCrossEntropy, probabilities
 from minifer.models import TABLES, mobilenet
 from minifer.optimizers import SGD, Adam
 from minifer.schedules import Constant, Cosine, EarlyStopping, ReduceOnPlateau
 from minifer.sharpness import worst_nearby
 
+# Of metrics.csv. train_top1 is of pictures as the epoch changed them, while the weights moved; train_plain_top1 of a
+# sample of the training pictures as they are, val_unseen_top1 of val's pictures without a copy in training.
 COLUMNS = (
-    "epoch", "rate", "train_loss", "train_top1", "val_loss", "val_top1", "seconds", "pictures_per_second",
+    "epoch", "rate", "train_loss", "train_top1", "train_plain_top1", "val_loss", "val_top1", "val_unseen_top1",
+    "seconds", "pictures_per_second",
 )  # fmt: skip
+END_SHIFT = 1 / 16  # of the side: how far the end phase moves pictures, by whole pixels
 
 
 def build_model(settings, image_shape, classes):
@@ -54,13 +61,33 @@ def build_model(settings, image_shape, classes):
 
 def build_augmentation(settings):
     """Return the Augmentation that a TrainConfig describes; raise ConfigError for a limit that is out of range."""
-    return Augmentation(**{field.name: getattr(settings, field.name) for field in fields(Augmentation)})
+    names = {field.name for field in fields(Augmentation)} - {"whole"}
+    return Augmentation(**{name: getattr(settings, name) for name in names})
 
 
-def predict(model, images, batch_size=128):
-    """Return probabilities (N, classes) for images (N,H,W) uint8, or (N,H,W,1) float32 as the network reads them."""
-    batches = (images[start : start + batch_size] for start in range(0, len(images), batch_size))
-    return np.concatenate([probabilities(model.forward(to_float(x) if x.dtype == np.uint8 else x)) for x in batches])
+def predict(model, images, frames=None, batch_size=128):
+    """Return probabilities (N, classes) for images (N,H,W) uint8, or (N,H,W,1) float32 as the network reads them.
+
+    frames     (N,2,3) of images uint8, where the network was trained on registered pictures (see faces.registration)
+    """
+    found = []
+    for start in range(0, len(images), batch_size):
+        part = slice(start, start + batch_size)
+        x = images[part]
+        if x.dtype == np.uint8:
+            x = to_float(x, None if frames is None else frames[part])
+        found.append(probabilities(model.forward(x)))
+    return np.concatenate(found)
+
+
+@dataclass
+class Phase:
+    """What the epochs of one part of a run train on."""
+
+    batches: Batches
+    loss: SoftmaxCrossEntropy
+    crop: int = 0  # side of the crops of the first epochs
+    dropout: bool = True
 
 
 class Training:
@@ -81,6 +108,10 @@ class Training:
             raise ConfigError(
                 f"crop is {settings.crop}: the pictures are only {min(train.images.shape[1:])} pixels wide"
             )
+        if settings.register:
+            from minifer.faces.registration import registered
+
+            train, val = registered(train), registered(val)
         self.settings, self.train, self.val = settings, train, val
         self.model = build_model(settings, train.images.shape[1:], len(train.classes))
         if settings.pretrained:
@@ -88,28 +119,43 @@ class Training:
         if settings.freeze:
             self.model.freeze("extraction")
         self.model.require_input_gradient(False)
-        self.loss = SoftmaxCrossEntropy(settings.label_smoothing, self._class_weights())
-        targets = None
-        if settings.teacher:
-            targets = soft_labels(train, settings.teacher.split(","), settings.teacher_share)
-        augmentation = build_augmentation(settings)
-        self.batches = Batches(train, settings.batch_size, settings.seed, augmentation=augmentation, targets=targets)
+        self.dropouts = {layer: layer.rate for _, layer in self.model.walk() if isinstance(layer, Dropout)}
+        self.phases = self._phases()
+        self.phase = self.phases[0]
         parameters = self.model.parameters(trainable_only=True)
         optimizer = Adam if settings.optimizer == "adam" else SGD
         self.optimizer = optimizer(parameters, settings.rate, weight_decay=settings.weight_decay)
         self.schedule = self._schedule()
         self.average = Average(self.model, settings.average, flat=self.optimizer.flat) if settings.average else None
-        self.stopping = EarlyStopping(settings.early_stopping or settings.epochs + 1)
+        self.stopping = EarlyStopping(settings.early_stopping or settings.epochs + 1, last=settings.keep == "last")
         self.epoch = self.step = 0  # epochs finished, and steps finished of the one after
         self.sums = {"loss": 0.0, "right": 0, "rows": 0, "seconds": 0.0}  # over the unfinished epoch
         self.rows = []  # one dict of COLUMNS for every finished epoch
         self.finished = False
 
-    def _class_weights(self):
-        if self.settings.balance != "weights":
-            return None
-        counts = np.array(list(self.train.counts().values()))
-        return len(self.train) / (len(counts) * np.maximum(counts, 1))
+    @property
+    def batches(self):
+        """The Batches of the present phase; every phase has as many steps an epoch."""
+        return self.phase.batches
+
+    def _phases(self):
+        """Return the main Phase and the end Phase.
+
+        The end phase shows pictures as sharp as they will be used, with the labels as they are: what the main phase
+        taught in spite of warps, erased parts and smoothed labels is fitted to them. It resamples nothing more than
+        registration does.
+        """
+        s, train = self.settings, self.train
+        counts = np.array(list(train.counts().values()))
+        weights = len(train) / (len(counts) * np.maximum(counts, 1)) if s.balance == "weights" else None
+        targets = soft_labels(train, s.teacher.split(","), s.teacher_share) if s.teacher else None
+        sharp = Augmentation(s.flip, END_SHIFT, whole=True, rotation=0, zoom=0, brightness=0, contrast=0)
+        main = Batches(train, s.batch_size, s.seed, augmentation=build_augmentation(s), targets=targets)
+        end = Batches(train, s.batch_size, s.seed, augmentation=sharp)
+        return (
+            Phase(main, SoftmaxCrossEntropy(s.label_smoothing, weights), s.crop),
+            Phase(end, SoftmaxCrossEntropy(0, weights), dropout=False),
+        )
 
     def _schedule(self):
         s, steps = self.settings, len(self.batches)
@@ -127,6 +173,9 @@ class Training:
         observer.step(training) is called after every step, observer.epoch(training) after every epoch.
         """
         while not self.finished:
+            self.phase = self.phases[self.epoch >= (1 - self.settings.end_phase) * self.settings.epochs]
+            for layer, rate in self.dropouts.items():
+                layer.rate = rate if self.phase.dropout else 0.0
             started = time.perf_counter() - self.sums["seconds"]
             for x, targets in self.batches.epoch(self.epoch, self.step):
                 self._step(x, targets)
@@ -141,8 +190,8 @@ class Training:
         return True
 
     def _step(self, x, targets):
-        if self.settings.crop and self.epoch < 0.8 * self.settings.epochs:
-            x = middle(x, self.settings.crop)
+        if self.phase.crop and self.epoch < 0.8 * self.settings.epochs:
+            x = middle(x, self.phase.crop)
         logits, loss = self._pass(x, targets)
         if self.settings.sharpness:
             with worst_nearby(self.model, self.optimizer.flat, self.settings.sharpness):
@@ -160,19 +209,24 @@ class Training:
     def _pass(self, x, targets):
         """Leave the gradients of a batch; return its logits and its loss."""
         logits = self.model.forward(x, training=True)
-        loss = float(self.loss.forward(logits, targets, training=True))
+        loss = float(self.phase.loss.forward(logits, targets, training=True))
         if not np.isfinite(loss):
             raise TrainingError(
                 f"the loss is {loss} at epoch {self.epoch + 1}, step {self.step + 1}: "
                 f"{first_bad_layer(self.model, x)}; try a lower --rate"
             )
-        self.model.backward(self.loss.backward())
+        self.model.backward(self.phase.loss.backward())
         return logits, loss
 
-    def _some_pictures(self, count):
-        """Return training pictures in random order, the same ones each time: a batch of one class would mislead."""
+    def some_rows(self, count):
+        """Return training rows in random order, the same ones each time, as a Dataset."""
         order = np.random.default_rng([SAMPLE, self.settings.seed]).permutation(len(self.train))
-        return self.train.images[order[:count]]
+        return self.train.take(order[:count])
+
+    @cached_property
+    def unseen(self):
+        """Rows of val whose picture has no copy in training: what is right there is not known by heart."""
+        return unseen_rows(self.train, self.val)
 
     def weights_in_use(self):
         """Return a context in which the model has the weights to be used: the averaged ones, if there is an average."""
@@ -182,9 +236,12 @@ class Training:
         sums, rate = self.sums, self.optimizer.rate
         with self.weights_in_use():
             if self.settings.recalibrate:
-                recalibrate(self.model, self._some_pictures(self.settings.recalibrate))
-            probs = predict(self.model, self.val.images)
-            top1 = float((probs.argmax(axis=1) == self.val.labels).mean())
+                recalibrate(self.model, self.some_rows(self.settings.recalibrate))
+            sample = self.some_rows(len(self.val))
+            plain = predict(self.model, sample.images, sample.frames).argmax(axis=1) == sample.labels
+            probs = predict(self.model, self.val.images, self.val.frames)
+            right = probs.argmax(axis=1) == self.val.labels
+            top1 = float(right.mean())
             stop = self.stopping.end_epoch(top1, self.model)
         picked = probs[np.arange(len(probs)), self.val.labels]
         row = {
@@ -192,8 +249,10 @@ class Training:
             "rate": rate,
             "train_loss": sums["loss"] / sums["rows"],
             "train_top1": sums["right"] / sums["rows"],
+            "train_plain_top1": float(plain.mean()),
             "val_loss": float(-np.log(np.maximum(picked, 1e-12)).mean()),
             "val_top1": top1,
+            "val_unseen_top1": float(right[self.unseen].mean()) if len(self.unseen) else None,
             "seconds": round(sums["seconds"], 3),
             "pictures_per_second": round(sums["rows"] / max(sums["seconds"], 1e-9), 1),
         }

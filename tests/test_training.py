@@ -137,7 +137,7 @@ def test_short_last_batch_is_weighted_by_its_rows(faces, rng):
     training = start(faces, settings)
     away_from_zero(training.model, rng)
     training.optimizer = type(training.optimizer)(training.model.parameters(), 1e-30)
-    twin, loss = copy.deepcopy(training.model), copy.deepcopy(training.loss)
+    twin, loss = copy.deepcopy(training.model), copy.deepcopy(training.phase.loss)
     sizes, losses = [], []
     for x, labels in training.batches.epoch(0):
         sizes.append(len(x))
@@ -219,7 +219,7 @@ def test_class_weights_follow_the_training_rows(faces):
     few_angry = faces["train"].take(np.flatnonzero((faces["train"].labels != 0) | (np.arange(53) < 20)))
     training = Training(config.replace(TINY, balance="weights"), few_angry, faces["val"])
     counts = np.array(list(few_angry.counts().values()))
-    np.testing.assert_allclose(training.loss.class_weights * counts, len(few_angry) / 7)
+    np.testing.assert_allclose(training.phase.loss.class_weights * counts, len(few_angry) / 7)
 
 
 def test_limit_keeps_all_classes(faces):
@@ -402,7 +402,7 @@ def test_recalibrated_statistics_are_those_of_the_given_pictures(faces):
     model = start(faces).model
     weights = {path: parameter.value.copy() for path, parameter in model.parameters().items()}
     images = faces["train"].images[:32]
-    recalibrate(model, images, batch_size=16)
+    recalibrate(model, faces["train"].take(slice(32)), batch_size=16)
     batches = [
         model["stem"].forward(to_float(part)).reshape(-1, model["stem_norm"].channels)
         for part in (images[:16], images[16:])
@@ -421,5 +421,5 @@ def test_a_recalibrated_run_saves_the_statistics_that_it_was_measured_with(faces
     top1 = (predict(model, faces["val"].images).argmax(axis=1) == faces["val"].labels).mean()
     assert top1 == meta["val_top1"]
     saved = model["stem_norm"].running_mean.value
-    recalibrate(model, training._some_pictures(20))
+    recalibrate(model, training.some_rows(20))
     np.testing.assert_allclose(model["stem_norm"].running_mean.value, saved, rtol=1e-5, atol=1e-6)

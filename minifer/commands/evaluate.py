@@ -64,11 +64,15 @@ def evaluate_weights(path, dataset, split, tta=False):
 
     model, meta = load_weights(path)
     check_classes(meta, dataset.classes, path)
-    if tta:
-        probs = np.mean([predict(model, view) for view in views(dataset.images)], axis=0)
-    else:
-        probs = predict(model, dataset.images)
     settings = meta["config"]
+    if settings.get("register"):
+        from minifer.faces.registration import registered
+
+        dataset = registered(dataset)
+    if tta:
+        probs = np.mean([predict(model, view) for view in views(dataset.images, dataset.frames)], axis=0)
+    else:
+        probs = predict(model, dataset.images, dataset.frames)
     result = {
         "split": split,
         "model": settings["model"],

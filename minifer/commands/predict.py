@@ -73,9 +73,10 @@ class FaceClassifier:
         if height != width:
             raise ConfigError(f"{path} was trained on pictures of {height} x {width}, a face's crop is a square")
         self.side, self.classes = height, tuple(meta["classes"])
+        self.register = meta["config"].get("register", False)
         self.network = InferenceNetwork(model, (height, width, 1))
         self.detector = FaceDetector.load() if detect else None
-        self.landmarks = LandmarkPredictor.load() if detect else None
+        self.landmarks = LandmarkPredictor.load() if detect or self.register else None
 
     def faces(self, image):
         """Return {"box", "score", "landmarks", "probabilities"} of each face in a picture, the surest face first.
@@ -84,32 +85,38 @@ class FaceClassifier:
 
         Shapes     image (H,W) uint8, or (H,W,3)
         """
+        from minifer.data.dataset import to_float
         from minifer.faces.crop import crop_face, fit_square
         from minifer.faces.images import check_image
+        from minifer.faces.registration import frame_of_crop, read_face
 
         image = check_image(image)
         if self.detector is None:
             faces = [{"box": [0.0, 0.0, float(image.shape[1]), float(image.shape[0])], "score": None}]
-            crops = [fit_square(image, self.side)]
+            square = fit_square(image, self.side)
+            frames = frame_of_crop(square, self.landmarks)[None] if self.register else None
+            inputs = [to_float(square[None], frames)[0]]
         else:
-            faces, crops = [], []
+            faces, inputs = [], []
             for found in self.detector.detect(image, SURE_FROM):
                 points = self.landmarks.predict(image, found.box)
                 faces.append(describe_face(found, points))
-                crops.append(crop_face(image, points, side=self.side))  # the crop of `minifer prepare`
-        for face, probs in zip(faces, self.probabilities(crops), strict=True):
+                if self.register:
+                    inputs.append(read_face(image, points, self.side))
+                else:
+                    inputs.append(to_float(crop_face(image, points, side=self.side)[None])[0])  # as `minifer prepare`
+        for face, probs in zip(faces, self.probabilities(inputs), strict=True):
             # Seven decimals are what float32 holds.
             face["probabilities"] = {name: round(float(p), 7) for name, p in zip(self.classes, probs, strict=True)}
         return faces
 
-    def probabilities(self, crops):
-        """Return probabilities (N, classes) of N crops (side, side) uint8; an empty list of no crops."""
+    def probabilities(self, inputs):
+        """Return probabilities (N, classes) of N faces (side, side, 1), ready for the network; an empty list of none."""
         import numpy as np
 
-        from minifer.data.dataset import to_float
         from minifer.losses import probabilities
 
-        return probabilities(self.network(to_float(np.stack(crops)))) if crops else []
+        return probabilities(self.network(np.stack(inputs))) if inputs else []
 
 
 def predict(paths, classifier, draw=None):

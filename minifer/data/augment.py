@@ -23,6 +23,7 @@ class Augmentation:
 
     flip        mirror left and right, half of the time
     shift       fraction of the height and the width
+    whole       shift by whole pixels only, which resamples nothing
     rotation    degrees
     zoom        fraction of the size
     brightness  fraction of the full range from black to white
@@ -34,6 +35,7 @@ class Augmentation:
 
     flip: bool = True
     shift: float = 0.1
+    whole: bool = False
     rotation: float = 10.0
     zoom: float = 0.1
     brightness: float = 0.1
@@ -42,28 +44,33 @@ class Augmentation:
     mixup: float = 0.0
 
     def __post_init__(self):
-        largest = {"flip": 1, "shift": 0.5, "rotation": 180, "zoom": 0.9, "mixup": 100}
+        largest = {"flip": 1, "whole": 1, "shift": 0.5, "rotation": 180, "zoom": 0.9, "mixup": 100}
         for field in fields(self):
             value, limit = getattr(self, field.name), largest.get(field.name, 1)
             if not 0 <= value <= limit:
                 raise ConfigError(f"augmentation: {field.name} is {value}, choose 0 to {limit}")
 
 
-def augment_batch(images, indices, seed, epoch, augmentation):
+def augment_batch(images, indices, seed, epoch, augmentation, frames=None):
     """Return a batch of changed pictures as the network reads them (see to_float); mixup is left to mixup_batch.
 
     indices    (N,) the pictures' rows in the data set, which together with seed and epoch decide what happens to them
+    frames     (N,2,3) where the faces lie (see faces.registration): what happens, happens to the registered faces, and
+               is sampled together with that at once
     Shapes     images (N,H,W) uint8 -> (N,H,W,1) float32 in [-1, 1]
     """
     height, width = images.shape[1:]
     draws = uniforms(seed, epoch, indices, DRAWS)
     geometry, light, erase = draws[:, :5], draws[:, 5:7], draws[:, 7:]
     means = images.sum(axis=(1, 2), dtype=np.int64) / (height * width * 127.5) - 1
+    maps = affine_maps(geometry, height, width, augmentation)
     contrast = 1 + augmentation.contrast * signed(light[:, 0])
     brightness = 2 * augmentation.brightness * signed(light[:, 1])  # the range from -1 to 1 is 2 wide
     return augment(
         np.ascontiguousarray(images),
-        affine_maps(geometry, height, width, augmentation),
+        height,
+        width,
+        maps if frames is None else composed(frames, maps),
         contrast.astype(np.float32),
         ((1 - contrast) * means + brightness).astype(np.float32),
         erased_boxes(erase, height, width, augmentation.erasing),
@@ -92,6 +99,8 @@ def affine_maps(draws, height, width, augmentation):
     mirror = np.where(augmentation.flip & (draws[:, 0] < 0.5), -1.0, 1.0)
     shift_i = augmentation.shift * height * signed(draws[:, 1])
     shift_j = augmentation.shift * width * signed(draws[:, 2])
+    if augmentation.whole:
+        shift_i, shift_j = np.rint(shift_i), np.rint(shift_j)
     angle = np.deg2rad(augmentation.rotation) * signed(draws[:, 3])
     scale = 1 + augmentation.zoom * signed(draws[:, 4])
     cos, sin = np.cos(angle) / scale, np.sin(angle) / scale
@@ -101,6 +110,13 @@ def affine_maps(draws, height, width, augmentation):
     for axis, middle in enumerate((middle_i, middle_j)):
         from_i, from_j = maps[:, axis, 0] * (middle_i + shift_i), maps[:, axis, 1] * (middle_j + shift_j)
         maps[:, axis, 2] = middle - (from_i + from_j)
+    return maps
+
+
+def composed(outer, inner):
+    """Return outer after inner, both (N,2,3): from (row, column, 1) first by inner, then by outer."""
+    maps = outer[:, :, :2] @ inner
+    maps[:, :, 2] += outer[:, :, 2]
     return maps
 
 

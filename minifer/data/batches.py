@@ -49,10 +49,10 @@ class Batches:
             yield self._batch(order[step * self.batch_size : (step + 1) * self.batch_size], number, step)
 
     def _batch(self, rows, number, step):
-        images, targets = self.dataset.images[rows], self.targets[rows]
+        chosen, targets = self.dataset.take(rows), self.targets[rows]
         if self.augmentation is None:
-            return to_float(images), targets
-        x = augment_batch(images, rows, self.seed, number, self.augmentation)
+            return to_float(chosen.images, chosen.frames), targets
+        x = augment_batch(chosen.images, rows, self.seed, number, self.augmentation, chosen.frames)
         if not self.augmentation.mixup:
             return x, targets
         rng = np.random.default_rng([MIXUP, self.seed, number, step])

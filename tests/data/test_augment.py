@@ -39,6 +39,7 @@ def kernel_arguments(images, maps=None, contrast=1.0, offset=0.0, box=(0, 0, 0, 
     identity = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]] if maps is None else maps
     return (
         images,
+        *images.shape[1:],
         np.tile(np.array(identity), (count, 1, 1)),
         np.full(count, contrast, np.float32),
         np.full(count, offset, np.float32),
@@ -51,12 +52,13 @@ def kernel_arguments(images, maps=None, contrast=1.0, offset=0.0, box=(0, 0, 0, 
 
 
 @pytest.mark.usefixtures("backend")
-def test_half_a_pixel_is_the_mean_of_two_and_the_border_is_replicated():
-    images = np.array([[[0, 102, 204]]], np.uint8)
+def test_half_a_pixel_is_a_cubic_of_four_and_the_border_is_replicated():
+    images = np.array([[[0, 32, 64, 160]]], np.uint8)
     y = augment(*kernel_arguments(images, [[1, 0, 0], [0, 1, 0.5]]))
-    np.testing.assert_allclose((y.ravel() + 1) * 127.5, [51, 153, 204], rtol=1e-6)
+    # The weights half-way are -3/32, 19/32, 19/32, -3/32.
+    np.testing.assert_allclose((y.ravel() + 1) * 127.5, [13, 42, 115, 160], rtol=1e-6)
     y = augment(*kernel_arguments(images, [[1, 0, 5], [0, 1, -9]]))
-    np.testing.assert_allclose((y.ravel() + 1) * 127.5, [0, 0, 0], atol=1e-5)
+    np.testing.assert_allclose((y.ravel() + 1) * 127.5, 0, atol=1e-5)
 
 
 @pytest.mark.usefixtures("backend")

@@ -201,7 +201,7 @@ def test_a_resumed_run_sees_the_same_rows(faces, tmp_path):
     settings = config.replace(TINY, balance="nearmiss-smote", epochs=2)
     val = synthetic.generate(14, 0, "val")
     whole = Training(settings, faces, val)
-    assert whole.loss.class_weights is None  # weights on top would answer twice
+    assert whole.phase.loss.class_weights is None  # weights on top would answer twice
     assert whole.train.counts() == scaled_targets(faces)
     whole.run(Silent())
     first, watcher = Training(settings, faces, val), Silent()
