@@ -15,6 +15,7 @@ from minifer.commands.prepare import find_and_crop
 from minifer.data import synthetic
 from minifer.data.dataset import CLASSES
 from minifer.faces import FaceDetector, LandmarkPredictor, crop_face, fit_square, read_image
+from minifer.faces.registration import read_face, registered
 from minifer.training import build_model, load_weights
 from minifer.training import predict as forward
 
@@ -23,14 +24,14 @@ TINY = config.TrainConfig(model="skip", alpha=1 / 16)
 SCORES = dict.fromkeys(CLASSES, 0.0)
 
 
-def save_network(path, side=48, **meta):
+def save_network(path, side=48, settings=TINY, **meta):
     """Write a small network that has seen a few drawn faces, so that its normalization is not the identity."""
     rng = np.random.default_rng(5)
     model = build_model(TINY, (side, side), len(CLASSES))
     for parameter in model.parameters().values():
         parameter.value += (0.1 * rng.standard_normal(parameter.value.shape)).astype(np.float32)
     model.forward(rng.standard_normal((8, side, side, 1)).astype(np.float32), training=True)
-    described = {"config": config.to_dict(TINY), "classes": list(CLASSES), "image_shape": [side, side]}
+    described = {"config": config.to_dict(settings), "classes": list(CLASSES), "image_shape": [side, side]}
     checkpoint.save(path, model.state(), described | meta)
 
 
@@ -109,6 +110,23 @@ def test_a_face_is_cropped_as_for_training(capsys, run_folder, folder):
     # What `minifer prepare` cuts out of the same picture: its detector may put the box elsewhere by some pixels.
     prepared, _ = find_and_crop(image, detector, landmarks)
     assert np.corrcoef(crop.ravel(), prepared.ravel())[0, 1] > 0.9
+
+
+def test_registered_networks_see_registered_faces(capsys, tmp_path, drawn, folder):
+    """Whole pictures as evaluate registers them; a face in a photo along its landmarks, through the one function."""
+    save_network(tmp_path / "net.npz", settings=config.replace(TINY, register=True))
+    model, _ = load_weights(tmp_path / "net.npz")
+    _, out, _ = run(capsys, "predict", drawn, "--weights", tmp_path / "net.npz", "--no-detect", "--json")
+    shown = [list(json.loads(line)["faces"][0]["probabilities"].values()) for line in out.splitlines()]
+    faces = registered(synthetic.generate(3, seed=1))
+    np.testing.assert_allclose(shown, forward(model, faces.images, faces.frames), atol=1e-5)
+    assert np.abs(shown - forward(model, faces.images)).max() > 1e-3
+    _, out, _ = run(capsys, "predict", folder / "a-face.png", "--weights", tmp_path / "net.npz", "--json")
+    (face,) = json.loads(out)["faces"]
+    image = read_image(folder / "a-face.png")
+    points = LandmarkPredictor.load().predict(image, FaceDetector.load().detect(image)[0].box)
+    expected = forward(model, read_face(image, points)[None])[0]
+    np.testing.assert_allclose(list(face["probabilities"].values()), expected, atol=1e-5)
 
 
 def test_table_and_text(capsys, run_folder, folder, tmp_path):

@@ -111,7 +111,7 @@ class FaceClassifier:
         return faces
 
     def probabilities(self, inputs):
-        """Return probabilities (N, classes) of N faces (side, side, 1), ready for the network; an empty list of none."""
+        """Return probabilities (N, classes) of N faces (side, side, 1), ready to be read; an empty list of none."""
         import numpy as np
 
         from minifer.losses import probabilities
