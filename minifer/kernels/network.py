@@ -93,8 +93,9 @@ def _pointwise(memory, program, number, batch, weights):
     """POINTWISE: weights lie in panels; tiles at an edge are computed at the start of memory, a piece for each task."""
     rows = batch * program[number].outputs
     panels, tiles = (program[number].filters + PANEL - 1) // PANEL, (rows + TILE_ROWS - 1) // TILE_ROWS
+    few_rows = rows <= 2 * FEW_ROWS
     groups = min(panels, TASKS)
-    row_blocks = min(tiles, max(1, TASKS // groups))  # 1 where there are few rows
+    row_blocks = 1 if few_rows else min(tiles, max(1, TASKS // groups))
     for task in prange(groups * row_blocks):
         s = program[number]
         block, group = task // groups, task % groups
@@ -104,7 +105,7 @@ def _pointwise(memory, program, number, batch, weights):
             column = panel * PANEL
             valid = min(PANEL, s.filters - column)
             panel_weights = s.weight + column * s.channels
-            if rows <= 2 * FEW_ROWS:  # a single task in this direction
+            if few_rows:
                 for row in range(0, rows, FEW_ROWS):
                     x, y = s.source + row * s.source_row, s.target + row * s.target_row + column
                     multiply_few_rows(
