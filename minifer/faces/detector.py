@@ -12,6 +12,7 @@ Source     Dalal & Triggs, CVPR 2005; Platt, "Probabilistic outputs for support 
 """
 
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -42,7 +43,10 @@ class Detection:
 
 @dataclass
 class FaceDetector:
-    """A trained detector. A window is a square of (U + 1) * cell pixels; a face's box fills it."""
+    """A trained detector. A window is a square of (U + 1) * cell pixels; a face's box fills it.
+
+    Any number of threads may call one.
+    """
 
     template: np.ndarray  # (U,U,36), the linear SVM's weights
     bias: float
@@ -123,7 +127,9 @@ class FaceDetector:
         pictures = octaves(image, self.window)
         if threads > 1:
             with ThreadPoolExecutor(threads) as pool:
-                found = list(pool.map(lambda size: self.scan_level(pictures, size), sizes))
+                # copy_context: the kernels' backend is chosen for each thread by itself.
+                tasks = [pool.submit(copy_context().run, self.scan_level, pictures, size) for size in sizes]
+                found = [task.result() for task in tasks]
         else:
             found = [self.scan_level(pictures, size) for size in sizes]
         boxes = np.concatenate([np.zeros((0, 4)), *(level[0] for level in found)])

@@ -137,7 +137,7 @@ class Steps:
 
 @dataclass
 class LandmarkPredictor:
-    """A trained predictor."""
+    """A trained predictor. Any number of threads may call one."""
 
     rough: Steps
     trees: Trees

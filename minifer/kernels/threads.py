@@ -1,6 +1,7 @@
-"""How many threads the kernels use. The results do not depend on it, only the time does."""
+"""How many threads the kernels use, and who may start them. Results do not depend on either, only the time does."""
 
 import os
+import threading
 import time
 
 import numba
@@ -26,9 +27,17 @@ def _machine_is_busy():
 # and should sleep at once. GNU's OpenMP reads this when the first parallel kernel starts.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000" if _machine_is_busy() else "300000")
 
+# Whoever calls a kernel that starts threads holds this lock. Numba's workqueue layer ends the process when two threads
+# of Python start kernels at the same time, and with OpenMP their teams would fight for the same cores. Kernels of one
+# thread never wait for it: it costs them a ten-thousandth of their time. (Reentrant: a signal's handler may interrupt.)
+in_turn = threading.RLock()
+
 
 def threads(count=None):
-    """Set the number of threads of all compiled kernels, and return it; without an argument only return it."""
+    """Set the number of threads of the kernels that the calling thread starts, and return it.
+
+    Without an argument it is only returned.
+    """
     if count is not None:
         most = numba.config.NUMBA_NUM_THREADS
         if not 1 <= count <= most:

@@ -1,29 +1,41 @@
 """Every kernel twice: a NumPy reference to read and a Numba twin to run; this switches between them."""
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
+
+from minifer.kernels.threads import in_turn
 
 BACKENDS = ("numba", "numpy")
-_active = "numba"
-_stand_ins = {}  # name of a kernel: the function that runs in its place
 TWINS = []
+# What runs, for each thread by itself: a backend, and what stands in for some kernels, {name: function}.
+_choice = ContextVar("kernels", default=("numba", {}))
 
 
 class Twin:
-    """A kernel's NumPy reference and its compiled twin, called as one function.
+    """A kernel's NumPy reference and its compiled twin, called as one function, from any thread.
 
     The two take the same arguments in the same order and return the same values up to rounding. Every Twin registers
     itself in TWINS, which the tests enumerate: a twin nobody compares with its reference rots.
+
+    Compiled kernels run in turn (see threads.in_turn), except those that release Python's lock (nogil): they start no
+    threads of their own.
     """
 
     def __init__(self, reference, compiled):
         self.reference, self.compiled = reference, compiled
         self.name = reference.__name__.removesuffix("_numpy")
         self.__doc__ = reference.__doc__
+        self._turn = nullcontext() if getattr(compiled, "targetoptions", {}).get("nogil") else in_turn
         TWINS.append(self)
 
     def __call__(self, *args):
-        function = _stand_ins.get(self.name) or (self.compiled if _active == "numba" else self.reference)
-        return function(*args)
+        backend, stand_ins = _choice.get()
+        if self.name in stand_ins:
+            return stand_ins[self.name](*args)
+        if backend == "numpy":
+            return self.reference(*args)
+        with self._turn:
+            return self.compiled(*args)
 
     def __repr__(self):
         return f"Twin({self.name})"
@@ -31,29 +43,30 @@ class Twin:
 
 @contextmanager
 def use_backend(name):
-    """Run the body of a with statement on the "numpy" references or the "numba" twins."""
-    global _active
+    """Run the body of a with statement on the "numpy" references or the "numba" twins, in this thread alone."""
     if name not in BACKENDS:
         raise ValueError(f"unknown backend {name!r}: choose one of {', '.join(BACKENDS)}")
-    before, _active = _active, name
-    try:
+    with _chosen(name, _choice.get()[1]):
         yield
-    finally:
-        _active = before
 
 
 @contextmanager
 def use_kernels(stand_ins):
     """Run the body of a with statement on other functions in the place of some kernels: {name of the Twin: function}.
 
-    minifer/counting.py does, with loops that count what they do.
+    minifer/counting.py does, with loops that count what they do. It holds for this thread alone.
     """
-    global _stand_ins
     unknown = sorted(set(stand_ins) - {twin.name for twin in TWINS})
     if unknown:
         raise ValueError(f"no kernel is called {unknown[0]!r}")
-    before, _stand_ins = _stand_ins, dict(stand_ins)
+    with _chosen(_choice.get()[0], dict(stand_ins)):
+        yield
+
+
+@contextmanager
+def _chosen(*choice):
+    before = _choice.set(choice)
     try:
         yield
     finally:
-        _stand_ins = before
+        _choice.reset(before)

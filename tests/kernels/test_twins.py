@@ -1,5 +1,10 @@
 """Every compiled kernel against its NumPy reference: both dtypes, odd sizes, strides, one channel, one picture."""
 
+import threading
+import time
+import types
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -186,3 +191,53 @@ def test_backend_switch():
     assert used == ["numpy", "numba"]
     with pytest.raises(ValueError, match="unknown backend"), use_backend("cuda"):
         pass
+
+
+def test_the_backend_is_chosen_for_each_thread_by_itself():
+    twin = Twin(lambda: "numpy", lambda: "numba")
+    TWINS.remove(twin)
+    step = threading.Barrier(2, timeout=60)
+    seen = []
+
+    def overlap(name, before, after):
+        for _ in range(before):
+            step.wait()
+        with use_backend(name):
+            step.wait()
+            seen.append((name, twin()))
+            step.wait()
+        for _ in range(after):
+            step.wait()
+        seen.append(("numba", twin()))
+
+    # One leaves its with statement while the other is in the middle of its own.
+    threads = [threading.Thread(target=overlap, args=("numpy", *turns)) for turns in ((0, 1), (1, 0))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(seen) == 4 and all(wanted == got for wanted, got in seen)
+    assert twin() == "numba"
+
+
+def test_kernels_that_start_threads_run_in_turn():
+    """Numba's workqueue layer ends the process otherwise; those that start none may run side by side."""
+    inside, most = [], []
+
+    def kernel():
+        inside.append(1)
+        most.append(len(inside))
+        time.sleep(0.002)
+        inside.pop()
+
+    def reference():
+        pass
+
+    together = Twin(reference, kernel)
+    kernel_alone = types.SimpleNamespace(targetoptions={"nogil": True})
+    alone = Twin(reference, kernel_alone)
+    del TWINS[-2:]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: together(), range(40)))
+    assert max(most) == 1
+    assert alone._turn is not together._turn
