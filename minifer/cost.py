@@ -22,7 +22,7 @@ Roofline, 2009.
 """
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 
 FLOAT_BYTES = 4  # of a float32
@@ -100,7 +100,11 @@ class LayerCost:
 def count(layer, input_shape):
     """Return the Cost of a layer or model: count(mobilenet(), (48, 48, 1)).trainable_parameters == 3213575."""
     table, _ = layer.cost_rows(tuple(input_shape))
-    return sum((row.cost for row in table), Cost())
+    return replace(
+        sum((row.cost for row in table), Cost()),  # except for arrays that several rows share
+        trainable_parameters=sum(item.value.size for item in layer.parameters(trainable_only=True).values()),
+        parameters=sum(array.size for array in layer.state().values()),
+    )
 
 
 def additions(shape, forward, backward):

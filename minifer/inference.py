@@ -14,6 +14,7 @@ import numpy as np
 from minifer.errors import ConfigError, ShapeError
 from minifer.kernels import network as kernel
 from minifer.kernels.depthwise import offset_lists
+from minifer.kernels.threads import in_turn
 from minifer.kernels.tile import PANEL, TILE_ROWS
 from minifer.layers import (
     BatchNorm,
@@ -44,6 +45,11 @@ def fold(weight, norm, bias=None):
     return weight * scale, shift if bias is None else shift + bias * scale
 
 
+def _is(layer, kind):
+    """Say whether a layer computes what a kind of layer does: it is one, and nobody has replaced its forward."""
+    return isinstance(layer, kind) and getattr(layer.forward, "__func__", None) is kind.forward
+
+
 class _Map:
     """Where a map lies: a slot of memory and how far into it; its positions, channels, and the length of its rows."""
 
@@ -55,6 +61,8 @@ class _Map:
 
 class InferenceNetwork:
     """A network written down as a program of steps, for at most batch_size pictures at a time.
+
+    Any number of threads may call one: its memory is used by one batch after another, so they wait for each other.
 
     Raises ConfigError for a layer it has no step for, ShapeError for pictures of another size than input_shape.
     """
@@ -84,11 +92,12 @@ class InferenceNetwork:
         logits = np.empty((len(images), self._out.channels), np.float32)
         for start in range(0, len(images), self.batch_size):
             pictures = images[start : start + self.batch_size]
-            kernel.run_network(
-                self._program, pictures.reshape(-1), len(pictures), self._memory, self._weights, *self._lists
-            )
-            out = self._memory[self._place(self._out) :][: len(pictures) * self._out.row]
-            logits[start : start + len(pictures)] = out.reshape(len(pictures), -1)[:, : self._out.channels]
+            with in_turn:  # until the logits are out of the memory that the next call uses
+                kernel.run_network(
+                    self._program, pictures.reshape(-1), len(pictures), self._memory, self._weights, *self._lists
+                )
+                out = self._memory[self._place(self._out) :][: len(pictures) * self._out.row]
+                logits[start : start + len(pictures)] = out.reshape(len(pictures), -1)[:, : self._out.channels]
         return logits
 
     # Memory and weights.
@@ -138,23 +147,23 @@ class InferenceNetwork:
     # Layers. Each method returns the map that it writes; its caller frees the one that it read.
 
     def _write(self, layer, x):
-        if isinstance(layer, Residual):
-            shortcut = x if layer.projection is None else self._write_sequence(layer.projection, x)
+        if _is(layer, Residual):
+            shortcut = x if layer.projection is None else self._write(layer.projection, x)
             y = self._write_sequence(layer, x, shortcut)
             if shortcut is not x:
                 self._free.append(shortcut.slot)
             return y
-        if isinstance(layer, Sequential):
+        if _is(layer, Sequential):
             return self._write_sequence(layer, x)
-        if isinstance(layer, Dropout):
+        if _is(layer, Dropout):
             return x
-        if isinstance(layer, GlobalAveragePool):
+        if _is(layer, GlobalAveragePool):
             y = self._take(1, 1, x.channels)
             self._step(kernel.AVERAGE, x, y)
             return y
-        if isinstance(layer, Linear):
+        if _is(layer, Linear):
             return self._write_pointwise(layer.weight.value, self._bias(layer), x)
-        if isinstance(layer, MultiHeadSelfAttention):
+        if _is(layer, MultiHeadSelfAttention):
             return self._write_attention(layer, x)
         raise ConfigError(f"inference has no step for {type(layer).__name__} here")
 
@@ -163,8 +172,8 @@ class InferenceNetwork:
         layers, given = list(sequence.layers.values()), x
         while layers:
             layer = layers.pop(0)
-            if isinstance(layer, Conv2D | DepthwiseConv2D | PointwiseConv2D):
-                if not layers or not isinstance(layers[0], BatchNorm):
+            if any(_is(layer, kind) for kind in (Conv2D, DepthwiseConv2D, PointwiseConv2D)):
+                if not layers or not _is(layers[0], BatchNorm):
                     raise ConfigError(f"inference expects a BatchNorm after every {type(layer).__name__}")
                 norm = layers.pop(0)
                 y = self._write_convolution(layer, norm, x, shortcut if not layers else None)

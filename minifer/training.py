@@ -292,7 +292,7 @@ class Training:
             "finished": self.finished,
             "schedule": self.schedule.state(),
             "stopping": self.stopping.state(),
-            "generators": {path: rng.bit_generator.state for path, rng in _generators(self.model)},
+            "generators": {path: rng.bit_generator.state for path, rng in self._generators()},
         }
         checkpoint.save(folder / "last.npz", arrays, meta)
         self.write_table(folder)
@@ -309,10 +309,15 @@ class Training:
         self.schedule.load_state(meta["schedule"])
         self.stopping.load_state(meta["stopping"])
         self.stopping.best_state = _without_prefix("best", arrays) or None
-        for layer_path, rng in _generators(self.model):
-            rng.bit_generator.state = meta["generators"][layer_path]
+        for path, rng in self._generators():
+            rng.bit_generator.state = meta["generators"][path]
         self.epoch, self.step, self.sums = meta["epoch"], meta["step"], meta["sums"]
         self.rows, self.finished = meta["rows"], meta["finished"]
+
+    def _generators(self):
+        """Yield (path, numpy Generator) of every layer that draws random numbers; a layer's `rng` goes by its name."""
+        for path, rng in self.model.generators().items():
+            yield path.removesuffix(".rng"), rng
 
     def write_table(self, folder):
         """Write metrics.csv."""
@@ -361,13 +366,6 @@ def _prefixed(prefix, arrays):
 
 def _without_prefix(prefix, arrays):
     return {name.removeprefix(f"{prefix}/"): array for name, array in arrays.items() if name.startswith(f"{prefix}/")}
-
-
-def _generators(model):
-    """Yield (path, numpy Generator) of every layer that draws random numbers."""
-    for path, layer in model.walk():
-        if isinstance(getattr(layer, "rng", None), np.random.Generator):
-            yield path, layer.rng
 
 
 def check_classes(meta, classes, path):

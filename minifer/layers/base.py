@@ -6,14 +6,19 @@
 The rules every layer keeps: backward overwrites gradients and never adds to them (so there is no zero_grad); neither
 pass changes its arguments; the dtype that comes in goes out (float32 trains, float64 checks gradients); what forward
 saved is handed out once, so that a second backward raises instead of returning something stale.
+
+Any number of threads may call forward(x) of one layer, also while another one trains it: without training=True nothing
+is saved. One thread at a time trains: what forward saved is for a backward in the same thread.
 """
 
 import math
+from threading import get_ident
 
 import numpy as np
 
 from minifer.cost import FLOAT_BYTES, Cost, LayerCost, Pass
-from minifer.errors import BackwardError, CheckpointError, DtypeError, ShapeError
+from minifer.errors import BackwardError, CheckpointError, ConfigError, DtypeError, ShapeError
+from minifer.layers import holding
 
 
 class Parameter:
@@ -59,11 +64,18 @@ class Statistic:
 
 
 class Layer:
-    """Base of all layers: finds parameters and sub-layers among its attributes, saves and hands out activations."""
+    """Base of all layers: finds parameters and sub-layers among its attributes, saves and hands out activations.
+
+    A sub-layer, Parameter, Statistic or random Generator is found in an attribute (of the instance, in __slots__, or of
+    the class), and in lists, tuples and dicts there, however deeply nested: self.blocks = [Linear(...)] has the path
+    "blocks.0.weight". Anything else that holds one (a set, an object of another class) is refused, unless it is found
+    elsewhere too. What is held twice is found once, under the first of its paths; a Parameter that a frozen layer holds
+    is frozen. A layer around two that share a Parameter adds up their gradients, since each backward overwrites.
+    """
 
     frozen = False
     input_gradient = True  # False: nobody reads dx, so backward may return None (see require_input_gradient)
-    _saved = None
+    _saved = _saved_by = None
 
     # The two passes, which every layer writes itself.
 
@@ -113,51 +125,84 @@ class Layer:
 
     def save(self, training, *arrays):
         """Keep exactly what backward will read, if there will be a backward and somebody who reads what it computes."""
-        self._saved = arrays if training and self.has_backward() else None
+        me = get_ident()
+        if training and self.has_backward():
+            self._saved, self._saved_by = arrays, me
+        elif self._saved is not None and self._saved_by == me:  # what another thread saved is not ours to drop
+            self._saved = None
 
     def saved(self):
-        """Hand out what forward saved, once."""
-        if self._saved is None:
+        """Hand out what forward saved, once, to the thread that called it."""
+        if self._saved is None or self._saved_by != get_ident():
             raise BackwardError(
                 f"{type(self).__name__}.backward has nothing saved: call forward(..., training=True) first, "
-                "once for every backward"
+                "once for every backward and in the same thread (a layer used twice must be two layers)"
             )
         arrays, self._saved = self._saved, None
         return arrays
 
     # The short walk that finds parameters.
 
+    def attributes(self):
+        """Return [(name, value)] of everything that this layer may hold something in."""
+        return holding.attributes(self)
+
     def children(self):
-        """Yield (name, layer) for every sub-layer held in an attribute."""
-        for name, value in vars(self).items():
-            if isinstance(value, Layer):
-                yield name, value
+        """Yield (name, layer) for every sub-layer held in an attribute, such as ("blocks.0", ...) for one in a list."""
+        return ((name, layer) for name, layer, hidden in holding.held(self.attributes(), Layer) if not hidden)
 
     def walk(self, path=""):
-        """Yield (dotted path, layer) for this layer and all below it, in order of definition."""
-        yield path, self
-        for name, child in self.children():
-            yield from child.walk(f"{path}.{name}" if path else name)
+        """Yield (dotted path, layer) for this layer and all below it, in order of definition, each of them once."""
+        return ((path, layer) for path, layer, _ in self._walk(path))
 
-    def _arrays(self, kind, trainable_only=False):
-        for path, layer in self.walk():
-            if trainable_only and layer.frozen:
-                continue
-            for name, value in vars(layer).items():
-                if isinstance(value, kind):
-                    yield (f"{path}.{name}" if path else name), value
+    def _walk(self, path="", kinds=()):
+        """Yield (dotted path, layer, [(path, thing, hidden)] of what it holds of some kinds) as walk does."""
+        seen, ahead = set(), [(path, self)]
+        while ahead:
+            path, layer = ahead.pop()
+            if id(layer) not in seen:
+                seen.add(id(layer))
+                held = list(holding.held(layer.attributes(), (Layer, *kinds), f"{path}." if path else ""))
+                yield path, layer, held
+                below = [(name, thing) for name, thing, hidden in held if isinstance(thing, Layer) and not hidden]
+                ahead += below[::-1]
+
+    def _find(self, *kinds, trainable_only=False):
+        """Return {dotted path: thing} of everything of some kinds in this layer and all below it, each thing once."""
+        found, seen, frozen, concealed = {}, {id(self)}, set(), []
+        for _, layer, held in self._walk(kinds=kinds):
+            for path, thing, hidden in held:
+                if hidden:
+                    concealed.append((path, thing))
+                    continue
+                if isinstance(thing, kinds) and id(thing) not in seen and found.setdefault(path, thing) is not thing:
+                    raise ConfigError(f"{type(self).__name__} holds two different things by the name {path!r}")
+                seen.add(id(thing))
+                if layer.frozen:
+                    frozen.add(id(thing))
+        for path, thing in concealed:
+            if id(thing) not in seen:
+                raise ConfigError(
+                    f"{type(self).__name__}: the {type(thing).__name__} in {path} would not be found: hold layers and "
+                    "parameters in attributes of a Layer, or in lists, tuples or dicts there"
+                )
+        return {path: thing for path, thing in found.items() if not trainable_only or id(thing) not in frozen}
 
     def parameters(self, trainable_only=False):
         """Return {dotted path: Parameter}, such as {"block3.depthwise.weight": ...}."""
-        return dict(self._arrays(Parameter, trainable_only))
+        return self._find(Parameter, trainable_only=trainable_only)
+
+    def generators(self):
+        """Return {dotted path: random Generator} of all that draws random numbers, such as {"dropout.rng": ...}."""
+        return self._find(np.random.Generator)
 
     def state(self):
         """Return {dotted path: array} of everything a checkpoint holds: parameters and running statistics."""
-        return {path: item.value for path, item in self._arrays((Parameter, Statistic))}
+        return {path: item.value for path, item in self._find(Parameter, Statistic).items()}
 
     def load_state(self, state, source="the given state"):
         """Copy arrays from {dotted path: array} into this layer; names and shapes must match exactly."""
-        mine = dict(self._arrays((Parameter, Statistic)))
+        mine = self._find(Parameter, Statistic)
         missing, unknown = sorted(mine.keys() - state.keys()), sorted(state.keys() - mine.keys())
         if missing or unknown:
             what = f"has no {missing[0]!r}" if missing else f"has {unknown[0]!r}, which this model lacks"
@@ -174,7 +219,7 @@ class Layer:
 
     def astype(self, dtype):
         """Convert all parameters and statistics in place (gradients are dropped) and return self."""
-        for _, item in self._arrays((Parameter, Statistic)):
+        for item in self._find(Parameter, Statistic).values():
             item.value = item.value.astype(dtype)
         for parameter in self.parameters().values():
             parameter.grad = None
@@ -223,7 +268,7 @@ class Layer:
             raise ShapeError(f"{name} was made for {channels} channels, got {x.shape[-1]} in shape {x.shape}")
         if 0 in x.shape:
             raise ShapeError(f"{name} got an empty array of shape {x.shape}")
-        for parameter_name, parameter in vars(self).items():
+        for parameter_name, parameter in list(vars(self).items()):
             if isinstance(parameter, Parameter) and parameter.value.dtype != x.dtype:
                 raise DtypeError(
                     f"{name}.{parameter_name} is {parameter.value.dtype} but its input is {x.dtype}: "

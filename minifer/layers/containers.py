@@ -18,8 +18,9 @@ class Sequential(Layer):
         if not self.layers:
             raise ConfigError(f"{type(self).__name__} needs at least one layer")
 
-    def children(self):
-        yield from self.layers.items()
+    def attributes(self):
+        """Return [(name, value)] of the layers by their own names, "0" and not "layers.0", and of all else."""
+        return [*self.layers.items(), *(pair for pair in super().attributes() if pair[0] != "layers")]
 
     def __getitem__(self, name):
         return self.layers[str(name)]
@@ -61,11 +62,6 @@ class Residual(Sequential):
     def __init__(self, *layers, projection=None, **named_layers):
         super().__init__(*layers, **named_layers)
         self.projection = projection
-
-    def children(self):
-        yield from super().children()
-        if self.projection is not None:
-            yield "projection", self.projection
 
     def forward(self, x, training=False):
         y = super().forward(x, training=training)
