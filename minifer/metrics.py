@@ -61,6 +61,7 @@ def expected_calibration_error(probs, labels, bins=15):
 
     Source    Guo et al. 2017, equation 3
     """
+    require_some(labels)
     confidence, right = probs.max(axis=1).astype(np.float64), probs.argmax(axis=1) == labels
     bin_of = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     surplus = np.bincount(bin_of, weights=right - confidence, minlength=bins)  # n_b * (accuracy_b - confidence_b)
@@ -74,6 +75,7 @@ def binary_reading(probs, labels):
     BinaryAccuracy = 1 - (FP + FN) / (N*K) is therefore not an accuracy of the classifier, though it is often printed
     as one; top-1 accuracy can only lie between this recall and 1 - FP/N.
     """
+    require_some(labels)
     yes = probs > 0.5
     truth = np.arange(probs.shape[1]) == np.asarray(labels)[:, None]
     found, claimed = int((yes & truth).sum()), int(yes.sum())
@@ -131,10 +133,15 @@ def check(probs, labels, classes):
         raise ShapeError(
             f"expected probabilities (N, {len(classes)}) and labels (N,), got {probs.shape} and {labels.shape}"
         )
-    if not len(labels):
-        raise DataError("there are no predictions to evaluate")
+    require_some(labels)
     if labels.dtype.kind not in "iu":
         raise DataError(f"labels are {labels.dtype}: expected whole numbers, one per picture")
     if not (np.all(probs >= 0) and np.allclose(probs.sum(axis=1), 1, atol=1e-3)):
         raise DataError("these are not probabilities (rows of numbers >= 0 that sum to 1): apply softmax to the logits")
     return probs, labels
+
+
+def require_some(rows):
+    """Raise DataError when there are no rows: the mean of nothing is no number."""
+    if not len(rows):
+        raise DataError("there are no predictions to evaluate")

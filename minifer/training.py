@@ -68,8 +68,13 @@ def build_augmentation(settings):
 def predict(model, images, frames=None, batch_size=128):
     """Return probabilities (N, classes) for images (N,H,W) uint8, or (N,H,W,1) float32 as the network reads them.
 
+    Any number of threads may call it with one model. Of no pictures it returns an array of shape (0, classes).
+
     frames     (N,2,3) of images uint8, where the network was trained on registered pictures (see faces.registration)
     """
+    images = np.asarray(images)
+    if not len(images):  # how many classes there are, one blank picture tells
+        return predict(model, np.zeros((1, *images.shape[1:]), images.dtype))[:0]
     found = []
     for start in range(0, len(images), batch_size):
         part = slice(start, start + batch_size)

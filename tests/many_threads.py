@@ -14,6 +14,7 @@ import numpy as np
 from minifer.commands.common import find_weights
 from minifer.commands.predict import FaceClassifier
 from minifer.data import synthetic
+from minifer.data.dataset import to_float
 from minifer.faces import crop_face
 from minifer.inference import InferenceNetwork
 from minifer.models import mobilenet
@@ -48,7 +49,7 @@ def answers():
     classifier = FaceClassifier(find_weights("best"))
     face = portrait()
     pictures = [face, face[:, ::-1], face[5:, 3:], np.full((70, 60), 90, np.uint8)]
-    drawn = synthetic.generate(4, seed=1).images
+    drawn = to_float(synthetic.generate(4, seed=1).images)
     (found,) = classifier.detector.detect(face)
     points = classifier.landmarks.predict(face, found.box)
     return {
@@ -56,7 +57,7 @@ def answers():
         "training.predict": (1, lambda batch: predict(model, batch), batches),
         "forward": (1, model.forward, floats),
         "FaceClassifier.faces": (0.25, lambda image: str(classifier.faces(image)), pictures),
-        "FaceClassifier.probabilities": (0.5, lambda k: classifier.probabilities(list(drawn[: k + 1])), range(4)),
+        "FaceClassifier.probabilities": (0.5, lambda k: classifier.probabilities(drawn[: k + 1]), range(4)),
         "FaceDetector": (0.25, lambda image: str(classifier.detector.detect(image)), pictures),
         "LandmarkPredictor": (0.5, lambda image: classifier.landmarks.predict(image, found.box), pictures[:2]),
         "crop_face": (0.25, lambda image: crop_face(image, points), pictures[:2]),

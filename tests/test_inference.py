@@ -55,6 +55,22 @@ def test_a_picture_does_not_depend_on_its_neighbours_or_on_earlier_calls(rng):
     np.testing.assert_allclose(network(images[4:5]), together[4:5], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("count", range(1, 14))
+def test_any_number_of_pictures(count, rng):
+    """Few rows, few columns: no two tasks of a product may write to one place."""
+    net, shape = trained("skip", {"alpha": 0.125}, rng)
+    network = InferenceNetwork(net, shape)
+    images = rng.standard_normal((count, *shape)).astype(np.float32)
+    expected = net.forward(images)
+    for _ in range(30):
+        np.testing.assert_allclose(network(images), expected, rtol=2e-4, atol=2e-5 * np.abs(expected).max())
+
+
+def test_of_no_pictures_there_are_no_logits():
+    network = InferenceNetwork(mobilenet("plain", 0.25), (48, 48, 1))
+    assert network(np.zeros((0, 48, 48, 1), np.float32)).shape == (0, 7)
+
+
 def test_fold_by_hand():
     norm = BatchNorm(1, eps=0.0)
     norm.gamma.value[:], norm.beta.value[:] = 3, 1

@@ -173,6 +173,14 @@ def test_evaluate_refuses(probs, labels, error, message):
         evaluate(probs, labels, CLASSES)
 
 
+def test_nothing_has_no_mean():
+    probs, labels = np.zeros((0, 4)), np.zeros(0, int)
+    for figure in (expected_calibration_error, binary_reading):
+        with pytest.raises(DataError, match="no predictions"):
+            figure(probs, labels)
+    assert confusion_matrix(labels, labels, CLASSES).tolist() == np.zeros((4, 4)).tolist()
+
+
 def test_result_survives_json():
     probs, labels = predictions(dtype=np.float32)
     result = evaluate(probs, labels, CLASSES)

@@ -186,6 +186,11 @@ def test_a_network_of_another_size_gets_crops_of_its_size(tmp_path, portrait):
     np.testing.assert_allclose(list(face["probabilities"].values()), expected, atol=1e-5)
 
 
+def test_no_faces_have_no_probabilities(run_folder):
+    classifier = predict.FaceClassifier(run_folder / "best.npz", detect=False)
+    assert classifier.probabilities([]).shape == (0, 7)
+
+
 @pytest.mark.parametrize("verb", [("predict", "x.png", "--weights"), ("evaluate", "--data=x.zip", "--split=val")])
 @pytest.mark.parametrize(("name", "what"), [("best", "are missing from"), ("huge", "neither a file, a run folder")])
 def test_missing_names_of_weights_are_one_line(capsys, tmp_path, monkeypatch, verb, name, what):

@@ -19,7 +19,7 @@ from minifer.cases import away_from_zero
 from minifer.commands.evaluate import write_evaluation
 from minifer.data import fer2013, synthetic
 from minifer.data.dataset import to_float
-from minifer.errors import CheckpointError, ConfigError, TrainingError
+from minifer.errors import CheckpointError, ConfigError, DtypeError, ShapeError, TrainingError
 from minifer.layers import BatchNorm
 from minifer.training import Observer, Training, fit, load_weights, middle, predict
 
@@ -194,6 +194,15 @@ def test_a_teacher_that_knows_nothing_teaches_nothing(faces, tmp_path):
     taught = start(faces, config.replace(TINY, **only_teacher))
     taught.run(Silent())
     np.testing.assert_allclose(predict(taught.model, faces["val"].images), 1 / 7, atol=0.01)
+
+
+@pytest.mark.parametrize("images", [np.zeros((0, 48, 48), np.uint8), np.zeros((0, 48, 48, 1), np.float32)])
+def test_of_no_pictures_predict_says_nothing(faces, images):
+    model = start(faces).model
+    assert predict(model, images).shape == (0, 7) and predict(model, images).dtype == np.float32
+    assert predict(model, list(faces["val"].images[:2])).shape == (2, 7)
+    with pytest.raises((ShapeError, DtypeError)):
+        predict(model, [])
 
 
 def test_crops_until_four_fifths_of_the_epochs(faces):

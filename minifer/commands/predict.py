@@ -60,7 +60,10 @@ def ranking(face):
 
 
 class FaceClassifier:
-    """A trained network together with all that leads from a picture to it: the detector, landmarks and the crop."""
+    """A trained network together with all that leads from a picture to it: the detector, landmarks and the crop.
+
+    Any number of threads may call one.
+    """
 
     def __init__(self, path, detect=True):
         from minifer.faces.detector import FaceDetector
@@ -111,12 +114,12 @@ class FaceClassifier:
         return faces
 
     def probabilities(self, inputs):
-        """Return probabilities (N, classes) of N faces (side, side, 1), ready to be read; an empty list of none."""
+        """Return probabilities (N, classes) of N faces (side, side, 1) ready to be read; N may be 0."""
         import numpy as np
 
         from minifer.losses import probabilities
 
-        return probabilities(self.network(np.stack(inputs))) if inputs else []
+        return probabilities(self.network(np.reshape(np.array(inputs, np.float32), (-1, *self.network.input_shape))))
 
 
 def predict(paths, classifier, draw=None):

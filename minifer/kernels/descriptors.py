@@ -43,7 +43,7 @@ def point_descriptors_numpy(patches, shapes, cell, clip):
             d = np.bincount(index.ravel(), magnitude[n][here].ravel(), 81)
             d = np.minimum(d / np.sqrt((d**2).sum() + 1e-3), clip)
             rows.append(d / np.sqrt((d**2).sum() + 1e-6))
-    return np.array(rows, np.float32).reshape(count, -1)
+    return np.array(rows, np.float32).reshape(count, 81 * shapes.shape[1])
 
 
 def linear_step_numpy(descriptors, weight):
