@@ -1,19 +1,30 @@
-"""How a network is built and trained: one frozen dataclass, its presets, and its JSON in every run folder."""
+"""How a network is built and trained: one frozen dataclass, its presets, and its JSON in every run folder.
+
+Each setting says what kind of value it takes and in which range. Python callers, flags and files share that one check.
+"""
 
 import dataclasses
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from minifer.allowed import Choice, Maybe, Number, Record, Several, Switch, Text, Whole, checked
 from minifer.errors import ConfigError
+from minifer.files.documents import checked_fields, read_json
 
 MODELS = ("plain", "skip", "mha")
 LATE_BLOCKS = tuple(range(6, 14))  # 3x3 and 2x2 maps on 48x48 pictures; attention on larger maps outweighs the network
 
+MOST_BLOCKS = 13  # of the longest table
+KINDS = {bool: Switch(), str: Text(), tuple: Maybe(Several(Whole(1, MOST_BLOCKS), most=MOST_BLOCKS))}
 
-def setting(default, meaning, choices=None):
-    """Return a dataclass field with the text and choices that the command line shows for it."""
-    return field(default=default, metadata={"help": meaning, "choices": choices})
+
+def setting(default, meaning, choices=None, within=None):
+    """Return a dataclass field: what it means, and the choices or, for numbers, the least and the most."""
+    if within:
+        allowed = (Whole if isinstance(default, int) else Number)(*within)
+    else:
+        allowed = Choice(*choices) if choices else KINDS[type(default)]
+    return field(default=default, metadata={"help": meaning, "choices": choices, "allowed": allowed})
 
 
 @dataclass(frozen=True)
@@ -21,7 +32,7 @@ class TrainConfig:
     """Everything that decides what a training run computes, apart from the data."""
 
     model: str = setting("mha", "plain, with skip connections, or with skips and multi-head attention", MODELS)
-    alpha: float = setting(1.0, "width: every channel count is multiplied by it")
+    alpha: float = setting(1.0, "width: every channel count is multiplied by it", within=(0.01, 4))
     stem_stride: int = setting(2, "stride of the first convolution; 1 keeps twice the resolution", (1, 2))
     blocks: str = setting(
         "published", "table of the blocks; even spends as much on large maps as on small ones", ("published", "even")
@@ -30,42 +41,52 @@ class TrainConfig:
     attention_blocks: tuple | None = setting(
         LATE_BLOCKS, "blocks that attention follows: all, or such as 6-13 or 12,13"
     )
-    heads: int = setting(8, "attention heads")
-    head_units: int = setting(64, "units of query, key and value in each head")
+    heads: int = setting(8, "attention heads", within=(1, 64))
+    head_units: int = setting(64, "units of query, key and value in each head", within=(1, 512))
     attention_positions: bool = setting(False, "add a learned position to the tokens of attention")
-    dropout: float = setting(0.0, "share of features dropped before the classifier")
+    dropout: float = setting(0.0, "share of features dropped before the classifier", within=(0, 0.99))
 
     pretrained: str = setting(
         "", "weights file, run folder or Keras .h5 to start from: all of the same network, stem and blocks of another"
     )
     freeze: bool = setting(False, "train only skip projections, attention and classifier: transfer learning")
 
-    epochs: int = setting(100, "passes over the training rows, at most")
-    batch_size: int = setting(32, "pictures in a batch")
+    epochs: int = setting(100, "passes over the training rows, at most", within=(1, 100_000))
+    batch_size: int = setting(32, "pictures in a batch", within=(1, 4096))
     optimizer: str = setting("adam", "adam, or sgd with Nesterov momentum", ("adam", "sgd"))
-    rate: float = setting(1e-3, "learning rate at the start, or at the top of the cosine")
-    weight_decay: float = setting(0.0, "decoupled weight decay of Adam, L2 of SGD")
+    rate: float = setting(1e-3, "learning rate at the start, or at the top of the cosine", within=(1e-30, 100))
+    weight_decay: float = setting(0.0, "decoupled weight decay of Adam, L2 of SGD", within=(0, 100))
     schedule: str = setting("plateau", "how the rate falls", ("plateau", "cosine", "constant"))
-    warmup: float = setting(0.0, "epochs in which the cosine schedule's rate first rises")
-    plateau_factor: float = setting(0.5, "what the rate is multiplied by when val top-1 stagnates")
-    plateau_patience: int = setting(5, "epochs without improvement until then")
-    min_rate: float = setting(0.0, "the rate never falls below it")
-    early_stopping: int = setting(0, "epochs without improvement after which training stops; 0 never")
-    average: float = setting(0.0, "decay of an exponential moving average of the weights; 0 uses the weights")
+    warmup: float = setting(0.0, "epochs in which the cosine schedule's rate first rises", within=(0, 100_000))
+    plateau_factor: float = setting(
+        0.5, "what the rate is multiplied by when val top-1 stagnates", within=(0.001, 0.999)
+    )
+    plateau_patience: int = setting(5, "epochs without improvement until then", within=(1, 100_000))
+    min_rate: float = setting(0.0, "the rate never falls below it", within=(0, 100))
+    early_stopping: int = setting(
+        0, "epochs without improvement after which training stops; 0 never", within=(0, 100_000)
+    )
+    average: float = setting(
+        0.0, "decay of an exponential moving average of the weights; 0 uses the weights", within=(0, 0.999999)
+    )
 
     keep: str = setting("best", "epoch whose weights are used: of the best val top-1, or the last", ("best", "last"))
 
     recalibrate: int = setting(
-        0, "pictures on which BatchNorm's statistics are measured anew after an epoch, as they are; 0 keeps them"
+        0,
+        "pictures on which BatchNorm's statistics are measured anew after an epoch, as they are; 0 keeps them",
+        within=(0, 10_000_000),
     )
     sharpness: float = setting(
-        0.0, "radius in which the worst point decides the step (sharpness-aware minimization); 0 steps plainly"
+        0.0,
+        "radius in which the worst point decides the step (sharpness-aware minimization); 0 steps plainly",
+        within=(0, 100),
     )
-    label_smoothing: float = setting(0.0, "share of each label spread over all classes")
+    label_smoothing: float = setting(0.0, "share of each label spread over all classes", within=(0, 0.99))
     teacher: str = setting(
         "", "predictions.csv of another network on the training rows to learn from beside the labels, or several: A,B"
     )
-    teacher_share: float = setting(0.5, "share of the teacher's probabilities in the labels")
+    teacher_share: float = setting(0.5, "share of the teacher's probabilities in the labels", within=(0, 1))
     balance: str = setting(
         "none", "answer to unequal classes, on training rows only", ("none", "weights", "nearmiss-smote")
     )
@@ -73,41 +94,31 @@ class TrainConfig:
         False, "sample every picture along its face's landmarks: at one place, of one size, upright"
     )
     end_phase: float = setting(
-        0.0, "share of the epochs, at the end, on sharp whole pictures and plain labels, without dropout and teacher"
+        0.0,
+        "share of the epochs, at the end, on sharp whole pictures and plain labels, without dropout and teacher",
+        within=(0, 1),
     )
     flip: bool = setting(True, "mirror half of the training pictures")
-    shift: float = setting(0.1, "largest shift, as a share of the side")
-    rotation: float = setting(10.0, "largest rotation in degrees")
-    zoom: float = setting(0.1, "largest zoom in or out")
-    brightness: float = setting(0.1, "largest change of brightness")
-    contrast: float = setting(0.1, "largest change of contrast")
-    erasing: float = setting(0.0, "probability that a random rectangle is erased")
-    mixup: float = setting(0.0, "mixup's alpha; 0 mixes nothing")
+    shift: float = setting(0.1, "largest shift, as a share of the side", within=(0, 0.5))
+    rotation: float = setting(10.0, "largest rotation in degrees", within=(0, 180))
+    zoom: float = setting(0.1, "largest zoom in or out", within=(0, 0.9))
+    brightness: float = setting(0.1, "largest change of brightness", within=(0, 1))
+    contrast: float = setting(0.1, "largest change of contrast", within=(0, 1))
+    erasing: float = setting(0.0, "probability that a random rectangle is erased", within=(0, 1))
+    mixup: float = setting(0.0, "mixup's alpha; 0 mixes nothing", within=(0, 100))
     crop: int = setting(
-        0, "side of the crops that the first four fifths of the epochs train on; 0 takes whole pictures"
+        0,
+        "side of the crops that the first four fifths of the epochs train on; 0 takes whole pictures",
+        within=(0, 1024),
     )
 
-    seed: int = setting(0, "of starting weights, order, augmentation and dropout")
-    limit: int = setting(0, "use only this many training rows; 0 uses all")
+    seed: int = setting(0, "of starting weights, order, augmentation and dropout", within=(0, 2**63 - 1))
+    limit: int = setting(0, "use only this many training rows; 0 uses all", within=(0, 10_000_000))
 
     def __post_init__(self):
-        for name, choices in ((f.name, f.metadata["choices"]) for f in dataclasses.fields(self)):
-            if choices and getattr(self, name) not in choices:
-                allowed = ", ".join(map(str, choices))
-                raise ConfigError(f"{name} is {getattr(self, name)!r}: choose one of {allowed}")
-        for name, least in (
-            ("epochs", 1),
-            ("batch_size", 1),
-            ("early_stopping", 0),
-            ("limit", 0),
-            ("warmup", 0),
-            ("crop", 0),
-            ("end_phase", 0),
-            ("sharpness", 0),
-            ("recalibrate", 0),
-        ):
-            if getattr(self, name) < least:
-                raise ConfigError(f"{name} is {getattr(self, name)}: it must be at least {least}")
+        for rule in dataclasses.fields(self):
+            value = checked(rule.name, getattr(self, rule.name), rule.metadata["allowed"])
+            object.__setattr__(self, rule.name, value)
 
 
 # The numbers of the paper's table 2; it names no augmentation.
@@ -148,20 +159,23 @@ def from_dict(settings, source="the settings"):
 
     A setting that an older version did not have yet takes its default, which is how that version behaved.
     """
-    unknown = sorted(set(settings) - {f.name for f in dataclasses.fields(TrainConfig)})
+    if not isinstance(settings, dict) or "model" not in settings:
+        raise ConfigError(f"{source}: 'model' is missing: these are not the settings of a run")
+    unknown = sorted(settings.keys() - {f.name for f in dataclasses.fields(TrainConfig)})
     if unknown:
         raise ConfigError(f"{source}: {unknown[0]!r} is not a setting of this version")
-    if "model" not in settings:
-        raise ConfigError(f"{source}: 'model' is missing: these are not the settings of a run")
-    blocks = settings.get("attention_blocks", LATE_BLOCKS)
-    return TrainConfig(**{**settings, "attention_blocks": None if blocks is None else tuple(blocks)})
-
-
-def read_json(path):
-    """Return what is in a JSON file; raise ConfigError when there is none or it is damaged."""
     try:
-        return json.loads(Path(path).read_text())
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path} is missing: is {Path(path).parent} the folder of a training run?") from error
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
+        return TrainConfig(**settings)
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error}") from None
+
+
+def read(path):
+    """Return (TrainConfig, path of the data or None) of a run's config.json.
+
+    Raises     ConfigError when there is none, or it is damaged, or a setting is not allowed
+    """
+    saved = read_json(path, ConfigError, f": is {Path(path).parent} the folder of a training run?")
+    checked_fields(saved, {"config": Record()}, path, ConfigError)
+    data = checked(f"{path}: data", saved.get("data"), Maybe(Text()))
+    return from_dict(saved["config"], str(path)), data

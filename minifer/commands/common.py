@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from minifer import weights
+from minifer.allowed import Several, Whole
 from minifer.errors import ConfigError
 
 
@@ -59,7 +60,7 @@ def find_weights(name):
 def parse_shape(text):
     """Return (H, W, C) of a text such as 48x48x1."""
     try:
-        height, width, channels = (int(part) for part in text.lower().split("x"))
+        sides = Several(Whole(1, 10_000), least=3, most=3).take(map(int, text.lower().split("x")))
     except ValueError:
-        raise ConfigError(f"{text!r} is not a shape: write HxWxC, such as 48x48x1") from None
-    return height, width, channels
+        raise ConfigError(f"{text!r} is not a shape: write HxWxC, such as 48x48x1, each from 1 to 10000") from None
+    return sides

@@ -27,23 +27,25 @@ def add_arguments(parser):
 
 def run(args):
     """Count and print."""
+    from minifer.allowed import Whole, checked
+    from minifer.config import TrainConfig
     from minifer.cost import count, separable_blocks
-    from minifer.errors import ConfigError
     from minifer.models import TABLES, mobilenet
 
-    if args.batch < 1:
-        raise ConfigError(f"--batch is {args.batch}: it must be at least 1")
+    settings = TrainConfig(model=args.model, alpha=args.alpha)
+    checked("--batch", args.batch, Whole(1, 10**6))
     shape = parse_shape(args.input)
     classes = args.classes
     if classes is None:
         classes = 1000 if shape == IMAGENET else 7
     model = mobilenet(
         args.model,
-        alpha=args.alpha,
+        alpha=settings.alpha,
         input_shape=shape,
-        classes=classes,
+        classes=checked("--classes", classes, Whole(1, 10**6)),
         stem_stride=args.stem_stride,
         blocks=TABLES[args.blocks],
+        outline=True,
     )
     model.require_input_gradient(False)  # as in training: nobody reads the gradient of the pictures
     table, _ = model.cost_rows(shape)

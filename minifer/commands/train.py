@@ -46,11 +46,17 @@ def parse_blocks(text):
     numbers = []
     try:
         for part in text.split(","):
-            first, _, last = part.partition("-")
-            numbers += range(int(first), int(last or first) + 1)
+            first, dash, last = part.partition("-")
+            first, last = int(first), int(last if dash else first)
+            if not 1 <= first <= last <= config.MOST_BLOCKS:
+                raise ValueError
+            numbers += range(first, last + 1)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of blocks: write all, 6-13 or 12,13") from None
-    return tuple(numbers)
+        most = config.MOST_BLOCKS
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no list of blocks from 1 to {most}: write all, 6-13 or 12,13"
+        ) from None
+    return tuple(dict.fromkeys(numbers))
 
 
 def run(args):
@@ -63,9 +69,8 @@ def run(args):
         if changes or args.preset or args.out:
             raise ConfigError("--resume goes on with the settings of its run: only --data and --threads go with it")
         folder = Path(args.resume)
-        saved = config.read_json(folder / "config.json")
-        settings = config.from_dict(saved.get("config", {}), str(folder / "config.json"))
-        data = args.data or saved.get("data")
+        settings, data = config.read(folder / "config.json")
+        data = args.data or data
     else:
         preset = args.preset or ("quick" if args.data else "demo")
         if changes.get("pretrained"):

@@ -35,17 +35,21 @@ class Member:
 
         Raises     DataError, also later while it is read, when there are more than most_bytes or they are damaged
         """
-        if self.size > most_bytes:
-            raise DataError(f"{self.where}: {self.size} bytes, more than the limit of {most_bytes}: remove it")
-        if self.packed is not None and self.size > likely_bytes(self.packed):
-            raise DataError(f"{self.where}: {self.packed} bytes unpack to {self.size}: no data does that, remove it")
+        self._check(most_bytes)
         with guarded(self.where):
             return io.BufferedReader(_Bytes(self.opener(), self.where, most_bytes), 1 << 16)
 
     def read(self, most_bytes):
         """Return all bytes. Raises DataError as open."""
-        with self.open(most_bytes) as stream:
-            return stream.read()
+        self._check(most_bytes)
+        with guarded(self.where), self.opener() as stream:
+            return stream.read(self.size + 1)  # a byte beyond the last: the checksum is compared where a stream ends
+
+    def _check(self, most_bytes):
+        if self.size > most_bytes:
+            raise DataError(f"{self.where}: {self.size} bytes, more than the limit of {most_bytes}: remove it")
+        if self.packed is not None and self.size > likely_bytes(self.packed):
+            raise DataError(f"{self.where}: {self.packed} bytes unpack to {self.size}: no data does that, remove it")
 
 
 class _Bytes(io.RawIOBase):
@@ -88,11 +92,9 @@ def refused(name, where, problem):
 def zip_members(file, where):
     """Yield the Members of a zip in an open file. Names are parted by /, also those that Windows parted by backslashes.
 
-    Raises     DataError when its table of contents is far too large; on damage whatever zipfile raises
+    Raises     as open_zip
     """
-    if directory_bytes(file) > MOST_DIRECTORY_BYTES:
-        raise DataError(f"{where}: a table of contents of more than {MOST_DIRECTORY_BYTES} bytes: no data set has that")
-    archive = zipfile.ZipFile(file)
+    archive = open_zip(file)
     for info in archive.infolist():
         name, packed = plain(info.filename.replace("\\", "/")), info.compress_size
         place = f"{where}/{name}"
@@ -104,6 +106,16 @@ def zip_members(file, where):
             yield refused(name, place, f"packed by method {info.compress_type}, which Python cannot read: pack it anew")
         else:
             yield Member(name, place, info.file_size, lambda info=info: archive.open(info), packed)
+
+
+def open_zip(file):
+    """Return the ZipFile of an open file.
+
+    Raises     whatever zipfile raises on damage; BadZipFile when the table of contents is far too large
+    """
+    if directory_bytes(file) > MOST_DIRECTORY_BYTES:
+        raise zipfile.BadZipFile(f"its table of contents has more than {MOST_DIRECTORY_BYTES} bytes")
+    return zipfile.ZipFile(file)
 
 
 def directory_bytes(file):

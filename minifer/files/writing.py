@@ -36,17 +36,6 @@ def write_text(path, text):
         raise MiniferError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def write_arrays(path, arrays):
-    """Replace an .npz file by one that holds {name: array}, in one step."""
-    import numpy as np
-
-    try:
-        with replacing(path) as file:
-            np.savez_compressed(file, **arrays)
-    except OSError as error:
-        raise MiniferError(f"cannot write {path}: {error.strerror or error}") from error
-
-
 def make_folder(path):
     """Create a folder that can be written to; raise MiniferError when it cannot be."""
     path = Path(path)

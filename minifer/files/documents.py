@@ -1,0 +1,39 @@
+"""JSON from files: one error whatever is wrong with the bytes, and for a field that is missing or of another kind."""
+
+import json
+from pathlib import Path
+
+from minifer.allowed import checked, shown
+from minifer.files.guard import guarded
+
+MOST_BYTES = 16 << 20  # Python makes up to thirty times as much of them
+
+
+def read_json(path, error, missing=""):
+    """Return what is in a JSON file, in any encoding of Unicode, with or without a byte order mark.
+
+    missing    what the error adds where there is no such file
+    """
+    path = Path(path)
+    with guarded(path, error, "correct it, or restore it from a copy"):
+        if not path.is_file():
+            raise error(f"{path} is {'not a file' if path.exists() else 'missing'}{missing}")
+        with open(path, "rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise error(f"{path}: more than {MOST_BYTES} bytes, no file of minifer: restore it from a copy")
+        return json.loads(content)
+
+
+def checked_fields(document, wanted, where, error):
+    """Return {name: value} of the wanted fields of a JSON object, as plain values; it may have others.
+
+    wanted     {name: kind}, kinds of minifer.allowed
+    Raises     error when it is no object, or a field is missing or not allowed
+    """
+    if not isinstance(document, dict):
+        raise error(f"{where}: {shown(document)} instead of an object with {', '.join(wanted)}")
+    for name in wanted:
+        if name not in document:
+            raise error(f"{where}: {name!r} is missing")
+    return {name: checked(f"{where}: {name}", document[name], kind, error) for name, kind in wanted.items()}
