@@ -16,14 +16,18 @@ from pathlib import Path
 import numpy as np
 
 from minifer import checkpoint, config
+from minifer.allowed import Maybe, Number, Record, Several, Switch, Text, Whole, like
 from minifer.averaging import Average, recalibrate
+from minifer.cost import count
 from minifer.data.augment import Augmentation
 from minifer.data.batches import SAMPLE, Batches
 from minifer.data.dataset import to_float
 from minifer.data.duplicates import unseen_rows
 from minifer.data.soft_labels import soft_labels
-from minifer.errors import ConfigError, TrainingError
+from minifer.errors import CheckpointError, ConfigError, TrainingError
 from minifer.files import write_text
+from minifer.files.documents import checked_fields
+from minifer.files.guard import guarded
 from minifer.layers import Dropout
 from minifer.losses import SoftmaxCrossEntropy, probabilities
 from minifer.models import TABLES, mobilenet
@@ -39,9 +43,18 @@ COLUMNS = (
 )  # fmt: skip
 END_SHIFT = 1 / 16  # of the side: how far the end phase moves pictures, by whole pixels
 
+ROW = Record(epoch=Whole(1, 10**9), **dict.fromkeys(COLUMNS[1:], Maybe(Number(-1e300, 1e300))))
+# What every weights file says of its network.
+DESCRIPTION = {
+    "config": Record(),
+    "classes": Several(Text(1, 100)),
+    "image_shape": Several(Whole(1, 1024), least=2, most=2),
+}
+MOST_MULTIPLY_ADDS = 10**11  # of one picture, which takes some seconds; MobileNet has 6 * 10**8 of 224 x 224 pixels
 
-def build_model(settings, image_shape, classes):
-    """Return the network that a TrainConfig describes, for pictures (H, W)."""
+
+def build_model(settings, image_shape, classes, outline=False):
+    """Return the network that a TrainConfig describes, for pictures (H, W); outline as in mobilenet."""
     return mobilenet(
         settings.model,
         alpha=settings.alpha,
@@ -56,6 +69,7 @@ def build_model(settings, image_shape, classes):
         blocks=TABLES[settings.blocks],
         linear=settings.linear,
         seed=settings.seed,
+        outline=outline,
     )
 
 
@@ -303,21 +317,40 @@ class Training:
         self.write_table(folder)
 
     def restore(self, folder):
-        """Go on from last.npz of a run folder."""
+        """Go on from last.npz of a run folder.
+
+        Raises     CheckpointError when anything in it is not as save would have written it for this run
+        """
         path = folder / "last.npz"
         arrays, meta = checkpoint.load(path)
-        check_classes(meta, self.train.classes, path)
-        self.model.load_state(_without_prefix("model", arrays), str(path))
-        self.optimizer.load_state(_without_prefix("optimizer", arrays))
-        if self.average:
-            self.average.load_state(_without_prefix("average", arrays))
+        check_classes(read_description(meta, path)[1], self.train.classes, path)
+        wanted = {
+            "epoch": Whole(0, self.settings.epochs),
+            "step": Whole(0, len(self.batches) - 1),
+            "sums": like(self.sums),
+            "rows": Several(ROW, least=0, most=self.settings.epochs),
+            "finished": Switch(),
+            "schedule": like(self.schedule.state()),
+            "stopping": like(self.stopping.state()),
+            "generators": Record(**{layer_path: Record() for layer_path, _ in self._generators()}),
+        }
+        saved, best = checked_fields(meta, wanted, path, CheckpointError), _without_prefix("best", arrays)
+        if len(saved["rows"]) != saved["epoch"] or bool(saved["step"]) != bool(saved["sums"]["rows"]):
+            raise CheckpointError(f"{path} is damaged: its epoch, step and rows contradict each other")
+        with guarded(path, CheckpointError, checkpoint.REMEDY):
+            self.model.load_state(_without_prefix("model", arrays), str(path))
+            self.optimizer.load_state(_without_prefix("optimizer", arrays))
+            if self.average:
+                self.average.load_state(_without_prefix("average", arrays))
+            if best or meta["stopping"]["best_epoch"] is not None:
+                self.model.check_state(best, f"{path}, its best epoch,")
+            for layer_path, rng in self._generators():
+                rng.bit_generator.state = meta["generators"][layer_path]
         self.schedule.load_state(meta["schedule"])
         self.stopping.load_state(meta["stopping"])
-        self.stopping.best_state = _without_prefix("best", arrays) or None
-        for path, rng in self._generators():
-            rng.bit_generator.state = meta["generators"][path]
+        self.stopping.best_state = best or None
         self.epoch, self.step, self.sums = meta["epoch"], meta["step"], meta["sums"]
-        self.rows, self.finished = meta["rows"], meta["finished"]
+        self.rows, self.finished = list(saved["rows"]), meta["finished"]
 
     def _generators(self):
         """Yield (path, numpy Generator) of every layer that draws random numbers; a layer's `rng` goes by its name."""
@@ -373,24 +406,53 @@ def _without_prefix(prefix, arrays):
     return {name.removeprefix(f"{prefix}/"): array for name, array in arrays.items() if name.startswith(f"{prefix}/")}
 
 
-def check_classes(meta, classes, path):
+def check_classes(trained_for, classes, path):
     """Raise TrainingError unless a weights file was trained for these classes in this order."""
-    if tuple(meta.get("classes", ())) != tuple(classes):
+    if tuple(trained_for) != tuple(classes):
         raise TrainingError(
-            f"{path} was trained for the classes {', '.join(meta.get('classes', ['?']))}, "
+            f"{path} was trained for the classes {', '.join(trained_for)}, "
             f"the data has {', '.join(classes)}: use weights and data of one class list"
         )
 
 
+def read_description(meta, path):
+    """Return (TrainConfig, classes, image shape (H, W)) of a checkpoint's description.
+
+    Raises     CheckpointError when it describes no network, or one that cannot be
+    """
+    known = checked_fields(meta, DESCRIPTION, path, CheckpointError)
+    if len(set(known["classes"])) < len(known["classes"]):
+        raise CheckpointError(f"{path}: one of its classes is there twice: {', '.join(known['classes'])}")
+    try:
+        return config.from_dict(meta["config"], str(path)), known["classes"], known["image_shape"]
+    except ConfigError as error:
+        raise CheckpointError(str(error)) from error
+
+
 def load_weights(path):
-    """Return (model, description) of a weights file such as best.npz."""
+    """Return (model, description) of a weights file such as best.npz.
+
+    Raises     CheckpointError when it is damaged, describes no network, or holds the arrays of another one: this is
+               known before memory is taken for a network
+    """
     arrays, meta = checkpoint.load(path)
-    if not {"config", "classes", "image_shape"} <= meta.keys():
-        raise checkpoint.CheckpointError(f"{path} holds no description of a network: use the best.npz of a run folder")
-    settings = config.from_dict(meta["config"], str(path))
-    model = build_model(settings, meta["image_shape"], len(meta["classes"]))
-    model.load_state(arrays, str(path))
-    return model, meta
+    settings, classes, image_shape = read_description(meta, path)
+    try:
+        model = build_model(settings, image_shape, len(classes), outline=True)
+    except ConfigError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    with np.errstate(over="ignore"):
+        model.load_state(arrays, str(path))
+    for name, array in model.state().items():
+        if not np.isfinite(array).all() or (name.endswith("running_var") and array.min() < 0):
+            raise CheckpointError(f"{path}: {name} is infinite, or a variance below 0: {checkpoint.REMEDY}")
+    work = count(model, (*image_shape, 1)).multiply_adds
+    if work > MOST_MULTIPLY_ADDS:
+        raise CheckpointError(
+            f"{path}: a picture of {image_shape[0]} x {image_shape[1]} would take {work} multiply-adds, "
+            f"more than {MOST_MULTIPLY_ADDS}: is its description that of another network?"
+        )
+    return model, {**meta, "config": config.to_dict(settings), "classes": classes, "image_shape": image_shape}
 
 
 def start_from(model, path):
@@ -399,7 +461,7 @@ def start_from(model, path):
     Of the same network it takes everything, so that training goes on; of another the stem and blocks.
     """
     path = Path(path)
-    if path.suffix in {".h5", ".hdf5"}:
+    if path.suffix.lower() in {".h5", ".hdf5"}:
         from minifer.interop.keras import load_keras_mobilenet
 
         load_keras_mobilenet(path, model)

@@ -1,7 +1,6 @@
 """Checkpoints: what goes in comes out; a failed write loses nothing; every kind of bad file has its own clear error."""
 
 import errno
-import io
 import json
 import os
 import pickle
@@ -155,18 +154,18 @@ def test_a_folder_that_does_not_exist(tmp_path):
 
 
 def test_missing_file(tmp_path):
-    assert "there is no checkpoint" in complaint(tmp_path / "none.npz")
+    assert "no such file" in complaint(tmp_path / "none.npz")
 
 
 def test_a_folder_is_not_a_checkpoint(tmp_path):
-    assert "cannot read" in complaint(tmp_path)
+    assert "not a file" in complaint(tmp_path)
 
 
 def test_cut_short_anywhere(path):
     whole = path.read_bytes()
     for length in range(0, len(whole), 97):
         path.write_bytes(whole[:length])
-        assert "damaged or was cut short" in complaint(path)
+        assert "cannot be read" in complaint(path)
 
 
 def test_one_wrong_byte_is_noticed_or_harmless(path):
@@ -184,7 +183,7 @@ def test_damaged_numbers_fail_the_checksum(path):
     whole = path.read_bytes()
     position = whole.index(ARRAYS["stem.weight"].tobytes()) + 10
     path.write_bytes(whole[:position] + b"\xff" + whole[position + 1 :])
-    assert "damaged" in complaint(path)
+    assert "cannot be read (Bad CRC-32 for file 'stem.weight.npy'): restore it from a copy" in complaint(path)
 
 
 class Bomb:
@@ -196,35 +195,38 @@ def test_pickles_are_never_loaded(tmp_path):
     (tmp_path / "weights.pkl").write_bytes(pickle.dumps(Bomb()))
     assert "never unpickles" in complaint(tmp_path / "weights.pkl")
     np.savez(tmp_path / "objects.npz", weights=np.array([Bomb()], dtype=object), allow_pickle=True)
-    assert "'weights.npy' is none (minifer never unpickles)" in complaint(tmp_path / "objects.npz")
+    assert "weights holds Python objects or records, no plain numbers (minifer never unpickles)" in complaint(
+        tmp_path / "objects.npz"
+    )
     with zipfile.ZipFile(tmp_path / "model.pt", "w") as archive:  # how torch.save writes
         archive.writestr("model/data.pkl", pickle.dumps(Bomb()))
-    assert "'model/data.pkl' is none (minifer never unpickles)" in complaint(tmp_path / "model.pt")
+    assert "model/data.pkl in it is no array (minifer never unpickles)" in complaint(tmp_path / "model.pt")
 
 
 def test_files_of_other_programs(tmp_path):
     (tmp_path / "picture.png").write_bytes(b"\x89PNG\r\n")
-    assert "is not a checkpoint of minifer" in complaint(tmp_path / "picture.png")
+    assert "no .npz file of plain arrays" in complaint(tmp_path / "picture.png")
     np.savez(tmp_path / "other.npz", a=np.zeros(3))
     assert "another program" in complaint(tmp_path / "other.npz")
-    np.savez_compressed(tmp_path / "bomb.npz", a=np.zeros(3))
-    assert "expected an uncompressed .npz" in complaint(tmp_path / "bomb.npz")
 
 
-@pytest.mark.parametrize("shape", ["(99999999999999,)", "(3,", "(-1,)"])
-def test_a_lying_array_header(tmp_path, shape):
-    member = io.BytesIO()
-    text = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
-    member.write(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text)
-    with zipfile.ZipFile(tmp_path / "c.npz", "w") as archive:
-        archive.writestr("a.npy", member.getvalue())
-    assert "is not a checkpoint of minifer" in complaint(tmp_path / "c.npz")
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_weights_that_are_no_numbers(path, wrong):
+    bad = ARRAYS["stem.weight"].copy()
+    bad[1, 2, 3] = wrong
+    checkpoint.save(path, ARRAYS | {"stem.weight": bad}, META)
+    assert "stem.weight holds NaN or infinity" in complaint(path)
 
 
 def test_wrong_format_version_and_broken_description(tmp_path):
     path = tmp_path / "c.npz"
     np.savez(path, **{checkpoint.HEADER: np.array(json.dumps({"version": 99, "meta": {}}))})
     assert "is of format 99, this minifer reads 1" in complaint(path)
-    for text in ("{", "[]", "{}"):
+    for text, message in (
+        ("{", "cannot be read"), ("[]", "instead of an object with version, meta"), ("{}", "'version' is missing"),
+        ('{"version": "1", "meta": {}}', "version is '1': it must be a whole number"),
+        ('{"version": 1, "meta": {}, "names": ["a"]}', "its table of contents is damaged"),
+        ("[" * 200_000 + "]" * 200_000, "cannot be read (maximum recursion depth exceeded"),
+    ):  # fmt: skip
         np.savez(path, **{checkpoint.HEADER: np.array(text)})
-        assert "damaged" in complaint(path)
+        assert message in complaint(path)

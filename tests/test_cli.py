@@ -155,9 +155,12 @@ def test_doctor(capsys):
         (["train", "--resume", "nowhere", "--alpha", "0.5"], "--resume goes on with the settings of its run"),
         (["train", "--threads", "1000"], "threads must be 1 to"),
         (["cost", "--input", "48x48"], "write HxWxC"),
-        (["cost", "--alpha", "-1"], "must all be positive"),
-        (["cost", "--classes", "0"], "must all be positive"),
-        (["cost", "--batch", "0"], "must be at least 1"),
+        (["cost", "--alpha", "-1"], "alpha is -1.0: it must be a number from 0.01 to 4"),
+        (["cost", "--alpha", "nan"], "alpha is nan"),
+        (["cost", "--classes", "0"], "--classes is 0: it must be a whole number from 1 to 1000000"),
+        (["cost", "--classes", "2147483648"], "--classes is 2147483648"),
+        (["cost", "--input", "99999999999x48x1"], "each from 1 to 10000"),
+        (["cost", "--batch", "0"], "--batch is 0"),
         (["cost", "--model", "huge"], "invalid choice"),
         (["evaluate", "x.npz", "--data", "y", "--split", "private"], "invalid choice"),
     ],
@@ -220,7 +223,7 @@ def test_weights_that_cannot_be_used(capsys, trained, archive, tmp_path):
     checkpoint.save(strange, {k: v for k, v in arrays.items() if "block1." not in k}, meta)
     for path, message in (
         (cut, "cut"), (pickled, "pickle"), (other, "cat, dog"), (strange, "another model"),
-        (tmp_path / "none.npz", "no checkpoint"),
+        (tmp_path / "none.npz", "no such file"),
     ):  # fmt: skip
         code, out, err = run(capsys, "evaluate", path, "--data", archive, "--split", "val")
         assert code == 1 and out == ""

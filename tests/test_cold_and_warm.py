@@ -8,6 +8,7 @@ import pytest
 
 import minifer
 
+
 def kernels():
     """Return {module.function: compiled function} of the package."""
     found = {}

@@ -222,7 +222,7 @@ def test_what_cannot_work_is_one_line(capsys, run_folder, drawn, tmp_path):
     for code, message, *arguments in (
         (1, "no such file", tmp_path / "gone.png", *weights),
         (1, "no pictures there", tmp_path / "empty", *weights),
-        (1, "no checkpoint", drawn, "--weights", tmp_path / "empty"),
+        (1, "no such file", drawn, "--weights", tmp_path / "empty"),
         (1, "cannot write", drawn, *weights, "--no-detect", "--csv", tmp_path / "gone" / "t.csv"),
         (1, "cannot write", drawn, *weights, "--no-detect", "--draw", tmp_path / "file"),
         (2, "not allowed with", drawn, *weights, "--json", "--csv", tmp_path / "t.csv"),

@@ -63,7 +63,7 @@ def evaluate_weights(path, dataset, split, tta=False):
     from minifer.training import check_classes, load_weights, predict
 
     model, meta = load_weights(path)
-    check_classes(meta, dataset.classes, path)
+    check_classes(meta["classes"], dataset.classes, path)
     settings = meta["config"]
     if settings.get("register"):
         from minifer.faces.registration import registered

@@ -117,6 +117,7 @@ def process(images, folder, level, threshold, jobs):
     from tqdm import tqdm
 
     from minifer.files import make_folder
+    from minifer.files.npz import Npz
 
     settings = hashlib.sha256(f"{level} {threshold} {images.shape} {model_stamp()}".encode() + images.tobytes())
     folder = make_folder(Path(folder) / settings.hexdigest()[:16])
@@ -132,8 +133,8 @@ def process(images, folder, level, threshold, jobs):
         pass
     done = []
     for part in parts:
-        with np.load(part, allow_pickle=False) as file:
-            done.append((file["crops"], file["scores"]))
+        with Npz(part, DataError, "delete it, and the same command makes it again") as file:
+            done.append(file.arrays({"crops": "u1 N 48 48", "scores": "f N"}).values())
     return tuple(np.concatenate(arrays) for arrays in zip(*done, strict=True))
 
 
@@ -142,12 +143,13 @@ def process_part(images, path, level, threshold):
     from minifer.faces.detector import FaceDetector
     from minifer.faces.landmarks import LandmarkPredictor
     from minifer.files import replacing
+    from minifer.files.npz import write_npz
 
     detector, predictor = FaceDetector.load(), LandmarkPredictor.load()
     rows = [find_and_crop(image, detector, predictor, level, threshold) for image in images]
     crops, scores = zip(*rows, strict=True)
     with replacing(path) as file:
-        np.savez(file, crops=np.stack(crops), scores=np.array(scores))
+        write_npz(file, {"crops": np.stack(crops), "scores": np.array(scores)})
 
 
 def find_and_crop(image, detector, predictor, level=False, threshold=FOUND_FROM):

@@ -30,9 +30,10 @@ from contextlib import suppress
 import numpy as np
 
 from minifer.data.dataset import Dataset
-from minifer.data.fer2013 import DAMAGED, cache_folder
+from minifer.data.fer2013 import cache_folder
 from minifer.errors import ConfigError, DataError
 from minifer.files import replacing
+from minifer.files.npz import Npz, write_npz
 
 # Rows of each class after balancing the 28,709 training rows of FER2013 (table 1, column "after").
 PAPER_TARGETS = {
@@ -217,15 +218,14 @@ def _write_cache(path, kept, images, labels):
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as file:
-            np.savez(file, kept=kept, images=images, labels=labels)
+            write_npz(file, {"kept": kept, "images": images, "labels": labels})
 
 
 def _read_cache(path, dataset, after):
     """Return what _resample did, or None when the file is not there, damaged or not what it should be."""
-    with suppress(IndexError, KeyError, TypeError, ValueError, *DAMAGED), np.load(path, allow_pickle=False) as file:
-        kept, images, labels = (file[name] for name in ("kept", "images", "labels"))
+    with suppress(DataError, IndexError, ValueError), Npz(path) as file:
+        kept, images, labels = file.arrays({"kept": "iu R", "images": "u1 S H W", "labels": "iu S"}).values()
         rows = np.bincount(np.concatenate([dataset.labels[kept], labels]), minlength=len(after))
-        fits = images.shape == (len(labels), *dataset.images.shape[1:]) and images.dtype == np.uint8
-        if fits and np.array_equal(rows, after):
+        if images.shape[1:] == dataset.images.shape[1:] and np.array_equal(rows, after):
             return kept, images, labels
     return None

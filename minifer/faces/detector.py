@@ -23,10 +23,15 @@ from minifer.faces.boxes import merge
 from minifer.faces.hog import block_features
 from minifer.faces.images import check_image
 from minifer.faces.pyramid import level_sizes, octaves, resized
-from minifer.files import write_arrays
+from minifer.files.npz import Npz, write_arrays
 from minifer.kernels.hog import hidden_layer, window_scores
 
 SHIPPED = Path(__file__).parents[1] / "weights" / "detector.npz"
+# What the file holds, as minifer.files.npz reads it: U the windows' side in cells, K the hidden units.
+ARRAYS = {
+    "template": "f U U 36", "bias": "f", "pass_score": "f", "hidden": "f U U 36 K", "hidden_bias": "f K", "out": "f K",
+    "out_bias": "f", "score_weight": "f", "floor": "f", "slope": "f", "offset": "f", "threshold": "f", "cell": "i",
+}  # fmt: skip
 SECOND_GRID = 1.4  # levels at least this many times smaller than the picture are looked at on two grids
 
 
@@ -193,10 +198,9 @@ class FaceDetector:
 
         Raises     CheckpointError when the file is missing, damaged or holds something else
         """
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {field.name: file[field.name] for field in fields(cls)}
-        except (OSError, KeyError, ValueError, EOFError, TypeError, AttributeError) as error:
-            raise CheckpointError(f"{path}: not a face detector of this version ({error})") from None
+        with Npz(path, CheckpointError, "not a face detector of this version") as file:
+            arrays = file.arrays(ARRAYS, largest=1e6)
+            if not (2 <= len(arrays["template"]) <= 32 and 2 <= arrays["cell"] <= 32):
+                file.refuse("its windows have less than 2 or more than 32 cells, or its cells so many pixels")
         arrays["hidden"] = arrays["hidden"].astype(np.float32)
         return cls(**{name: value.item() if value.ndim == 0 else value for name, value in arrays.items()})

@@ -18,6 +18,7 @@ Source     Kazemi & Sullivan, "One millisecond face alignment with an ensemble o
 import math
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -25,13 +26,14 @@ from minifer.errors import CheckpointError, DataError
 from minifer.faces.boxes import place_of_landmarks
 from minifer.faces.images import check_image
 from minifer.faces.pyramid import octaves
-from minifer.files import write_arrays
+from minifer.files.npz import Npz, write_arrays
 from minifer.kernels.descriptors import run_steps
 from minifer.kernels.regression_trees import run_cascades
 from minifer.kernels.resize import affine
 
 SHIPPED = Path(__file__).parents[1] / "weights" / "landmarks.npz"
 PATCH, FACE = 112, 72  # the side of a patch and of the face's box in it, in pixels
+FARTHEST = 1e4  # no number of a predictor is larger: its places are pixels of a patch
 CLIP = 0.25  # of the descriptors
 
 # The landmark that each one becomes in a mirrored picture.
@@ -109,6 +111,26 @@ class Trees:
     leaves: np.ndarray  # (T,M,2^d,K) int8
     basis: np.ndarray  # (T,K,2L), times the leaves' unit
 
+    # How they lie in a file, for minifer.files.npz.
+    arrays: ClassVar = {
+        "mean": "f 68 2", "anchor": "i T P", "offset": "f T P 2", "questions": "i T M Q 3", "leaves": "i1 T M V K",
+        "basis": "f T K 136",
+    }  # fmt: skip
+
+    def problem(self):
+        """Return what the kernels, which trust their arguments, must not be given; None when all is well."""
+        questions, leaves = self.questions.shape[2], self.leaves.shape[2]
+        if leaves != questions + 1 or leaves & questions:
+            return f"trees of {questions} questions and {leaves} leaves"
+        if self.anchor.size and not 0 <= self.anchor.min() <= self.anchor.max() < len(self.mean):
+            return "pixels that move with landmarks that are none"
+        asked = self.questions[..., :2]
+        if asked.size and not 0 <= asked.min() <= asked.max() < self.anchor.shape[1]:
+            return "questions about pixels that are none"
+        if np.ptp(self.mean, axis=0).min() < 1:
+            return "a mean face without a size"
+        return None
+
     def fit(self, pictures, frame):
         """Return the shape (L,2), in the picture, of the face in a frame. They look at few pixels: no patch is cut."""
         picture, size, matrix = frame.sampling(pictures)
@@ -127,6 +149,20 @@ class Steps:
     weight: np.ndarray  # (R,K,D) int8
     basis: np.ndarray  # (R,K,2L), times the weights' units
     bias: np.ndarray  # (R,2L)
+
+    # How they lie in a file: 9 cells of 9 directions round each landmark.
+    arrays: ClassVar = {
+        "mean": "f 68 2",
+        "cell": "i R",
+        "weight": "i1 R K 5508",
+        "basis": "f R K 136",
+        "bias": "f R 136",
+    }
+
+    def problem(self):
+        """Return what the kernels must not be given; None when all is well."""
+        cells = self.cell[(self.cell < 2) | (self.cell > PATCH) | (self.cell % 2 == 1)]
+        return f"cells of {cells[0]} pixels" if len(cells) else None
 
     def fit(self, pictures, frame):
         """Return the shape (L,2), in the picture, of the face in a frame."""
@@ -194,16 +230,11 @@ class LandmarkPredictor:
 
         Raises     CheckpointError when the file is missing, damaged or holds something else
         """
-        kinds = {"rough": Steps, "trees": Trees, "steps": Steps}
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                parts = {
-                    part: kind(**{field.name: file[f"{part}.{field.name}"] for field in fields(kind)})
-                    for part, kind in kinds.items()
-                }
-        except (OSError, KeyError, ValueError, EOFError, TypeError, AttributeError) as error:
-            raise CheckpointError(f"{path}: not a landmark predictor of this version ({error})") from None
-        return cls(**parts)
+        with Npz(path, CheckpointError, "not a landmark predictor of this version") as file:
+            parts = [part.type(**file.arrays(part.type.arrays, f"{part.name}.", FARTHEST)) for part in fields(cls)]
+            if problem := next(filter(None, (part.problem() for part in parts)), None):
+                file.refuse(problem)
+        return cls(*parts)
 
 
 def surroundings(image, x1, y1, x2, y2):

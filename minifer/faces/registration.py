@@ -13,7 +13,6 @@ Source     the standard face is the median of the landmarks over FER2013's train
 
 import hashlib
 import math
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -22,10 +21,10 @@ import numpy as np
 
 from minifer.data.dataset import to_float
 from minifer.data.fer2013 import cache_folder
-from minifer.errors import MiniferError
+from minifer.errors import DataError, MiniferError
 from minifer.faces.boxes import box_of_landmarks
 from minifer.faces.landmarks import SHIPPED, LandmarkPredictor
-from minifer.files import write_arrays
+from minifer.files.npz import Npz, write_arrays
 from minifer.kernels.resize import halve
 
 SIDE = 48  # of the standard face's square, in pixels
@@ -113,8 +112,8 @@ def registered(dataset, threads=2):
     key = hashlib.sha256(SHIPPED.read_bytes() + str(dataset.images.shape).encode())
     key.update(np.ascontiguousarray(dataset.images))
     path = cache_folder() / f"frames-{key.hexdigest()[:32]}.npz"
-    with suppress(OSError, ValueError, KeyError, zipfile.BadZipFile), np.load(path, allow_pickle=False) as file:
-        return replace(dataset, frames=file["frames"])
+    with suppress(DataError), Npz(path) as file:
+        return replace(dataset, frames=file.arrays({"frames": "f N 2 3"}, largest=1e6)["frames"])
     predictor = LandmarkPredictor.load()
     with ThreadPoolExecutor(threads) as pool:
         frames = list(pool.map(lambda image: frame_of_crop(image, predictor), dataset.images))

@@ -86,7 +86,9 @@ class MultiHeadSelfAttention(Layer):
         self.residual, self.positions = residual, positions
         self.position = None
         if positions is not None:
-            self.position = Parameter(rng.normal(0, 0.02, (positions[0] * positions[1], channels)).astype(np.float32))
+            self.position = Parameter(
+                rng.normal(0, 0.02, (positions[0] * positions[1], channels)).astype(np.float32, copy=False)
+            )
         self.norm = LayerNorm(channels) if normalize else None
         self.query, self.key, self.value = (Linear(channels, heads * head_units, rng=rng) for _ in range(3))
         self.attention = ScaledDotProductAttention()

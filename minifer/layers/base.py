@@ -18,6 +18,7 @@ import numpy as np
 
 from minifer.cost import FLOAT_BYTES, Cost, LayerCost, Pass
 from minifer.errors import BackwardError, CheckpointError, ConfigError, DtypeError, ShapeError
+from minifer.initializers import is_outline
 from minifer.layers import holding
 
 
@@ -202,6 +203,14 @@ class Layer:
 
     def load_state(self, state, source="the given state"):
         """Copy arrays from {dotted path: array} into this layer; names and shapes must match exactly."""
+        self.check_state(state, source)
+        for path, item in self._find(Parameter, Statistic).items():
+            if is_outline(item.value):
+                item.value = np.empty(item.value.shape, item.value.dtype)
+            item.value[...] = state[path]
+
+    def check_state(self, state, source="the given state"):
+        """Raise CheckpointError unless {dotted path: array} has the names and shapes of this layer, and numbers."""
         mine = self._find(Parameter, Statistic)
         missing, unknown = sorted(mine.keys() - state.keys()), sorted(state.keys() - mine.keys())
         if missing or unknown:
@@ -214,8 +223,8 @@ class Layer:
                     f"{source} is of another model: {path} has shape {state[path].shape}, "
                     f"this model's has {item.value.shape}"
                 )
-        for path, item in mine.items():
-            item.value[...] = state[path]
+            if state[path].dtype.kind not in "fiu":
+                raise CheckpointError(f"{source} is damaged: {path} holds {state[path].dtype}, no numbers")
 
     def astype(self, dtype):
         """Convert all parameters and statistics in place (gradients are dropped) and return self."""

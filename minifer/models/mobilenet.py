@@ -13,6 +13,7 @@ figures 7 and 8.
 import numpy as np
 
 from minifer.errors import ConfigError
+from minifer.initializers import Outline
 from minifer.layers import (
     BatchNorm,
     Conv2D,
@@ -122,6 +123,7 @@ def mobilenet(
     blocks=BLOCKS,
     linear=False,
     seed=0,
+    outline=False,
 ):
     """Build a MobileNet.
 
@@ -143,6 +145,7 @@ def mobilenet(
                          only ever add to what passes by; a linear one can also take away (Sandler et al., MobileNetV2,
                          2018; He et al., Identity mappings in deep residual networks, 2016, figure 4c)
     seed                 of the starting weights and of dropout
+    outline              True gives the weights shapes but neither values nor memory, which load_state brings
     """
     if variant not in VARIANTS:
         raise ConfigError(f"unknown model {variant!r}: choose one of {', '.join(VARIANTS)}")
@@ -156,7 +159,7 @@ def mobilenet(
         raise ConfigError(f"there is no block {unknown[0]}: blocks are numbered 1 to {len(blocks)}")
     if min(input_shape) < 1 or classes < 1 or alpha <= 0:
         raise ConfigError(f"input shape {input_shape}, classes {classes} and alpha {alpha} must all be positive")
-    rng = np.random.default_rng(seed)
+    rng = Outline() if outline else np.random.default_rng(seed)
 
     def scaled(filters):
         return max(1, int(filters * alpha))

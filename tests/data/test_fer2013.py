@@ -185,12 +185,15 @@ def test_npz_labels_follow_the_class_names(data):
     [
         ({"classes": np.array(["sad", "bored"])}, "unknown class 'bored'"),
         ({"labels": np.array([0, 2])}, "labels must be integers 0 to 1"),
-        ({"labels": np.array([0.0, 1.0])}, "labels must be integers 0 to 1"),
+        ({"labels": np.array([0.0, 1.0])}, "labels holds float64 instead of iu"),
         ({"splits": np.array(["train", "dev"])}, "unknown split 'dev'"),
-        ({"images": np.zeros((2, 48, 48))}, "images must be"),
-        ({"names": np.array(["a"])}, "2 images, 2 labels and 1 names"),
+        ({"images": np.zeros((2, 48, 48))}, "images holds float64 instead of u1"),
+        ({"names": np.array(["a"])}, r"names has shape \(1,\) instead of \(2\)"),
         ({"splits": np.array(["train"])}, "a.npz: "),
-        ({"names": np.array([{}, {}], object)}, "damaged"),
+        ({"names": np.array([{}, {}], object)}, "names holds Python objects"),
+        ({"labels": np.array(0)}, r"labels has shape \(\) instead of \(2\)"),
+        ({"classes": np.array([["sad", "happy"]])}, r"classes has shape \(1, 2\) instead of \(K\)"),
+        ({"images": np.zeros((2, 0, 48), np.uint8)}, "it holds no pictures"),
     ],
 )
 def test_npz_that_is_not_ours(data, changes, message):
@@ -304,7 +307,7 @@ def test_zip_that_is_cut_short_or_changed(data):
     with pytest.raises(DataError, match=r"cut.zip: cannot be read .*download it again"):
         fer2013.load(data / "cut.zip")
     (data / "changed.zip").write_bytes(whole.replace(b"IDAT", b"IDAX"))
-    with pytest.raises(DataError, match=r"changed.zip/test/disgust/PrivateTest_5.jpg: cannot be read .*CRC.*download it again"):
+    with pytest.raises(DataError, match=r"changed.zip/test/.*: cannot be read .*CRC.*download it again"):
         fer2013.load(data / "changed.zip")
 
 

@@ -66,7 +66,7 @@ def test_landmark_files_that_do_not_hold_68_points(text):
 @pytest.mark.parametrize("content", [b"", b"PK nothing", png(1)])
 def test_what_is_no_archive(tmp_path, content):
     (tmp_path / "data.zip").write_bytes(content)
-    with pytest.raises(DataError, match="data.zip: no pictures"):
+    with pytest.raises(DataError, match=r"data\.zip: no pictures"):
         pictures_below(tmp_path / "data.zip")
     with pytest.raises(DataError, match="no such file or folder"):
         pictures_below(tmp_path / "missing.zip")

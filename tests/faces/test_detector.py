@@ -10,6 +10,7 @@ from minifer.faces import Detection, FaceDetector
 from minifer.faces.boxes import iou
 from minifer.faces.detector_training import random_windows
 from minifer.faces.training_pictures import with_faces
+from minifer.files import npz
 from minifer.kernels.twin import use_backend
 
 
@@ -86,14 +87,14 @@ def test_saving_and_loading_changes_nothing(trained, tmp_path, rng):
 
 
 def test_a_detector_that_cannot_be_written_leaves_the_one_before(trained, tmp_path, monkeypatch):
-    def interrupted(file, **arrays):
+    def interrupted(file, *_):
         file.write(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
     detector, _ = trained
     path = tmp_path / "detector.npz"
     path.write_bytes(b"before")
-    monkeypatch.setattr(np, "savez_compressed", interrupted)
+    monkeypatch.setattr(npz, "write_npz", interrupted)
     with pytest.raises(MiniferError, match=r"cannot write .*detector\.npz: No space left on device"):
         detector.save(path)
     assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"before"]

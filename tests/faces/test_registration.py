@@ -85,7 +85,7 @@ def test_a_turned_face_is_shown_upright(rng):
     frame = frame_of_landmarks(face(angle, scale, shift))
     seen = (to_float(turned[None], frame[None])[0, :, :, 0] + 1) * 127.5
     i, j = np.mgrid[:48, :48]
-    row, column = (frame[:, 0, None, None] * i + frame[:, 1, None, None] * j + frame[:, 2, None, None])
+    row, column = frame[:, 0, None, None] * i + frame[:, 1, None, None] * j + frame[:, 2, None, None]
     inside = (1 <= row) & (row <= 46) & (1 <= column) & (column <= 46)
     assert inside.sum() > 1000
     assert np.abs(seen - picture(x, y))[inside].max() < 2
