@@ -9,7 +9,7 @@ from pathlib import Path
 
 from minifer.allowed import Choice, Maybe, Number, Record, Several, Switch, Text, Whole, checked
 from minifer.errors import ConfigError
-from minifer.files.documents import checked_fields, read_json
+from minifer.files.documents import read_json
 
 MODELS = ("plain", "skip", "mha")
 LATE_BLOCKS = tuple(range(6, 14))  # 3x3 and 2x2 maps on 48x48 pictures; attention on larger maps outweighs the network
@@ -175,7 +175,6 @@ def read(path):
 
     Raises     ConfigError when there is none, or it is damaged, or a setting is not allowed
     """
-    saved = read_json(path, ConfigError, f": is {Path(path).parent} the folder of a training run?")
-    checked_fields(saved, {"config": Record()}, path, ConfigError)
-    data = checked(f"{path}: data", saved.get("data"), Maybe(Text()))
-    return from_dict(saved["config"], str(path)), data
+    wanted, folder = {"config": Record(), "data": Maybe(Text())}, Path(path).parent
+    saved = read_json(path, wanted, missing=f": is {folder} the folder of a training run?")
+    return from_dict(saved["config"], str(path)), saved.get("data")

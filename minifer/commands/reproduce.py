@@ -8,6 +8,7 @@ import json
 import time
 from pathlib import Path
 
+from minifer.allowed import Number, Record, Several, Text, Whole
 from minifer.commands.common import add_threads, log, set_threads
 from minifer.errors import ConfigError, DataError
 
@@ -76,15 +77,15 @@ def stage(name):
 
 def claim_folder(folder, preset, data):
     """Note what a folder is for; raise ConfigError when it is for something else already."""
-    from minifer.config import read_json
     from minifer.files import write_text
+    from minifer.files.documents import read_json
 
     path, mine = folder / "reproduction.json", {"preset": preset, "data": data}
     if not path.exists():
         write_text(path, json.dumps(mine, indent=2))
-    elif (found := read_json(path)) != mine:
+    elif (found := read_json(path, {"preset": Text(), "data": Text()})) != mine:
         raise ConfigError(
-            f"{folder} holds the preset {found.get('preset')} on {found.get('data')}: give the same, or another --out"
+            f"{folder} holds the preset {found['preset']} on {found['data']}: give the same, or another --out"
         )
 
 
@@ -112,14 +113,15 @@ def evenly(available, wanted):
 
 def duplicates(splits, path):
     """Return {"counts": rows of data.duplicates.count_duplicates, "unseen": rows of val}; they are kept in a file."""
-    from minifer.config import read_json
     from minifer.data.duplicates import count_duplicates, unseen_rows
     from minifer.files import write_text
+    from minifer.files.documents import read_json
 
     if not path.exists():
         unseen = unseen_rows(splits["train"], splits["val"]).tolist()
         write_text(path, json.dumps({"counts": count_duplicates(splits), "unseen": unseen}, indent=1))
-    return read_json(path)
+    rows = Several(Whole(0, len(splits["val"]) - 1), least=0, most=len(splits["val"]))
+    return read_json(path, {"counts": Several(Record(), least=0), "unseen": rows})
 
 
 def on_unseen(folder, rows):
@@ -136,11 +138,14 @@ def on_unseen(folder, rows):
 def crops(folder, jobs):
     """Return {split: Dataset} of cropped pictures, and the report of `minifer prepare`."""
     from minifer.commands.prepare import prepare
-    from minifer.config import read_json
     from minifer.data import fer2013
+    from minifer.files.documents import read_json
 
     path, report = folder / "cropped.npz", folder / "cropped-report.json"
-    prepared = read_json(report) if report.exists() else prepare(folder / "pictures.npz", path, jobs=jobs)
+    if report.exists():
+        prepared = read_json(report, {"splits": Record(), "missed_by_class": Record(), "curve": Record()})
+    else:
+        prepared = prepare(folder / "pictures.npz", path, jobs=jobs)
     return fer2013.load(path), prepared
 
 
@@ -202,13 +207,13 @@ def train_once(folder, settings, data):
     from minifer import config
     from minifer.commands.train import evaluate_best, run_to_end
     from minifer.files import make_folder, write_text
+    from minifer.files.documents import read_json
     from minifer.training import Training
 
     make_folder(folder)
     description, evaluation = folder / "config.json", folder / "evaluation.json"
     if description.exists():
-        found = config.from_dict(config.read_json(description).get("config", {}), str(description))
-        if found != settings:
+        if config.read(description)[0] != settings:
             raise ConfigError(f"{folder} was trained with other settings: delete it, or choose another --out")
     else:
         write_text(description, json.dumps({"data": None, "config": config.to_dict(settings)}, indent=2))
@@ -224,4 +229,4 @@ def train_once(folder, settings, data):
         (folder / "last.npz").unlink()  # only needed to go on
     with open(folder / "metrics.csv", newline="") as file:
         losses = [float(row["train_loss"]) for row in csv.DictReader(file)]
-    return config.read_json(evaluation), losses
+    return read_json(evaluation, {"top1": Number(0, 1)}), losses
