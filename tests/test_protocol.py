@@ -124,6 +124,8 @@ def test_wrong_inputs_are_named(rng):
         lambda rng: layers.BatchNorm(3, activation="swish"),
         lambda rng: layers.MultiHeadSelfAttention(3, heads=0, rng=rng),
         lambda rng: layers.Sequential(),
+        lambda rng: layers.Sequential([layers.ReLU()]),
+        lambda rng: layers.Sequential(body=layers.ReLU),
     ],
 )
 def test_settings_that_cannot_work_are_refused(make, rng):

@@ -17,6 +17,12 @@ class Sequential(Layer):
         self.layers = {str(i): layer for i, layer in enumerate(layers)} | named_layers
         if not self.layers:
             raise ConfigError(f"{type(self).__name__} needs at least one layer")
+        for name, layer in self.layers.items():
+            if not isinstance(layer, Layer):
+                raise ConfigError(
+                    f"{type(self).__name__} takes instances of minifer.layers.base.Layer one by one, as in "
+                    f"Sequential(a, b) or Sequential(*layers), got a {type(layer).__name__} as {name!r}"
+                )
 
     def attributes(self):
         """Return [(name, value)] of the layers by their own names, "0" and not "layers.0", and of all else."""
