@@ -32,7 +32,7 @@ class TrainConfig:
     """Everything that decides what a training run computes, apart from the data."""
 
     model: str = setting("mha", "plain, with skip connections, or with skips and multi-head attention", MODELS)
-    alpha: float = setting(1.0, "width: every channel count is multiplied by it", within=(0.01, 4))
+    alpha: float = setting(1.0, "width: every channel count is multiplied by it", within=(0.01, 8))
     stem_stride: int = setting(2, "stride of the first convolution; 1 keeps twice the resolution", (1, 2))
     blocks: str = setting(
         "published", "table of the blocks; even spends as much on large maps as on small ones", ("published", "even")
@@ -72,15 +72,11 @@ class TrainConfig:
 
     keep: str = setting("best", "epoch whose weights are used: of the best val top-1, or the last", ("best", "last"))
 
+    calibrate: bool = setting(False, "divide the logits by the temperature that suits val best: honest probabilities")
     recalibrate: int = setting(
         0,
         "pictures on which BatchNorm's statistics are measured anew after an epoch, as they are; 0 keeps them",
         within=(0, 10_000_000),
-    )
-    sharpness: float = setting(
-        0.0,
-        "radius in which the worst point decides the step (sharpness-aware minimization); 0 steps plainly",
-        within=(0, 100),
     )
     label_smoothing: float = setting(0.0, "share of each label spread over all classes", within=(0, 0.99))
     teacher: str = setting(
@@ -105,7 +101,6 @@ class TrainConfig:
     brightness: float = setting(0.1, "largest change of brightness", within=(0, 1))
     contrast: float = setting(0.1, "largest change of contrast", within=(0, 1))
     erasing: float = setting(0.0, "probability that a random rectangle is erased", within=(0, 1))
-    mixup: float = setting(0.0, "mixup's alpha; 0 mixes nothing", within=(0, 100))
     crop: int = setting(
         0,
         "side of the crops that the first four fifths of the epochs train on; 0 takes whole pictures",
@@ -124,6 +119,14 @@ class TrainConfig:
 # The numbers of the paper's table 2; it names no augmentation.
 NO_AUGMENTATION = {"flip": False, "shift": 0.0, "rotation": 0.0, "zoom": 0.0, "brightness": 0.0, "contrast": 0.0}
 
+# What the networks that ship are trained with.
+BEST = {
+    "model": "skip", "blocks": "even", "linear": True, "register": True, "dropout": 0.2, "epochs": 200,
+    "batch_size": 64, "rate": 3e-3, "schedule": "cosine", "warmup": 3.0, "weight_decay": 0.05, "average": 0.9995,
+    "keep": "last", "calibrate": True, "label_smoothing": 0.1, "crop": 40, "end_phase": 0.2,
+    "shift": 0.06, "rotation": 8.0, "zoom": 0.1, "brightness": 0.2, "contrast": 0.2, "erasing": 0.3,
+}  # fmt: skip
+
 PRESETS = {
     "demo": TrainConfig(
         alpha=0.25, heads=4, head_units=16, attention_blocks=(11, 13), epochs=8, rate=3e-3, schedule="cosine",
@@ -136,11 +139,8 @@ PRESETS = {
     "paper": TrainConfig(
         attention_blocks=None, plateau_patience=5, min_rate=0.00025, early_stopping=20, **NO_AUGMENTATION
     ),
-    "best": TrainConfig(
-        model="skip", blocks="even", alpha=2.0, stem_stride=1, dropout=0.3, epochs=50, batch_size=64, rate=3e-3,
-        schedule="cosine", warmup=1.0, weight_decay=0.05, label_smoothing=0.1, average=0.999, crop=40,
-        shift=0.12, rotation=15.0, zoom=0.15, brightness=0.2, contrast=0.2, erasing=0.3,
-    ),
+    "best": TrainConfig(**BEST, alpha=4.0),
+    "small": TrainConfig(**BEST, alpha=2.0),
 }  # fmt: skip
 
 
@@ -154,6 +154,10 @@ def to_dict(config):
     return dataclasses.asdict(config)
 
 
+# Settings of earlier versions that did not help, and the value at which they did nothing.
+REMOVED = {"sharpness": 0.0, "mixup": 0.0}
+
+
 def from_dict(settings, source="the settings"):
     """Return the TrainConfig of a dict; unknown names raise ConfigError.
 
@@ -161,6 +165,7 @@ def from_dict(settings, source="the settings"):
     """
     if not isinstance(settings, dict) or "model" not in settings:
         raise ConfigError(f"{source}: 'model' is missing: these are not the settings of a run")
+    settings = {name: value for name, value in settings.items() if name not in REMOVED or value != REMOVED[name]}
     unknown = sorted(settings.keys() - {f.name for f in dataclasses.fields(TrainConfig)})
     if unknown:
         raise ConfigError(f"{source}: {unknown[0]!r} is not a setting of this version")

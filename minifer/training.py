@@ -18,6 +18,7 @@ import numpy as np
 from minifer import checkpoint, config
 from minifer.allowed import Maybe, Number, Record, Several, Switch, Text, Whole, like
 from minifer.averaging import Average, recalibrate
+from minifer.calibration import LEAST, MOST, fit_temperature, take_up
 from minifer.cost import count
 from minifer.data.augment import Augmentation
 from minifer.data.batches import SAMPLE, Batches
@@ -33,7 +34,6 @@ from minifer.losses import SoftmaxCrossEntropy, probabilities
 from minifer.models import TABLES, mobilenet
 from minifer.optimizers import SGD, Adam
 from minifer.schedules import Constant, Cosine, EarlyStopping, ReduceOnPlateau
-from minifer.sharpness import worst_nearby
 
 # Of metrics.csv. train_top1 is of pictures as the epoch changed them, while the weights moved; train_plain_top1 of a
 # sample of the training pictures as they are, val_unseen_top1 of val's pictures without a copy in training.
@@ -49,6 +49,7 @@ DESCRIPTION = {
     "config": Record(),
     "classes": Several(Text(1, 100)),
     "image_shape": Several(Whole(1, 1024), least=2, most=2),
+    "temperature": Maybe(Number(LEAST, MOST)),  # that its last layer has taken up, see minifer.calibration
 }
 MOST_MULTIPLY_ADDS = 10**11  # of one picture, which takes some seconds; MobileNet has 6 * 10**8 of 224 x 224 pixels
 
@@ -151,6 +152,7 @@ class Training:
         self.sums = {"loss": 0.0, "right": 0, "rows": 0, "seconds": 0.0}  # over the unfinished epoch
         self.rows = []  # one dict of COLUMNS for every finished epoch
         self.finished = False
+        self.temperature = None  # that the weights in use have taken up, see minifer.calibration
 
     @property
     def batches(self):
@@ -212,9 +214,6 @@ class Training:
         if self.phase.crop and self.epoch < 0.8 * self.settings.epochs:
             x = middle(x, self.phase.crop)
         logits, loss = self._pass(x, targets)
-        if self.settings.sharpness:
-            with worst_nearby(self.model, self.optimizer.flat, self.settings.sharpness):
-                self._pass(x, targets)
         self.optimizer.rate = self.schedule.rate(self.epoch * len(self.batches) + self.step)
         self.optimizer.step()
         if self.average:
@@ -262,6 +261,9 @@ class Training:
             right = probs.argmax(axis=1) == self.val.labels
             top1 = float(right.mean())
             stop = self.stopping.end_epoch(top1, self.model)
+        if self.settings.calibrate and self.stopping.best_epoch == self.epoch:
+            self.temperature = fit_temperature(probs, self.val.labels)
+            take_up(self.stopping.best_state, self.model, self.temperature)
         picked = probs[np.arange(len(probs)), self.val.labels]
         row = {
             "epoch": self.epoch + 1,
@@ -295,6 +297,7 @@ class Training:
         """Write best.npz, then last.npz, then the table: a run cut off in between goes on from the older last."""
         if self.stopping.best_state is not None and self.step == 0 and self.stopping.best_epoch == self.epoch - 1:
             meta = {**self.description(), "epoch": self.epoch, "val_top1": self.stopping.best}
+            meta["temperature"] = self.temperature
             checkpoint.save(folder / "best.npz", self.stopping.best_state, meta)
         arrays = {
             **_prefixed("model", self.model.state()),
@@ -309,6 +312,7 @@ class Training:
             "sums": self.sums,
             "rows": self.rows,
             "finished": self.finished,
+            "temperature": self.temperature,
             "schedule": self.schedule.state(),
             "stopping": self.stopping.state(),
             "generators": {path: rng.bit_generator.state for path, rng in self._generators()},
@@ -330,6 +334,7 @@ class Training:
             "sums": like(self.sums),
             "rows": Several(ROW, least=0, most=self.settings.epochs),
             "finished": Switch(),
+            "temperature": DESCRIPTION["temperature"],
             "schedule": like(self.schedule.state()),
             "stopping": like(self.stopping.state()),
             "generators": Record(**{layer_path: Record() for layer_path, _ in self._generators()}),
@@ -351,6 +356,7 @@ class Training:
         self.stopping.best_state = best or None
         self.epoch, self.step, self.sums = meta["epoch"], meta["step"], meta["sums"]
         self.rows, self.finished = list(saved["rows"]), meta["finished"]
+        self.temperature = saved["temperature"]
 
     def _generators(self):
         """Yield (path, numpy Generator) of every layer that draws random numbers; a layer's `rng` goes by its name."""

@@ -18,7 +18,7 @@ ALLOWED = {
     "faces": {"faces", "data", "kernels", "errors", "files"},
     "cost": set(),
     "counting": {"layers", "kernels"},
-    "sharpness": {"layers"},
+    "calibration": {"layers", "errors"},
     "metrics": {"errors"},
     "schedules": {"errors"},
     "checkpoint": {"errors", "files", "allowed"},

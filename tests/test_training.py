@@ -18,16 +18,19 @@ from minifer.averaging import recalibrate
 from minifer.cases import away_from_zero
 from minifer.commands.evaluate import write_evaluation
 from minifer.data import fer2013, synthetic
-from minifer.data.dataset import to_float
+from minifer.data.dataset import Dataset, to_float
 from minifer.errors import CheckpointError, ConfigError, DtypeError, ShapeError, TrainingError
 from minifer.layers import BatchNorm
 from minifer.training import Observer, Training, fit, load_weights, middle, predict
 
 TINY = config.TrainConfig(
     model="mha", alpha=1 / 16, attention_blocks=(12, 13), heads=2, head_units=4, epochs=3, batch_size=16,
-    schedule="cosine", warmup=0.5, average=0.9, dropout=0.2, erasing=0.5, mixup=0.2, label_smoothing=0.1,
-    sharpness=0.05,
+    schedule="cosine", warmup=0.5, average=0.9, dropout=0.2, erasing=0.5, label_smoothing=0.1,
+    end_phase=0.34, calibrate=True,
 )  # fmt: skip
+
+
+ROW = ("images", "labels", "names")  # what a data set holds of each row
 
 
 class Silent(Observer):
@@ -121,7 +124,7 @@ def test_number_of_threads_does_not_change_a_bit(faces, uninterrupted):
 def test_it_learns(faces):
     """Sixteen faces, nothing random: the loss falls to almost nothing."""
     settings = config.replace(
-        TINY, model="skip", alpha=0.125, epochs=25, limit=16, rate=5e-3, average=0.0, dropout=0.0, mixup=0.0,
+        TINY, model="skip", alpha=0.125, epochs=25, limit=16, rate=5e-3, average=0.0, dropout=0.0, end_phase=0.0,
         erasing=0.0, label_smoothing=0.0, flip=False, shift=0.0, rotation=0.0, zoom=0.0, brightness=0.0, contrast=0.0,
     )  # fmt: skip
     training = start(faces, settings)
@@ -133,7 +136,7 @@ def test_it_learns(faces):
 
 
 def test_short_last_batch_is_weighted_by_its_rows(faces, rng):
-    settings = config.replace(TINY, rate=1e-30, epochs=1, dropout=0.0, mixup=0.0)  # a rate that moves nothing
+    settings = config.replace(TINY, rate=1e-30, epochs=1, dropout=0.0)  # a rate that moves nothing
     training = start(faces, settings)
     away_from_zero(training.model, rng)
     training.optimizer = type(training.optimizer)(training.model.parameters(), 1e-30)
@@ -206,11 +209,62 @@ def test_of_no_pictures_predict_says_nothing(faces, images):
 
 
 def test_crops_until_four_fifths_of_the_epochs(faces):
-    training = start(faces, config.replace(TINY, epochs=5, crop=40, mixup=0.0))
+    training = start(faces, config.replace(TINY, epochs=5, crop=40, end_phase=0.0))
     sides, forward = [], training.model.forward
     training.model.forward = lambda x, **kw: (sides.append(x.shape[1:3]) if kw else None, forward(x, **kw))[1]
     training.run(Silent())
-    assert sides == [(40, 40)] * 32 + [(48, 48)] * 8  # two passes a step
+    assert sides == [(40, 40)] * 16 + [(48, 48)] * 4
+
+
+def test_the_end_phase_shows_sharp_pictures_and_plain_labels(faces, tmp_path):
+    """The last 2 of 5 epochs: neither crop, teacher, smoothing, dropout nor a picture that is resampled."""
+    settings = config.replace(
+        TINY, epochs=5, end_phase=0.4, crop=40, dropout=0.5, teacher=write_teacher(faces, tmp_path), rotation=30.0
+    )
+    training = start(faces, settings)
+    shown, forward = [], training.model.forward
+
+    def watched(x, training=False):
+        if training:
+            shown.append(x)
+        return forward(x, training=training)
+
+    training.model.forward = watched
+    training.run(Silent())
+    epochs = [np.concatenate(shown[start : start + 4]) for start in range(0, 20, 4)]
+    assert [x.shape[1] for x in epochs] == [40, 40, 40, 48, 48]
+    levels = to_float(np.arange(256, dtype=np.uint8)[None, None])
+    assert [bool(np.isin(x, levels).all()) for x in epochs] == [False, False, False, True, True]
+    main, end = training.phases
+    assert (main.batches.targets.ndim, main.loss.label_smoothing) == (2, 0.1)
+    assert (end.batches.targets.ndim, end.loss.label_smoothing) == (1, 0.0)
+    assert [layer.rate for layer in training.dropouts] == [0.0] and training.phase is end
+
+
+def test_the_last_epoch_can_be_kept(faces, tmp_path):
+    training = start(faces, config.replace(TINY, keep="last", rate=1e-9, epochs=3, calibrate=False))
+    training.run(Silent(tmp_path))
+    model, meta = load_weights(tmp_path / "best.npz")
+    assert meta["epoch"] == 3 and meta["val_top1"] == training.rows[-1]["val_top1"]
+    with training.weights_in_use():
+        assert_same(model.state(), training.model.state())
+
+
+def test_every_epoch_is_measured_on_training_pictures_as_they_are_and_on_val_without_copies(faces):
+    """Half of val is also in the training rows."""
+    both = synthetic.load(seed=3, train=53, val=30)
+    half = both["val"].take(slice(15))
+    train = both["train"]
+    joined = Dataset(*(np.concatenate([getattr(part, name) for part in (train, half)]) for name in ROW), split="train")
+    training = Training(config.replace(TINY, epochs=1), joined, both["val"])
+    training.run(Silent())
+    assert set(range(15)).isdisjoint(training.unseen.tolist()) and len(training.unseen)
+    with training.weights_in_use():
+        right = predict(training.model, both["val"].images).argmax(axis=1) == both["val"].labels
+        sample = training.some_rows(30)
+        plain = predict(training.model, sample.images).argmax(axis=1) == sample.labels
+    assert training.rows[0]["val_unseen_top1"] == right[training.unseen].mean()
+    assert training.rows[0]["train_plain_top1"] == plain.mean()
 
 
 def test_a_crop_is_the_middle():

@@ -58,6 +58,7 @@ def evaluate_weights(path, dataset, split, tta=False):
     import numpy as np
 
     from minifer import metrics
+    from minifer.calibration import tempered
     from minifer.cost import count
     from minifer.data.views import views
     from minifer.training import check_classes, load_weights, predict
@@ -81,6 +82,10 @@ def evaluate_weights(path, dataset, split, tta=False):
         "tta": tta,
         **metrics.evaluate(probs, dataset.labels, dataset.classes),
     }
+    if meta.get("temperature") and not tta:  # of a mean of two views it cannot be taken back
+        before = tempered(probs, 1 / meta["temperature"])
+        result["temperature"] = meta["temperature"]
+        result["calibration_error_without_temperature"] = metrics.expected_calibration_error(before, dataset.labels)
     return result, probs
 
 

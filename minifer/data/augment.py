@@ -29,7 +29,6 @@ class Augmentation:
     brightness  fraction of the full range from black to white
     contrast    fraction of the contrast round the picture's own mean
     erasing     probability of blanking a rectangle with the picture's mean (Zhong et al., Random Erasing, 2017)
-    mixup       alpha of Beta(alpha, alpha), 0 for none (Zhang et al., mixup, 2017)
     Raises      ConfigError when a value is out of range
     """
 
@@ -41,10 +40,9 @@ class Augmentation:
     brightness: float = 0.1
     contrast: float = 0.1
     erasing: float = 0.0
-    mixup: float = 0.0
 
     def __post_init__(self):
-        largest = {"flip": 1, "whole": 1, "shift": 0.5, "rotation": 180, "zoom": 0.9, "mixup": 100}
+        largest = {"flip": 1, "whole": 1, "shift": 0.5, "rotation": 180, "zoom": 0.9}
         for field in fields(self):
             value, limit = getattr(self, field.name), largest.get(field.name, 1)
             if not 0 <= value <= limit:
@@ -52,7 +50,7 @@ class Augmentation:
 
 
 def augment_batch(images, indices, seed, epoch, augmentation, frames=None):
-    """Return a batch of changed pictures as the network reads them (see to_float); mixup is left to mixup_batch.
+    """Return a batch of changed pictures as the network reads them (see to_float).
 
     indices    (N,) the pictures' rows in the data set, which together with seed and epoch decide what happens to them
     frames     (N,2,3) where the faces lie (see faces.registration): what happens, happens to the registered faces, and
@@ -76,18 +74,6 @@ def augment_batch(images, indices, seed, epoch, augmentation, frames=None):
         erased_boxes(erase, height, width, augmentation.erasing),
         np.clip(means + brightness, -1, 1).astype(np.float32),
     )
-
-
-def mixup_batch(x, targets, class_count, alpha, rng):
-    """Mix every picture of a batch with another one of it: (weight*x + (1-weight)*x[partner], the same of targets).
-
-    Shapes     x (N,H,W,1) float32   targets (N,) int64 or (N,class_count) float32
-               ->   (N,H,W,1) float32, (N,class_count) float32
-    """
-    weight = np.float32(rng.beta(alpha, alpha))
-    partner = rng.permutation(len(x))
-    soft = np.eye(class_count, dtype=np.float32)[targets] if targets.ndim == 1 else targets
-    return weight * x + (1 - weight) * x[partner], weight * soft + (1 - weight) * soft[partner]
 
 
 def affine_maps(draws, height, width, augmentation):

@@ -2,23 +2,22 @@
 
 import numpy as np
 
-from minifer.data.augment import augment_batch, mixup_batch
+from minifer.data.augment import augment_batch
 from minifer.data.dataset import to_float
 from minifer.errors import ConfigError
 
 # The first word of a generator's seed keeps what is drawn for one purpose apart from what is drawn for another.
-ORDER, MIXUP, SAMPLE = 1, 2, 3
+ORDER, SAMPLE = 1, 3
 
 
 class Batches:
     """The steps of every epoch over a Dataset, each (x, targets).
 
-    Order, augmentation and mixup are functions of (seed, epoch, step): nothing has to be saved in order to resume.
+    Order and augmentation are functions of (seed, epoch, step): nothing has to be saved in order to resume.
 
     augmentation   an Augmentation, or None for the plain pictures
     targets        (N,K) float32 soft labels of all rows, in place of the data set's labels
-    Shapes         x (n,H,W,1) float32 in [-1, 1]; targets (n,) int64 labels, or (n,K) float32 soft labels where there
-                   is mixup or such targets
+    Shapes         x (n,H,W,1) float32 in [-1, 1]; targets (n,) int64 labels, or (n,K) float32 soft labels
     Raises         ConfigError when batch_size is below 1, seed is negative or the data set is empty
     """
 
@@ -46,14 +45,11 @@ class Batches:
         """Yield (x, targets) of epoch number from step start on, as an epoch run from step 0 would."""
         order = self.order(number)
         for step in range(start, len(self)):
-            yield self._batch(order[step * self.batch_size : (step + 1) * self.batch_size], number, step)
+            rows = order[step * self.batch_size : (step + 1) * self.batch_size]
+            yield self._pictures(rows, number), self.targets[rows]
 
-    def _batch(self, rows, number, step):
-        chosen, targets = self.dataset.take(rows), self.targets[rows]
+    def _pictures(self, rows, number):
+        chosen = self.dataset.take(rows)
         if self.augmentation is None:
-            return to_float(chosen.images, chosen.frames), targets
-        x = augment_batch(chosen.images, rows, self.seed, number, self.augmentation, chosen.frames)
-        if not self.augmentation.mixup:
-            return x, targets
-        rng = np.random.default_rng([MIXUP, self.seed, number, step])
-        return mixup_batch(x, targets, len(self.dataset.classes), self.augmentation.mixup, rng)
+            return to_float(chosen.images, chosen.frames)
+        return augment_batch(chosen.images, rows, self.seed, number, self.augmentation, chosen.frames)

@@ -13,6 +13,7 @@ def format_report(result):
             f"macro F1           {result['macro_f1']:7.2%}   macro precision {result['macro_precision']:.2%}",
             f"cross-entropy      {result['cross_entropy']:7.4f}",
             f"calibration error  {result['calibration_error']:7.2%}   how far confidence is from accuracy",
+            *temperature_lines(result),
         ],
         class_table(result["per_class"]),
         confusion_table(result["confusion"], list(result["per_class"])),
@@ -35,6 +36,14 @@ def unseen_lines(result):
         f"  without copies   {result['unseen']['top1']:7.2%}   95 % interval {low:.2%} .. {high:.2%}   "
         f"({result['unseen']['n']} pictures of which training has no copy)"
     ]
+
+
+def temperature_lines(result):
+    """Return the line about the temperature that the network has taken up, if it has one."""
+    if "temperature" not in result:
+        return []
+    before = result["calibration_error_without_temperature"]
+    return [f"  uncalibrated     {before:7.2%}   before its logits were divided by {result['temperature']:.3f}"]
 
 
 def class_table(per_class):

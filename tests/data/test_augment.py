@@ -8,7 +8,6 @@ from minifer.data.augment import (
     affine_maps,
     augment_batch,
     erased_boxes,
-    mixup_batch,
     uniforms,
 )
 from minifer.data.dataset import to_float
@@ -202,22 +201,12 @@ def test_negative_and_large_seeds_work():
     assert uniforms(-1, 0, np.arange(2), 3).shape == uniforms(2**80, 0, np.arange(2), 3).shape == (2, 3)
 
 
-# Mixup and settings.
-
-
-def test_mixup_mixes_pictures_and_labels_alike():
-    labels = np.array([0, 2, 1, 2])
-    one_hot = np.eye(3, dtype=np.float32)[labels]
-    x, soft = mixup_batch(one_hot.reshape(4, 3, 1, 1), labels, 3, 0.4, np.random.default_rng(0))
-    assert x.dtype == soft.dtype == np.float32 and soft.shape == (4, 3)
-    np.testing.assert_allclose(x.reshape(4, 3), soft)  # pictures that are their own labels stay so
-    np.testing.assert_allclose(soft.sum(axis=1), 1, rtol=1e-6)
-    assert ((soft > 0) & (soft < 1)).any()
+# Settings.
 
 
 @pytest.mark.parametrize(
     "setting",
-    [{"shift": 0.6}, {"shift": -0.1}, {"zoom": 1.0}, {"erasing": 2}, {"mixup": -1}, {"rotation": float("nan")}],
+    [{"shift": 0.6}, {"shift": -0.1}, {"zoom": 1.0}, {"erasing": 2}, {"rotation": float("nan")}],
 )
 def test_settings_out_of_range_are_refused(setting):
     with pytest.raises(ConfigError, match=next(iter(setting))):

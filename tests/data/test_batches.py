@@ -35,7 +35,7 @@ def test_order_depends_on_seed_and_epoch_only(dataset):
     assert (one.order(4) != one.order(5)).any() and (one.order(4) != other.order(4)).any()
 
 
-@pytest.mark.parametrize("augmentation", [None, Augmentation(erasing=0.5), Augmentation(mixup=0.3)])
+@pytest.mark.parametrize("augmentation", [None, Augmentation(erasing=0.5)])
 def test_an_epoch_resumed_is_the_same_as_one_never_stopped(dataset, augmentation):
     def batches():
         return Batches(dataset, batch_size=4, seed=9, augmentation=augmentation)
@@ -59,12 +59,6 @@ def test_a_row_is_augmented_alike_in_any_batch_size(dataset):
 def test_augmentation_differs_between_epochs(dataset):
     batches = Batches(dataset, 23, shuffle=False, augmentation=Augmentation())
     assert (next(batches.epoch(0))[0] != next(batches.epoch(1))[0]).any(axis=(1, 2, 3)).all()
-
-
-def test_mixup_yields_soft_labels(dataset):
-    for _, targets in Batches(dataset, batch_size=10, augmentation=Augmentation(mixup=1.0)).epoch(0):
-        assert targets.dtype == np.float32 and targets.shape[1] == 7
-        np.testing.assert_allclose(targets.sum(axis=1), 1, rtol=1e-6)
 
 
 def test_what_cannot_work_is_refused(dataset):

@@ -1,0 +1,55 @@
+"""Temperature scaling."""
+
+import numpy as np
+import pytest
+
+from minifer import calibration, checkpoint, config
+from minifer.commands.evaluate import evaluate_weights
+from minifer.data import synthetic
+from minifer.errors import ConfigError
+from minifer.layers import Linear, ReLU, Sequential
+from minifer.losses import probabilities
+from minifer.report.text import format_report
+from minifer.training import Observer, Training, load_weights, predict
+
+
+@pytest.mark.parametrize("temperature", [0.4, 1.0, 2.5])
+def test_the_temperature_of_made_up_labels_is_found(temperature):
+    rng = np.random.default_rng(3)
+    logits = rng.normal(0, 3, (20000, 5))
+    honest = probabilities(logits)
+    labels = (honest.cumsum(axis=1) < rng.random((len(logits), 1))).sum(axis=1)
+    shown = probabilities(logits * temperature)
+    assert calibration.fit_temperature(shown, labels) == pytest.approx(temperature, rel=0.05)
+    np.testing.assert_allclose(calibration.tempered(shown, temperature), honest, atol=1e-9)
+
+
+def test_the_last_layer_takes_it_up(rng):
+    model = Sequential(hidden=Linear(4, 6, rng=rng), relu=ReLU(), last=Linear(6, 3, rng=rng))
+    x = rng.standard_normal((5, 4)).astype(np.float32)
+    logits, state = model.forward(x), {path: array.copy() for path, array in model.state().items()}
+    calibration.take_up(state, model, 2.0)
+    model.load_state(state)
+    np.testing.assert_allclose(model.forward(x), logits / 2, rtol=1e-6)
+    with pytest.raises(ConfigError, match="ends in a Linear layer, not in ReLU"):
+        calibration.take_up(state, Sequential(last=ReLU()), 2.0)
+
+
+def test_a_calibrated_run_saves_and_says_it(tmp_path):
+    splits = synthetic.load(seed=2, train=42, val=70)
+    settings = config.TrainConfig(model="skip", alpha=1 / 16, epochs=2, average=0.9, calibrate=True, keep="last")
+    training = Training(settings, splits["train"], splits["val"])
+    training.run(Observer())
+    training.save(tmp_path)
+    model, meta = load_weights(tmp_path / "best.npz")
+    probs = predict(model, splits["val"].images)
+    assert meta["epoch"] == 2 and meta["temperature"] == training.temperature != 1
+    assert calibration.fit_temperature(probs, splits["val"].labels) == pytest.approx(1, abs=1e-3)
+    result, _ = evaluate_weights(tmp_path / "best.npz", splits["val"], "val")
+    assert result["temperature"] == meta["temperature"]
+    assert f"divided by {meta['temperature']:.3f}" in format_report(result)
+    again = Training(settings, splits["train"], splits["val"])
+    again.restore(tmp_path)
+    assert again.temperature == training.temperature
+    arrays, _ = checkpoint.load(tmp_path / "last.npz")
+    assert {name for name in arrays if name.startswith("best/")}
