@@ -65,7 +65,7 @@ class Choice:
         self.values = values
 
     def take(self, value):
-        require(value in self.values and not isinstance(value, bool))
+        require(value in self.values and not isinstance(value, bool | float))
         return self.values[self.values.index(value)]
 
     def __str__(self):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minifer.errors import ConfigError, DataError
+from minifer.errors import ConfigError, DataError, TrainingError
 from minifer.kernels.activation import softmax_forward
 from minifer.layers.base import Layer
 
@@ -67,5 +67,10 @@ class SoftmaxCrossEntropy(Layer):
 
 
 def probabilities(logits):
-    """Return softmax(logits) (N,C)."""
+    """Return softmax(logits) (N,C).
+
+    Raises     TrainingError when a logit is not finite: there is nothing true that could be returned
+    """
+    if not np.isfinite(logits).all():
+        raise TrainingError("the network's output is not finite: its weights are too large, train it at a lower --rate")
     return softmax_forward(np.ascontiguousarray(logits))

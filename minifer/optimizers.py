@@ -191,5 +191,7 @@ def restore(arrays, state, name):
             raise CheckpointError(
                 f"{name} is of another model: {key} has shape {state[key].shape}, expected {array.shape}"
             )
+        if state[key].dtype.kind not in "fiu":
+            raise CheckpointError(f"{name} is damaged: {key} holds {state[key].dtype}, no numbers")
     for key, array in arrays.items():
         array[...] = state[key]
