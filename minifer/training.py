@@ -22,7 +22,7 @@ from minifer.calibration import LEAST, MOST, fit_temperature, take_up
 from minifer.cost import count
 from minifer.data.augment import Augmentation
 from minifer.data.batches import SAMPLE, Batches
-from minifer.data.dataset import to_float
+from minifer.data.dataset import check_images, to_float
 from minifer.data.duplicates import unseen_rows
 from minifer.data.soft_labels import soft_labels
 from minifer.errors import CheckpointError, ConfigError, TrainingError
@@ -85,12 +85,12 @@ def predict(model, images, frames=None, batch_size=128):
 
     Any number of threads may call it with one model. Of no pictures it returns an array of shape (0, classes).
 
+    images     also of other types, see data.dataset.check_images
     frames     (N,2,3) of images uint8, where the network was trained on registered pictures (see faces.registration)
     """
-    images = np.asarray(images)
+    images, found = check_images(images), []
     if not len(images):  # how many classes there are, one blank picture tells
         return predict(model, np.zeros((1, *images.shape[1:]), images.dtype))[:0]
-    found = []
     for start in range(0, len(images), batch_size):
         part = slice(start, start + batch_size)
         x = images[part]
@@ -124,6 +124,8 @@ class Training:
             # The rows are a function of the data and the settings, so a resumed run finds the same ones.
             real, train = train, balance.balance(train, settings.seed)
             self.balanced = balance.counts(real, train)
+        if not len(val):
+            raise ConfigError("there are no validation rows, so nothing says which epoch is the best")
         if settings.crop > min(train.images.shape[1:]):
             raise ConfigError(
                 f"crop is {settings.crop}: the pictures are only {min(train.images.shape[1:])} pixels wide"

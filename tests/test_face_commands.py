@@ -3,12 +3,13 @@
 import argparse
 import csv
 import json
+import os
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from minifer.commands import detect, prepare, train_detector, train_landmarks
+from minifer.commands import detect, pictures, prepare, train_detector, train_landmarks
 from minifer.data.dataset import Dataset
 from minifer.data.fer2013 import load, save_npz
 from minifer.errors import ConfigError, DataError, MiniferError
@@ -59,6 +60,71 @@ def test_detect_draws(folder, tmp_path):
     assert drawn.shape == (130, 130, 3)
     assert (drawn == [255, 255, 0]).all(axis=2).sum() > 100
     assert detect.describe(rows[0]).startswith(f"{folder / 'a-face.png'}: 1 face\n")
+
+
+def names(rows):
+    return [str(path) for path, _, _ in rows]
+
+
+def test_pictures_of_folders_in_order_and_files_named_on_purpose(tmp_path, face, monkeypatch, capsys):
+    (tmp_path / "b").mkdir()
+    for name in ("c.png", "a.JFIF", "b/d.PGM", "notes.txt", "e.heic"):
+        Image.fromarray(face).save(tmp_path / name, "PPM")
+    monkeypatch.chdir(tmp_path)
+    assert names(pictures.read_pictures(["."])) == ["a.JFIF", "b/d.PGM", "c.png"]
+    assert "2 files that are no known picture were left out (1 .heic, 1 .txt)" in capsys.readouterr().err
+    assert names(pictures.read_pictures(["notes.txt", tmp_path / "b"])) == ["notes.txt", str(tmp_path / "b/d.PGM")]
+    assert capsys.readouterr().err == ""
+    with pytest.raises(DataError, match="no such file"):
+        list(pictures.read_pictures(["c.png", "missing"]))
+
+
+def test_linked_albums_are_followed_and_what_systems_leave_is_not_read(tmp_path, face, capsys):
+    albums = tmp_path / "albums"
+    for name in ("albums/a.png", "elsewhere/b.png", "albums/._a.png", "albums/@eaDir/a.png", "albums/__MACOSX/a.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(face).save(tmp_path / name)
+    (albums / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "back").symlink_to(albums)
+    (albums / "self").symlink_to(albums)
+    (albums / "c.png").symlink_to("/nowhere/c.png")
+    (albums / "gone").symlink_to("/nowhere")
+    os.mkfifo(albums / "d.png")
+    rows = {path.name: row for path, row, _ in pictures.read_pictures([albums])}
+    assert list(rows) == ["a.png", "c.png", "d.png", "b.png"]
+    assert [name for name, row in rows.items() if "error" in row] == ["c.png", "d.png"]
+    assert "link to nothing" in rows["c.png"]["error"] and "pipe" in rows["d.png"]["error"]
+    assert "1 file that is no known picture was left out (1 without a suffix)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("draw", ["marked", "./marked/", "sub/../marked", "link", "."])
+def test_drawings_are_no_pictures_to_look_at(tmp_path, face, monkeypatch, capsys, draw):
+    monkeypatch.chdir(tmp_path)
+    for name in ("sub", "marked"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "link").symlink_to("marked")
+    Image.fromarray(face).save("a.png")
+    for _ in range(2):
+        assert detect.run(parse(detect, ".", "--draw", draw, "--json")) == 0
+        assert [json.loads(line)["image"] for line in capsys.readouterr().out.splitlines()] == ["a.png"]
+    folder = (tmp_path / draw).resolve()
+    assert {path.name for path in folder.iterdir()} - {"a.png", "sub", "marked", "link"} == {"a-faces.png"}
+    (folder / "a-faces.png").rename("holiday.jpg")
+    assert [row["image"] for row in detect.detect(["."])] == ["a.png"]
+    assert "1 of the pictures were left out: --draw wrote them" in capsys.readouterr().err
+    with pytest.raises(DataError, match="no pictures there"):
+        list(detect.detect(["holiday.jpg"]))
+
+
+def test_a_drawing_replaces_no_picture(tmp_path, face):
+    """A photograph that is called as a drawing would be stays, an earlier drawing does not."""
+    for name in ("a.png", "a-faces.png"):
+        Image.fromarray(face).save(tmp_path / name)
+    photograph = (tmp_path / "a-faces.png").read_bytes()
+    for _ in range(2):
+        list(detect.detect([tmp_path / "a.png"], draw=tmp_path))
+        assert {path.name for path in tmp_path.iterdir()} == {"a.png", "a-faces.png", "a-faces-2.png"}
+        assert (tmp_path / "a-faces.png").read_bytes() == photograph
 
 
 def test_wrong_settings_of_detect(folder):

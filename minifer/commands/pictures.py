@@ -1,11 +1,16 @@
 """What the verbs that read pictures share: the pictures, the faces in them, and copies with the faces marked."""
 
+import io
+import itertools
 import json
 import sys
-from collections import Counter
 from pathlib import Path
 
+from minifer.commands.common import log
 from minifer.errors import DataError, MiniferError
+
+# Stands in the first bytes of what --draw writes, so that it is known again under any name, in any folder.
+DRAWN = b"minifer\0faces marked"
 
 
 def add_pictures(parser):
@@ -30,23 +35,62 @@ def print_rows(verb, rows, describe, as_json):
 def read_pictures(paths):
     """Yield (path, row, image) for each picture, the row {"image": path, "faces": []} still to be filled.
 
-    Of a picture that cannot be read, the image is None and the row has one line under "error".
+    Of a picture that cannot be read, the image is None and the row has one line under "error". What is left out, files
+    in folders that are no known picture and what --draw wrote, is counted on stderr at the end.
 
     Shapes     image (H,W) uint8
     Raises     DataError when a path does not exist, or when there is no picture at all
     """
-    from minifer.faces.images import SUFFIXES, picture_files, read_image
+    from minifer.files.images import MOST_BYTES, left_out, read_image, suffixes
 
-    files = picture_files(paths)
-    if not files:
-        raise DataError(f"{', '.join(map(str, paths))}: no pictures there (looked for {' '.join(SUFFIXES)})")
-    for path in files:
-        row, image = {"image": str(path), "faces": []}, None
+    members, others = find_pictures(paths)
+    drawings = 0
+    for member in members:
+        path, image = Path(member.where), None
+        row = {"image": str(path), "faces": []}
         try:
-            image = read_image(path)
+            data = member.read(MOST_BYTES)
+            if is_drawing(data):
+                drawings += 1
+                continue
+            image = read_image(io.BytesIO(data), str(path))
         except DataError as error:
             row["error"] = str(error)
         yield path, row, image
+    if others:
+        log(f"minifer: {left_out(others)}")
+    if drawings:
+        log(f"minifer: {drawings} of the pictures were left out: --draw wrote them")
+    if len(members) == drawings:
+        raise DataError(f"{', '.join(map(str, paths))}: no pictures there (looked for {' '.join(suffixes())})")
+
+
+def find_pictures(paths):
+    """Return the pictures among files and below folders as Members, and the names of the folders' other files.
+
+    A file that is named itself is a picture whatever it is called.
+
+    Raises     DataError when a path does not exist
+    """
+    from minifer.files.archives import file_member, open_source
+    from minifer.files.images import is_image_name
+
+    pictures, others = [], []
+    for path in map(Path, paths):
+        if path.is_dir():
+            with open_source(path) as source:
+                for name, member in source.members.items():
+                    pictures.append(member) if is_image_name(name) else others.append(name)
+        elif path.exists():
+            pictures.append(file_member(path.name, path))
+        else:
+            raise DataError(f"{path}: no such file or folder")
+    return pictures, others
+
+
+def is_drawing(data):
+    """Whether the bytes of a picture are what --draw wrote."""
+    return DRAWN in data[:100]
 
 
 def describe_face(found, points=None):
@@ -62,11 +106,11 @@ class Drawings:
         from minifer.files import make_folder
 
         self.folder = make_folder(Path(folder))
-        self.used = Counter()
+        self.used = set()
 
     def save(self, image, faces, path, label, landmarks=True):
         """Write a copy of the picture at path with a box, its label(face), and landmarks if there are any, per face."""
-        from PIL import Image, ImageDraw, ImageFont
+        from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
         picture = Image.fromarray(image).convert("RGB")
         pen = ImageDraw.Draw(picture)
@@ -83,10 +127,18 @@ class Drawings:
             y = max(min(y2 + 1, picture.height - bottom - 1), 0)
             pen.rectangle([x + left - 1, y + top - 1, x + right + 1, y + bottom + 1], fill="black")
             pen.text((x, y), label(face), fill="yellow", font=font)
-        name = f"{path.stem}-faces"
-        self.used[name] += 1
-        target = self.folder / (f"{name}.png" if self.used[name] == 1 else f"{name}-{self.used[name]}.png")
+        target = self._target(path.stem)
+        note = PngImagePlugin.PngInfo()
+        note.add_text(*DRAWN.decode().split("\0"))
         try:
-            picture.save(target)
+            picture.save(target, pnginfo=note)
         except OSError as error:
             raise MiniferError(f"cannot write {target}: {error.strerror or error}") from error
+
+    def _target(self, stem):
+        """Return a path that is new in this run, and no picture but an earlier drawing if there is one."""
+        for number in itertools.count(1):
+            path = self.folder / (f"{stem}-faces.png" if number == 1 else f"{stem}-faces-{number}.png")
+            if path not in self.used and (not path.exists() or (path.is_file() and is_drawing(path.read_bytes()))):
+                self.used.add(path)
+                return path

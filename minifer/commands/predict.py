@@ -90,8 +90,8 @@ class FaceClassifier:
         """
         from minifer.data.dataset import to_float
         from minifer.faces.crop import crop_face, fit_square
-        from minifer.faces.images import check_image
         from minifer.faces.registration import frame_of_crop, read_face
+        from minifer.files.images import check_image
 
         image = check_image(image)
         if self.detector is None:

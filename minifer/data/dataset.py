@@ -4,16 +4,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minifer.errors import DataError
+from minifer.errors import DataError, ShapeError
+from minifer.files.images import grey_values
 from minifer.kernels.augment import augment
 
 # The codes 0 to 6 of fer2013.csv. A folder listing sorts neutral before sad and surprise: never number folders.
 CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+SIZE = 48  # of FER2013's pictures, both ways
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Grey pictures, their labels, and a name for every row.
+    """Grey pictures, their labels, and a name for every row; there may be no row.
 
     split      "train", "val" or "test" where it is known, so that what is for training only can refuse the others
     frames     where the face lies in each picture (see faces.registration), or None for the pictures as they are
@@ -29,22 +31,29 @@ class Dataset:
     frames: np.ndarray | None = None
 
     def __post_init__(self):
-        if self.images.ndim != 3 or self.images.dtype != np.uint8:
-            raise DataError(f"images must be (N, H, W) uint8, got {self.images.shape} {self.images.dtype}")
-        if not len(self.images) == len(self.labels) == len(self.names):
+        images, labels, names = map(np.asarray, (self.images, self.labels, self.names))
+        if images.ndim != 3 or images.dtype != np.uint8 or not all(images.shape[1:]):
+            raise DataError(f"images must be (N, H, W) uint8, got {images.shape} {images.dtype}")
+        if not images.shape[:1] == labels.shape == names.shape:
             raise DataError(
-                f"{len(self.images)} images, {len(self.labels)} labels and {len(self.names)} names: one of each per row"
+                f"{len(images)} images, {labels.size} labels and {names.size} names: one of each per row, (N,)"
             )
-        if self.frames is not None and self.frames.shape != (len(self.images), 2, 3):
-            raise DataError(f"{len(self.images)} images need frames of shape (N, 2, 3), got {self.frames.shape}")
-        if len(self.labels) and not 0 <= self.labels.min() <= self.labels.max() < len(self.classes):
+        if self.frames is not None and self.frames.shape != (len(images), 2, 3):
+            raise DataError(f"{len(images)} images need frames of shape (N, 2, 3), got {self.frames.shape}")
+        labels = labels if len(labels) else labels.astype(np.int64)  # NumPy's empty arrays are floats
+        if labels.dtype.kind not in "iu" or (len(labels) and not 0 <= labels.min() <= labels.max() < len(self.classes)):
             raise DataError(f"labels must be 0 to {len(self.classes) - 1}, one for each of {', '.join(self.classes)}")
+
+        for name, values in (("images", images), ("labels", labels.astype(np.int64, copy=False)), ("names", names)):
+            object.__setattr__(self, name, values)  # the way of a frozen dataclass
 
     def __len__(self):
         return len(self.labels)
 
     def take(self, indices):
         """Return a Dataset of the rows at indices (integers, a slice or a boolean mask), in that order."""
+        if not isinstance(indices, slice) and not np.size(indices):
+            indices = slice(0)  # NumPy's empty arrays are floats, which are no indices
         frames = None if self.frames is None else self.frames[indices]
         return Dataset(
             self.images[indices], self.labels[indices], self.names[indices], self.classes, self.split, frames
@@ -54,6 +63,23 @@ class Dataset:
         """Return {class name: number of rows}, zeros included."""
         numbers = np.bincount(self.labels, minlength=len(self.classes))
         return {name: int(number) for name, number in zip(self.classes, numbers, strict=True)}
+
+
+def check_images(images):
+    """Return what a caller passed to a network as pictures: (N,H,W) uint8, or as a network reads them.
+
+    Shapes     (N,H,W) or (N,H,W,1), any numbers that tell what is white (see files.images) -> (N,H,W) uint8;
+               (N,H,W,1) floats are taken for what to_float returns and stay
+    Raises     ShapeError, or DataError when what is white is in doubt; floats of more than 2 are not from -1 to 1
+    """
+    images = np.asarray(images)
+    if images.ndim not in (3, 4) or images.shape[3:] not in ((), (1,)):
+        raise ShapeError(f"pictures are an array of shape (N, H, W) or (N, H, W, 1), got {images.shape}")
+    if images.ndim == 4 and images.dtype.kind == "f":
+        if not np.abs(images).max(initial=0) <= 2:  # a sampled picture may reach beyond 1 a little
+            raise DataError("a network reads numbers from -1 to 1: give (N, H, W) uint8, or to_float of it")
+        return images
+    return grey_values(images.reshape(images.shape[:3]), "the pictures")
 
 
 def to_float(images, frames=None, side=None):

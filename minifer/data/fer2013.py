@@ -14,24 +14,24 @@ from pathlib import Path
 import numpy as np
 
 from minifer.data.dataset import CLASSES, Dataset
-from minifer.data.layouts import MOST_CSV_BYTES, read_csv, read_source
+from minifer.data.layouts import read_source
 from minifer.errors import DataError
 from minifer.files import replacing
-from minifer.files.archives import open_source
+from minifer.files.archives import file_member, open_source
 from minifer.files.npz import Npz, write_npz
 
 SPLITS = ("train", "val", "test")
 # What an .npz of ours holds: N pictures of H x W, K classes.
 ARRAYS = {"images": "u1 N H W", "labels": "iu N", "splits": "U N", "names": "U N", "classes": "U K"}
 MOST_NPZ_BYTES = 400 << 20  # while its rows are parted by split there are twice as many; FER2013 has 90 million
-CACHE_VERSION = 1  # raise it when the same source is to be read differently
+CACHE_VERSION = 2  # raise it when the same source is to be read differently
 
 
 def load(path):
     """Return {split: Dataset} of the splits that are there: train (Training), val (PublicTest), test (PrivateTest).
 
-    path       fer2013.csv or icml_face_data.csv; a folder or a zip that holds one of them, or the pictures as
-               <class>/Training_*.jpg, <class>/PublicTest_*.jpg, ...; or an .npz written by save_npz
+    path       fer2013.csv or icml_face_data.csv; a folder or an archive that holds one of them, or pictures in
+               folders such as train/angry (see data.layouts); or an .npz written by save_npz
     Raises     DataError, one line that names the file, the place in it and the remedy
     """
     path = Path(path)
@@ -60,8 +60,11 @@ def save_npz(path, splits, **extra):
     """Write {split: Dataset} as one .npz; load reads it back and ignores the extra arrays.
 
     Layout     images (N,H,W) uint8   labels (N,) int64   splits (N,) str   names (N,) str   classes (K,) str
+    Raises     DataError when there is no row
     """
     parts = list(splits.values())
+    if not sum(map(len, parts)):
+        raise DataError(f"{path}: there are no rows to write")
     arrays = {
         "images": np.concatenate([part.images for part in parts]),
         "labels": np.concatenate([part.labels for part in parts]),
@@ -121,39 +124,25 @@ def _load_cached(path):
     # A cache that is stale, damaged or not there is no reason to stop: read the source again.
     with suppress(DataError, OSError):
         with Npz(cached) as file:
-            fresh = file.arrays({"fingerprint": "i F"})["fingerprint"].tolist() == fingerprint
+            fresh = file.arrays({"fingerprint": "U"})["fingerprint"] == fingerprint
         if fresh:
             return read_npz(cached)
-    splits = by_split(_read(path))
+    with open_source(path) as source:
+        splits = by_split(read_source(source))
     with suppress(OSError):
         cached.parent.mkdir(parents=True, exist_ok=True)
-        save_npz(cached, splits, fingerprint=np.array(fingerprint, np.int64))
+        save_npz(cached, splits, fingerprint=np.array(fingerprint))
     return splits
 
 
-def _read(path):
-    """Read a source by what it looks like, not by what it is called."""
-    with open_source(path) as source:
-        if path.is_dir() or list(source.members) != [path.name]:
-            return read_source(source)
-        member = source.members[path.name]
-        with member.open(MOST_CSV_BYTES) as file:
-            start = file.read(4096)
-        if b"\0" in start or b"," not in start.split(b"\n")[0]:
-            raise DataError(f"{path}: unknown layout: expected a csv, a zip or a folder of FER2013")
-        with member.open(MOST_CSV_BYTES) as file:
-            return read_csv(file, path)
-
-
 def _fingerprint(path):
-    """Return numbers that change when the source does: [version, files, bytes, newest change]."""
+    """Return a hash that changes when the source does: of its files' names, sizes and stamps (see file_member)."""
+    members = [file_member(path.name, path)]
     if path.is_dir():
         with open_source(path) as source:
             members = source.members.values()
-            newest = max((member.modified for member in members), default=0)
-            return [CACHE_VERSION, len(members), sum(member.size for member in members), newest]
-    status = path.stat()
-    return [CACHE_VERSION, 1, status.st_size, status.st_mtime_ns]
+    files = [(member.name, member.size, member.stamp) for member in members]
+    return hashlib.sha256(repr((CACHE_VERSION, files)).encode("utf-8", "backslashreplace")).hexdigest()
 
 
 def cache_folder():

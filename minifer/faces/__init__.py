@@ -3,12 +3,12 @@
 from importlib import import_module
 
 _WHERE = {
-    "Detection": "detector",
-    "FaceDetector": "detector",
-    "LandmarkPredictor": "landmarks",
-    "crop_face": "crop",
-    "fit_square": "crop",
-    "read_image": "images",
+    "Detection": "faces.detector",
+    "FaceDetector": "faces.detector",
+    "LandmarkPredictor": "faces.landmarks",
+    "crop_face": "faces.crop",
+    "fit_square": "faces.crop",
+    "read_image": "files.images",
 }
 __all__ = ["Detection", "FaceDetector", "LandmarkPredictor", "crop_face", "fit_square", "read_image"]
 
@@ -16,7 +16,7 @@ __all__ = ["Detection", "FaceDetector", "LandmarkPredictor", "crop_face", "fit_s
 def __getattr__(name):
     if name not in _WHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"minifer.faces.{_WHERE[name]}"), name)
+    return getattr(import_module(f"minifer.{_WHERE[name]}"), name)
 
 
 def __dir__():

@@ -1,15 +1,14 @@
 """The training pictures, from zip archives or folders: faces and scenes, and portraits with landmarks."""
 
-import io
 from pathlib import PurePosixPath
 
 import numpy as np
 
 from minifer.errors import DataError
-from minifer.faces.images import SUFFIXES, read_image
 from minifer.files.archives import open_source
+from minifer.files.images import read_member
 
-MOST_PICTURE_BYTES, MOST_POINTS_BYTES = 50_000_000, 1_000_000
+MOST_POINTS_BYTES = 1_000_000
 
 
 def pictures_below(path, part=""):
@@ -34,14 +33,10 @@ def _found(look, source, *arguments):
 
 def _pictures_in(source, part):
     return {
-        name: _picture(member)
-        for name, member in source.members.items()
-        if PurePosixPath(name).suffix.lower() in SUFFIXES and (not part or part in PurePosixPath(name).parts[:-1])
+        member.name: read_member(member)
+        for member in source.pictures()
+        if not part or part in PurePosixPath(member.name).parts[:-1]
     }
-
-
-def _picture(member):
-    return read_image(io.BytesIO(member.read(MOST_PICTURE_BYTES)), member.where)
 
 
 def portraits_below(path):
@@ -58,11 +53,10 @@ def portraits_below(path):
 
 def _portraits_in(source):
     portraits = []
-    for name, member in source.members.items():
-        points = source.members.get(f"{PurePosixPath(name).with_suffix('')}.pts")
-        if points and PurePosixPath(name).suffix.lower() in SUFFIXES:
+    for member in source.pictures(beside=[".pts"]):
+        if points := source.members.get(f"{PurePosixPath(member.name).with_suffix('')}.pts"):
             text = points.read(MOST_POINTS_BYTES).decode("utf-8", "replace")
-            portraits.append((_picture(member), read_points(text, points.where)))
+            portraits.append((read_member(member), read_points(text, points.where)))
     return portraits
 
 

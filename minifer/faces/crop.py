@@ -4,8 +4,8 @@ import numpy as np
 
 from minifer.errors import ShapeError
 from minifer.faces.boxes import roll_of_landmarks
-from minifer.faces.images import check_image
 from minifer.faces.pyramid import octaves, resized
+from minifer.files.images import check_image
 from minifer.kernels.resize import affine
 
 SIDE = 48  # of FER2013's pictures

@@ -21,8 +21,8 @@ import numpy as np
 from minifer.errors import CheckpointError, ConfigError
 from minifer.faces.boxes import merge
 from minifer.faces.hog import block_features
-from minifer.faces.images import check_image
 from minifer.faces.pyramid import level_sizes, octaves, resized
+from minifer.files.images import check_image
 from minifer.files.npz import Npz, write_arrays
 from minifer.kernels.hog import hidden_layer, window_scores
 

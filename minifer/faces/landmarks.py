@@ -24,8 +24,8 @@ import numpy as np
 
 from minifer.errors import CheckpointError, DataError
 from minifer.faces.boxes import place_of_landmarks
-from minifer.faces.images import check_image
 from minifer.faces.pyramid import octaves
+from minifer.files.images import check_image
 from minifer.files.npz import Npz, write_arrays
 from minifer.kernels.descriptors import run_steps
 from minifer.kernels.regression_trees import run_cascades

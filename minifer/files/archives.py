@@ -18,12 +18,15 @@ import gzip
 import lzma
 import os
 import re
+import stat
+import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
 from minifer.errors import DataError
-from minifer.files.guard import guarded
+from minifer.files.guard import guarded, reason
+from minifer.files.images import is_image_name, left_out
 from minifer.files.members import Member, likely_bytes, refused, tar_members, zip_members
 
 MOST_MEMBERS = 200_000  # FER2013 has 35,887
@@ -49,9 +52,16 @@ def open_source(path):
         return Source(path, _in_file(file, path, path.name, "", work), work)
 
 
+# What systems and network drives put into folders, beside names with a dot: .DS_Store, ._picture.jpg, .thumbnails.
+LEFT_BEHIND = {
+    "__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "$recycle.bin", "system volume information",
+    "lost+found", "@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot",
+}  # fmt: skip
+
+
 def is_hidden(name):
-    """Whether a file is what macOS, viewers and editors leave behind: __MACOSX/..., .DS_Store, ._picture.jpg."""
-    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+    """Whether a file is hidden, or what systems and viewers leave behind: ._picture.jpg, @eaDir/picture.jpg."""
+    return any(part.startswith(".") or part.lower() in LEFT_BEHIND for part in name.split("/"))
 
 
 class Source:
@@ -78,6 +88,24 @@ class Source:
 
     def __exit__(self, *error):
         self.work.close()
+
+    def pictures(self, beside=()):
+        """Return the Members that are pictures; say on stderr how many files are none, or none that can be read.
+
+        beside     further suffixes that are not worth a word
+        Raises     DataError for what cannot be opened, such as a link to nothing: it may be a folder of pictures
+        """
+        found, others = [], []
+        for name, member in self.members.items():
+            if member.problem:
+                raise DataError(f"{member.where}: {member.problem}")
+            if is_image_name(name):
+                found.append(member)
+            elif not name.lower().endswith(tuple(beside)):
+                others.append(name)
+        if found and others:
+            print(f"{self.path}: {left_out(others)}", file=sys.stderr)
+        return found
 
     def inside(self):
         """Return a Source of what is in the archives among the members; train.zip becomes a folder called train.
@@ -123,19 +151,35 @@ def _in_folder(top):
         status = os.stat(folder)
         if (identity := (status.st_dev, status.st_ino)) in above:
             continue
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                name, where = prefix + entry.name, os.path.join(folder, entry.name)
-                if is_hidden(entry.name):
-                    continue
-                if entry.is_dir():
-                    waiting.append((where, f"{name}/", above | {identity}))
-                elif entry.is_file():
-                    status, opener = entry.stat(), lambda where=where: open(where, "rb")
-                    yield Member(name, where, status.st_size, opener, modified=status.st_mtime_ns)
-                else:
-                    yield refused(name, where, "a pipe, a device or a link to nothing: put a file in its place")
+        try:
+            entries = os.listdir(folder)
+        except OSError as error:
+            if not prefix:
+                raise
+            yield refused(prefix[:-1], folder, f"the folder cannot be read ({reason(error)})")
+            continue
+        for entry in entries:
+            name, where = prefix + entry, os.path.join(folder, entry)
+            if is_hidden(entry):
+                continue
+            if os.path.isdir(where):
+                waiting.append((where, f"{name}/", above | {identity}))
+            else:
+                yield file_member(name, where)
     raise DataError(f"{top}: more than {MOST_MEMBERS} folders: is it another data set?")
+
+
+def file_member(name, path):
+    """Return the file at a path, whatever is in it, as a Member."""
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        return refused(name, path, f"a link to nothing ({reason(error)}): put a file in its place")
+    if not stat.S_ISREG(status.st_mode):
+        return refused(name, path, "a pipe, a device: put a file in its place")
+    # A file that is replaced may keep its time, but has another number or at least another time of the change itself.
+    stamp = status.st_ino, status.st_mtime_ns, status.st_ctime_ns
+    return Member(name, path, status.st_size, lambda: open(path, "rb"), stamp=stamp)
 
 
 def _in_file(file, where, name, prefix, work, depth=0):

@@ -22,13 +22,14 @@ class Member:
     """One file.
 
     name      below what it was found in, parted by /      where       the same for messages
-    size      in bytes, as an archive says                 modified    in nanoseconds since 1970; 0 in an archive
+    size      in bytes, as an archive says                 stamp       changes when a file does; () in an archive
     opener    returns a stream of its bytes                packed      the bytes that it takes, where it is compressed
+    problem   why it cannot be opened, or None
     """
 
-    def __init__(self, name, where, size, opener, packed=None, modified=0):
+    def __init__(self, name, where, size, opener, packed=None, stamp=(), problem=None):
         self.name, self.where, self.size, self.opener = name, where, size, opener
-        self.packed, self.modified = packed, modified
+        self.packed, self.stamp, self.problem = packed, stamp, problem
 
     def open(self, most_bytes):
         """Return a stream of the bytes.
@@ -86,7 +87,7 @@ def refused(name, where, problem):
     def refuse():
         raise DataError(f"{where}: {problem}")
 
-    return Member(name, where, 0, refuse)
+    return Member(name, where, 0, refuse, problem=problem)
 
 
 def zip_members(file, where):

@@ -1,8 +1,11 @@
 import numpy as np
 import pytest
 
+from minifer.config import TrainConfig
+from minifer.data import synthetic
 from minifer.data.dataset import CLASSES, Dataset, to_float
-from minifer.errors import DataError
+from minifer.errors import DataError, MiniferError
+from minifer.training import Training, build_model, predict
 
 
 def dataset(count=5, labels=(0, 6, 6, 4, 5)):
@@ -44,8 +47,66 @@ def test_to_float_is_the_preprocessing_contract():
         (np.zeros((2, 2, 2), np.uint8), [0], ["a"], "2 images, 1 labels"),
         (np.zeros((1, 2, 2), np.uint8), [7], ["a"], "labels must be 0 to 6"),
         (np.zeros((1, 2, 2), np.uint8), [-1], ["a"], "labels must be 0 to 6"),
+        (np.zeros((1, 2, 2), np.uint8), [1.0], ["a"], "labels must be 0 to 6"),
+        (np.zeros((1, 2, 2), np.uint8), [[1]], ["a"], r"one of each per row, \(N,\)"),
+        (np.zeros((1, 2, 2), np.uint8), 1, "a", r"one of each per row, \(N,\)"),
+        (np.zeros((1, 0, 2), np.uint8), [1], ["a"], r"images must be \(N, H, W\)"),
+        ([], [], [], r"images must be \(N, H, W\)"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(images, labels, names, message):
     with pytest.raises(DataError, match=message):
         Dataset(images, np.array(labels), np.array(names))
+
+
+def test_a_dataset_may_have_no_rows():
+    none = Dataset(np.zeros((0, 48, 48), np.uint8), [], [])
+    assert len(none) == 0 and set(none.counts().values()) == {0} and none.labels.dtype == np.int64
+    for indices in ([], np.array([]), slice(2, 2), np.zeros(5, bool)):
+        assert len(dataset().take(indices)) == len(none.take(slice(5))) == 0
+    assert to_float(none.images).shape == (0, 48, 48, 1)
+
+
+def test_what_needs_a_row_says_so_in_a_line(tmp_path):
+    from minifer.data import balance, batches, fer2013
+
+    none = Dataset(np.zeros((0, 48, 48), np.uint8), [], [])
+    for need in (
+        lambda: batches.Batches(none),
+        lambda: balance.balance(none),
+        lambda: fer2013.save_npz(tmp_path / "a.npz", {"train": none}),
+        lambda: Training(TrainConfig(alpha=1 / 16), none, synthetic.generate(7, 0)),
+        lambda: Training(TrainConfig(alpha=1 / 16), synthetic.generate(7, 0), none),
+    ):
+        with pytest.raises(MiniferError, match=r"no .*rows?") as caught:
+            need()
+        assert "\n" not in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def network():
+    return build_model(TrainConfig(alpha=1 / 16), (48, 48), 7)
+
+
+def test_a_network_takes_pictures_in_any_type_that_tells_what_is_white(network):
+    images = synthetic.generate(4, 0).images
+    probs = predict(network, images)
+    for same in (images / 255, images * np.uint16(257), images[..., None], to_float(images), images.tolist()):
+        np.testing.assert_allclose(predict(network, same), probs, atol=1e-6)
+    for none in (images[:0], images[:0] / 255, to_float(images[:0])):
+        assert predict(network, none).shape == (0, 7)
+
+
+@pytest.mark.parametrize(
+    "images, message",
+    [
+        (np.full((2, 48, 48, 1), 200.0), "from -1 to 1"),
+        (np.full((2, 48, 48, 1), np.nan), "from -1 to 1"),
+        (np.full((2, 48, 48), 300.0), "the pictures: float64 from 300 to 300"),
+        (np.zeros((48, 48), np.uint8), r"\(N, H, W\)"),
+        (np.zeros((2, 48, 48, 3), np.uint8), r"\(N, H, W\)"),
+    ],
+)
+def test_a_network_refuses_what_may_be_several_pictures(network, images, message):
+    with pytest.raises(MiniferError, match=message):
+        predict(network, images)

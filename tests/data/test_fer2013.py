@@ -100,6 +100,67 @@ def test_csv(data):
     check_csv_rows(fer2013.load(data))
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "cp1252"])
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|", ", "])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_csv_as_spreadsheets_write_it(data, encoding, separator, end):
+    text = csv_text().replace(",", separator).replace("\n", end)
+    (data / "fer2013.csv").write_bytes(text.encode(encoding))
+    check_csv_rows(fer2013.load(data / "fer2013.csv"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text + "\n\n",
+        lambda text: text + ",,\n  ,,\n",
+        lambda text: text + '"","",""\n',
+        lambda text: "\n\n" + text,
+        lambda text: text.replace("\n", ",,\n"),
+        lambda text: text.replace("\n", "\n\n"),
+        lambda text: text.replace("\n4,", "\n4.0,").replace("\n6,", "\n 6. ,"),
+        lambda text: "\n".join(",".join(f'"{field}"' for field in line.split(",")) for line in text.splitlines()),
+        lambda text: text.replace("emotion,pixels,Usage", '" EMOTION ",Pixels,"usage"'),
+        lambda text: text.replace("Training", " training ").replace("PublicTest", "PUBLICTEST"),
+        lambda text: text.replace(" ", "  "),
+        lambda text: text.rstrip("\n"),
+    ],
+)
+def test_csv_with_blanks_and_quotes(data, change):
+    (data / "fer2013.csv").write_text(change(csv_text()))
+    check_csv_rows(fer2013.load(data / "fer2013.csv"))
+
+
+@pytest.mark.parametrize("name", ["fer2013.csv", "fer2013.CSV", "data.txt", "data.tsv", "data"])
+def test_a_table_under_any_name(data, name):
+    (data / name).write_text(csv_text().replace(",", "\t"))
+    check_csv_rows(fer2013.load(data / name))
+    if name != "data":
+        (data / "README.txt").write_text("about the pixels, and more")
+        check_csv_rows(fer2013.load(data))
+
+
+@pytest.mark.parametrize("label", ["3.5", "-1", "7.0", "nan", "1e0", "0_1", "3,5", "٣"])
+def test_labels_that_are_no_code(data, label):
+    (data / "a.csv").write_text(csv_text([(label, "Training")]).replace(",", ";").replace("3;5", "3,5"))
+    with pytest.raises(DataError, match="line 2, column emotion"):
+        fer2013.load(data / "a.csv")
+
+
+def test_a_line_without_an_end_takes_no_memory(data):
+    import tracemalloc
+
+    with open(data / "a.csv", "wb") as file:
+        file.write(b"emotion,pixels,Usage\n")
+        file.seek(200_000_000)
+        file.write(b"1")
+    tracemalloc.start()
+    with pytest.raises(DataError, match=r"a\.csv, line 2: more than \d+ characters"):
+        fer2013.load(data / "a.csv")
+    assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    tracemalloc.stop()
+
+
 def test_csv_of_the_challenge_has_blanks_in_its_header_and_another_order(data):
     text = csv_text(header="emotion, Usage, pixels", order=(0, 2, 1))
     (data / "icml_face_data.csv").write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
@@ -146,6 +207,85 @@ def test_packed_twice_or_by_windows(data):
     write_zip(data / "c.zip", {"x/fer2013.tar.gz": (data / "fer2013.tar.gz").read_bytes(), "train.csv": "a,b"})
     for name in ("fer2013.tar.gz", "fer2013.csv.gz", "c.zip"):
         check_csv_rows(fer2013.load(data / name))
+
+
+@pytest.mark.parametrize("top", ["", "images/", "a/b/fer 2013/"])
+@pytest.mark.parametrize(
+    "folders, split, label",
+    [
+        ("train/angry", "train", 0),
+        ("Training/Anger", "train", 0),
+        ("validation/disgusted", "val", 1),
+        ("valid/1_disgust", "val", 1),
+        ("val/fearful", "val", 2),
+        ("PublicTest/2-Fear", "val", 2),
+        ("public_test/happiness", "val", 3),
+        ("TEST/03. Happy", "test", 3),
+        ("private/sadness", "test", 4),
+        ("PrivateTest/SAD", "test", 4),
+        ("surprised/testing", "test", 5),  # the class above the split
+        ("test/neutral/batch 7", "test", 6),  # more folders below
+        ("test/train/surprise", "train", 5),  # the nearest decides
+    ],
+)
+def test_folders_name_the_split_and_the_class(data, top, folders, split, label):
+    write_pictures(data, [f"{top}{folders}/im0.png"])
+    ((found, rows),) = fer2013.load(data).items()
+    assert found == split and rows.labels.tolist() == [label]
+
+
+def test_the_official_prefix_is_stronger_than_the_folder(data):
+    write_pictures(data, ["train/angry/x.png", "test/sad/PublicTest_1.png", "test/sad/other.png"])
+    assert {split: len(rows) for split, rows in fer2013.load(data).items()} == {"train": 1, "val": 1, "test": 1}
+
+
+@pytest.mark.parametrize("name", ["train/sad/a.webp", "train/sad/a.BMP", "train/sad/a.gif", "train/sad/a.jfif"])
+def test_pictures_in_other_formats(data, name):
+    (data / name).parent.mkdir(parents=True)
+    form = {"webp": "WEBP", "BMP": "BMP", "gif": "GIF", "jfif": "JPEG"}[name.split(".")[1]]
+    (data / name).write_bytes(encoded(np.full((48, 48), 90, np.uint8), form))
+    assert (fer2013.load(data)["train"].images == 90).all()
+
+
+def test_sixteen_bits_are_read_as_everywhere(data):
+    write_zip(data / "a.zip", {"sad/Training_1.png": encoded(pixels(0).astype(np.uint16) * 257)})
+    np.testing.assert_array_equal(fer2013.load(data / "a.zip")["train"].images, [pixels(0)])
+
+
+def test_what_systems_leave_in_folders_is_not_read(data):
+    write_pictures(data)
+    for name in ("._a.jpg", "@eaDir/a.jpg", ".thumbnails/a.png", "Thumbs.db", "desktop.ini", "lost+found/a.jpg"):
+        (data / "train/sad" / name).parent.mkdir(exist_ok=True)
+        (data / "train/sad" / name).write_bytes(b"junk")
+    check_pictures(fer2013.load(data))
+
+
+def test_files_that_are_no_known_picture_are_counted(data, capsys):
+    write_pictures(data, [*PICTURES, "train/sad/a.heic", "train/sad/b.heic", "README.md"])
+    check_pictures(fer2013.load(data))
+    line = f"{data}: 3 files that are no known picture were left out (2 .heic, 1 .md)"
+    assert capsys.readouterr().err.splitlines() == [line]
+
+
+# Links in folders are followed.
+
+
+@pytest.mark.parametrize("linked", ["train", "test", "train/sad", "train/sad/Training_2.jpg", ""])
+def test_links_are_followed(data, tmp_path, linked):
+    write_pictures(data)
+    (data / linked).rename(tmp_path / "elsewhere")
+    (data / linked).symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere/back" if linked != "train/sad/Training_2.jpg" else data / "back").symlink_to(data)  # a cycle
+    check_pictures(fer2013.load(data))
+
+
+@pytest.mark.parametrize("target", ["/nowhere", "sad"])
+def test_a_link_to_nothing_is_not_a_class_without_pictures(data, target):
+    write_pictures(data)
+    shutil.rmtree(data / "train/sad")
+    (data / "train/sad").symlink_to(target)  # to nothing, or to itself
+    with pytest.raises(DataError, match="train/sad: a link to nothing"):
+        fer2013.load(data)
 
 
 def test_splits_that_are_not_there_are_left_out_and_asked_for_in_vain(data):
@@ -262,6 +402,7 @@ def test_csv_pixels_out_of_range_or_number(data, values, message):
     [
         ("emotion,pixels\n0,1\n", "no column 'usage'.*splits are not invented"),
         ("emotion,pixels,Usage\n", "a header and no rows"),
+        ("emotion,pixels,pixels,Usage\n", "two columns 'pixels'"),
         ("emotion,pixels,Usage\n0," + "1" * 200_000 + ",Training\n", "line 2: field larger"),
     ],
 )
@@ -273,16 +414,15 @@ def test_csv_without_its_columns_or_rows(data, text, message):
 
 def test_folder_and_zip_with_another_csv(data):
     (data / "train.csv").write_text("emotion,pixels\n0,1\n")
-    with pytest.raises(DataError, match=r"train.csv: no columns emotion, pixels, Usage"):
+    with pytest.raises(DataError, match=r"train.csv: no column 'usage': expected emotion, pixels, Usage"):
         fer2013.load(data)
 
 
 @pytest.mark.parametrize(
     "name, content, message",
     [
-        ("sad/Training_1.jpg", b"no picture", "sad/Training_1.jpg: no readable JPEG or PNG"),
-        ("sad/Training_1.jpg", encoded(pixels(0))[:1000], "sad/Training_1.jpg: no readable"),
-        ("sad/Training_1.jpg", encoded(pixels(0), "BMP"), "sad/Training_1.jpg: no readable"),
+        ("sad/Training_1.jpg", b"no picture", "sad/Training_1.jpg: not a picture in a known format"),
+        ("sad/Training_1.jpg", encoded(pixels(0))[:1000], "sad/Training_1.jpg: cannot be read .* damaged"),
         ("sad/Training_1.jpg", encoded(np.zeros((48, 49), np.uint8)), "49x48 pixels instead of 48x48"),
         ("sad/Training_1.jpg", bytes(1_100_000), "1100000 bytes"),
         ("sad/im0.png", encoded(pixels(0)), "sad/im0.png: the name starts with none of Training"),
@@ -329,7 +469,7 @@ def test_second_read_comes_from_the_cache(data, cache, monkeypatch):
     write_pictures(data)
     fer2013.load(data)
     assert len(list(cache.iterdir())) == 1
-    monkeypatch.setattr(fer2013, "_read", None)  # whoever reads the source now fails
+    monkeypatch.setattr(fer2013, "read_source", None)  # whoever reads the source now fails
     check_pictures(fer2013.load(data))
 
 
@@ -343,6 +483,67 @@ def test_source_that_changed_is_read_again(data):
     file.write_text(same_size)
     os.utime(file, ns=(1, 1))
     assert fer2013.load(file)["train"].labels.tolist() == [3, 4, 6]
+
+
+def swap(first, second):
+    first.rename(first.with_name("other"))
+    second.rename(first)
+    first.with_name("other").rename(second)
+
+
+def replace_keeping_its_time(path, content):
+    status = path.stat()
+    path.write_bytes(content)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+@pytest.mark.parametrize(
+    "correct",
+    [
+        lambda top: (top / "train/sad/a.bmp").rename(top / "train/angry/a.bmp"),
+        lambda top: (top / "train/sad/a.bmp").rename(top / "val/sad/a.bmp"),
+        lambda top: swap(top / "train/sad", top / "train/angry"),
+        lambda top: swap(top / "train", top / "val"),
+        lambda top: replace_keeping_its_time(top / "train/sad/a.bmp", encoded(pixels(9), "BMP")),
+        lambda top: ((top / "train/sad/a.bmp").unlink(), shutil.copy2(top / "val/sad/c.bmp", top / "train/sad/a.bmp")),
+        lambda top: (top / "train/sad").replace(top / "train/fear"),
+        lambda top: (
+            (top / "train/sad").rename(top / "../sad"),
+            (top / "train/sad").symlink_to(top / "val/sad", target_is_directory=True),
+        ),
+    ],
+    ids=["class", "split", "swapped classes", "swapped splits", "replaced", "deleted and copied", "renamed", "linked"],
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_every_correction_of_a_folder_is_seen(data, packed, correct):
+    """All pictures have one size and one time, so that neither tells anything."""
+    top, names = data / "fer", ["train/sad/a.bmp", "train/angry/b.bmp", "val/sad/c.bmp", "val/angry/d.bmp"]
+    for seed, name in enumerate(names):
+        (top / name).parent.mkdir(parents=True, exist_ok=True)
+        (top / name).write_bytes(encoded(pixels(seed), "BMP"))
+        os.utime(top / name, ns=(10**18, 10**18))
+
+    def source():
+        if packed:
+            path = data / "fer.tar"
+            with tarfile.open(path, "w", dereference=True) as archive:
+                archive.add(top, "fer")
+            os.utime(path, ns=(10**18, 10**18))
+            return path
+        return top
+
+    def rows(splits):
+        return {
+            split: sorted(zip(part.labels.tolist(), map(bytes, part.images), strict=True))
+            for split, part in splits.items()
+        }
+
+    before = rows(fer2013.load(source()))
+    correct(top)
+    after = rows(fer2013.load(source()))
+    assert after != before
+    shutil.rmtree(os.environ["MINIFER_CACHE"])
+    assert after == rows(fer2013.load(source()))
 
 
 @pytest.mark.parametrize("wreck", [lambda whole: b"", lambda whole: whole[:3000], lambda whole: b"junk" * 99])
