@@ -10,7 +10,10 @@ Keras publishes them as mobilenet_{1_0,7_5,5_0,2_5}_{128,160,192,224}_tf.h5, and
     stem_norm, ..._norm        ..._bn            gamma, beta, moving_mean and _variance   (C,)
 
 The names end in ":0" in files that TensorFlow wrote. Whole models that Keras saved as .h5 have the same one group
-further down.
+further down. Of a MobileNet that is a layer of another model, such as a Sequential, one group holds all arrays, under
+names such as conv1/kernel. Long lists of names are parted into weight_names0, weight_names1, ...
+
+Such files come from strangers too: only plain arrays in the file itself are read, of the shape that the model needs.
 
 The pictures go in as in minifer, x / 127.5 - 1. Where Keras halves a map it pads one row below and one column on the
 right; padding="same" does so for even sides. The features are therefore the same for sides that are multiples of 32.
@@ -19,11 +22,15 @@ Of 48x48 the 3x3 map before block12 becomes 2x2 here and 1x1 there, which is of 
 Source: Howard et al., MobileNets, 2017; the layers' names are those of keras.applications.MobileNet.
 """
 
+import math
 import re
+from itertools import count, islice, takewhile
+from pathlib import Path
 
 import numpy as np
 
 from minifer.errors import CheckpointError, ConfigError, MiniferError
+from minifer.files.guard import guarded
 from minifer.models.mobilenet import STEM_FILTERS, MobileNet
 
 LAYERS = {
@@ -42,7 +49,7 @@ ARRAYS = {
     "running_var": ("moving_variance",),
 }
 EPS = 1e-3  # of Keras' BatchNormalization
-DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError)  # what h5py raises when bytes are not what they were
+MOST_NAMES = 10_000  # of layers in a file, and of arrays in a layer
 
 
 def load_keras_mobilenet(path, model):
@@ -66,16 +73,11 @@ def load_keras_mobilenet(path, model):
     except ImportError as error:
         raise MiniferError(f"cannot read {path}: files of Keras need h5py, 'pip install h5py' brings it") from error
     _check_model(model)
-    try:
+    if not Path(path).is_file():
+        raise CheckpointError(f"there is no file {path}: check the path")
+    with guarded(path, CheckpointError, "it is no HDF5 file, or is damaged: download it again"):
         with h5py.File(path, "r") as file:
             state, left = _read(file, path, model)
-    except FileNotFoundError as error:
-        raise CheckpointError(f"there is no file {path}: check the path") from error
-    except DAMAGE as error:
-        if isinstance(error, MiniferError):
-            raise
-        reason = str(error).splitlines()[0]
-        raise CheckpointError(f"{path} is no HDF5 file, or is damaged: download it again ({reason})") from error
     model.load_state({**model.state(), **state}, str(path))
     return left
 
@@ -98,9 +100,11 @@ def _check_model(model):
 
 def _read(file, path, model):
     """Return ({path in the model: array}, [parts of the model that the file has nothing for])."""
-    layers = file.get("model_weights", file)
-    if "conv1" not in layers or "conv_dw_1" not in layers:
-        held = ", ".join(list(layers)[:3]) or "nothing"
+    layers = _member(file, "model_weights")
+    layers = layers if isinstance(layers, type(file["/"])) else file
+    arrays = _arrays(layers, path)
+    if ("conv1", "kernel") not in arrays:
+        held = ", ".join(islice(layers, 3)) or "nothing"
         raise CheckpointError(
             f"{path} is no MobileNet in Keras' older format, which has layers conv1 and conv_dw_1; it has {held}: "
             "take a file such as mobilenet_1_0_224_tf_no_top.h5"
@@ -111,7 +115,7 @@ def _read(file, path, model):
         if where is None:
             left[re.match(r"block\d+\.projection|\w+", name)[0]] = None
             continue
-        dataset = _find(layers, *where, path)
+        dataset = _find(arrays, *where, path)
         if name == "stem.weight" and dataset.shape[-1:] != mine.shape[-1:]:
             theirs, ours = dataset.shape[-1], mine.shape[-1]
             raise CheckpointError(
@@ -123,9 +127,12 @@ def _read(file, path, model):
             raise CheckpointError(
                 f"{path} is of another network: {dataset.name} has shape {dataset.shape}, this model needs {expected}"
             )
-        array = dataset[()]
-        if not np.isfinite(array).all():
-            raise CheckpointError(f"{path} is damaged: {dataset.name} is not finite; download it again")
+        with np.errstate(over="ignore"):
+            array = dataset[()].astype(np.float32)
+        if not np.isfinite(array).all() or (name.endswith("running_var") and array.min() < 0):
+            raise CheckpointError(
+                f"{path} is damaged: {dataset.name} is not finite, or a variance below 0; download it again"
+            )
         if name == "stem.weight" and mine.shape[2] == 1:
             array = array.sum(axis=2)
         state[name] = array.reshape(mine.shape)
@@ -151,19 +158,59 @@ def keras_shape(path, shape):
     return shape
 
 
-def _find(layers, layer, names, path):
+def _find(arrays, layer, names, path):
     """Return the data set of a layer that has one of these names."""
     import h5py
 
-    if layer not in layers:
-        raise CheckpointError(f"{path} has no layer {layer!r}: it is of another network, or was cut short")
-    for name in layers[layer].attrs["weight_names"]:
-        key = name.decode() if isinstance(name, bytes) else str(name)
-        if key.split("/")[-1].removesuffix(":0") in names:
-            dataset = layers[layer][key]
-            # HDF5 can point into other files of this machine: weights from strangers may not.
-            plain = isinstance(dataset, h5py.Dataset) and dataset.file == layers.file
-            if not plain or dataset.external or dataset.is_virtual or dataset.dtype.kind != "f":
-                raise CheckpointError(f"{path} is no file of Keras: {layer}/{key} is no plain array of numbers")
-            return dataset
-    raise CheckpointError(f"{path} has no {names[0]!r} in layer {layer!r}: it is of another network")
+    where = next((arrays[layer, name] for name in names if (layer, name) in arrays), None)
+    if where is None:
+        known = any(layer == other for other, _ in arrays)
+        what = f"no {names[0]!r} in layer {layer!r}" if known else f"no layer {layer!r}"
+        raise CheckpointError(f"{path} has {what}: it is of another network, or was cut short")
+    dataset = _member(*where)
+    # HDF5 can point into other files of this machine, which weights from strangers may not, or to nothing at all.
+    plain = isinstance(dataset, h5py.Dataset) and not dataset.external and not dataset.is_virtual
+    if not plain or dataset.dtype.kind != "f" or not dataset.id.get_storage_size():
+        raise CheckpointError(f"{path} is no file of Keras: {layer}/{where[1]} is no plain array of numbers")
+    return dataset
+
+
+def _arrays(layers, path):
+    """Return {(layer, array): (group, name in it)} of all arrays; those of a model in a model too."""
+    import h5py
+
+    arrays = {}
+    for group_name in islice(layers, MOST_NAMES):
+        group = _member(layers, group_name)
+        for name in _names(group, path) if isinstance(group, h5py.Group) else ():
+            *_, layer, array = [group_name, *name.split("/")]
+            for key in {(group_name, array.removesuffix(":0")), (layer, array.removesuffix(":0"))}:
+                if key[0] == "conv1" and arrays.get(key, (group, name)) != (group, name):
+                    raise CheckpointError(f"{path} holds two layers conv1: save the one MobileNet that is wanted")
+                arrays.setdefault(key, (group, name))
+    return arrays
+
+
+def _names(group, path):
+    """Return the names of a layer's arrays."""
+    names = []
+    parts = takewhile(group.attrs.__contains__, (f"weight_names{number}" for number in count()))
+    for attribute in ["weight_names"] if "weight_names" in group.attrs else parts:
+        header = group.attrs.get_id(attribute)  # nothing is read yet, so a header cannot ask for memory
+        size = math.prod(header.shape or (0,))
+        if size > MOST_NAMES or (size and header.dtype.kind not in "SO") or header.dtype.itemsize > MOST_NAMES:
+            raise CheckpointError(f"{path} is no file of Keras: {group.name} has no list of the names of its arrays")
+        for name in np.ravel(group.attrs[attribute]).tolist():
+            names.append(name.decode() if isinstance(name, bytes) else str(name))
+    return names
+
+
+def _member(group, name):
+    """Return what lies in this file under a name such as conv1/kernel:0; None when it is not there, or a link away."""
+    import h5py
+
+    for part in name.split("/"):
+        if not isinstance(group, h5py.Group) or not isinstance(group.get(part, getlink=True), h5py.HardLink):
+            return None
+        group = group[part]
+    return group

@@ -1,6 +1,8 @@
 """Keras' MobileNet weights: the same features as Keras, grey as colour, and one clear line for every wrong file."""
 
+import os
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -56,6 +58,21 @@ def write(path, layers, group=None):
             layer.attrs["weight_names"] = [key.encode() for key in arrays]
             for key, array in arrays.items():
                 layer.create_dataset(key, data=array)
+    return path
+
+
+def write_nested(path, layers, name="mobilenet_0.25_64", end=":0", parts=1):
+    """Write layers as Keras does when the MobileNet is a layer of a Sequential, the list of names in so many parts."""
+    with h5py.File(path, "a") as file:
+        group = file.require_group("model_weights").create_group(name)
+        names = [f"{layer}/{key}{end}" for layer, arrays in layers.items() for key in arrays]
+        for part in range(parts):
+            attribute = "weight_names" if parts == 1 else f"weight_names{part}"
+            group.attrs[attribute] = [key.encode() for key in names[part::parts]]
+        for key in names:
+            layer, array = key.removesuffix(end).split("/")
+            group.create_dataset(key, data=layers[layer][array])
+        file["model_weights"].require_group("dense").attrs["weight_names"] = [b"dense/kernel:0"]
     return path
 
 
@@ -130,6 +147,22 @@ def test_top_and_whole_models_are_read_too(tmp_path, layers, file):
         if not path.startswith("classifier"):
             np.testing.assert_array_equal(again.state()[path], array)
             np.testing.assert_array_equal(whole.state()[path], array)
+
+
+@pytest.mark.parametrize(("end", "parts"), [(":0", 1), ("", 1), (":0", 3)])
+def test_a_mobilenet_that_is_a_layer_of_another_model(tmp_path, layers, file, end, parts):
+    model, nested = colour(), colour(seed=1)
+    load_keras_mobilenet(file, model)
+    assert load_keras_mobilenet(write_nested(tmp_path / "a.h5", layers, end=end, parts=parts), nested) == ["classifier"]
+    for path, array in model.state().items():
+        if not path.startswith("classifier"):
+            np.testing.assert_array_equal(nested.state()[path], array)
+
+
+def test_two_mobilenets_in_one_file(tmp_path, layers):
+    for name in ("first", "second"):
+        write_nested(tmp_path / "a.h5", layers, name)
+    assert "holds two layers conv1" in refused(tmp_path / "a.h5", colour())
 
 
 def test_grey_is_colour_with_three_equal_channels(file, rng):
@@ -252,6 +285,8 @@ def damaged(layers, layer, array, value):
         ("conv_dw_3", "depthwise_kernel", np.zeros((3, 3, 32, 2), np.float32), "has shape (3, 3, 32, 2)"),
         ("conv_pw_2_bn", "beta", np.full(32, np.nan, np.float32), "is not finite"),
         ("conv_pw_2_bn", "beta", np.zeros(32, "S4"), "is no plain array of numbers"),
+        ("conv_pw_2_bn", "beta", np.full(32, 1e300), "is not finite"),
+        ("conv_pw_2_bn", "moving_variance", np.full(32, -1.0), "a variance below 0"),
     ],
 )
 def test_a_layer_that_is_missing_or_wrong(tmp_path, layers, layer, array, value, message):
@@ -276,6 +311,44 @@ def test_a_file_that_points_into_others(tmp_path, file, layers, kind):
         else:
             layer.create_group("conv1_bn/gamma:0")
     assert "is no plain array of numbers" in refused(file, colour())
+
+
+@pytest.mark.parametrize("kind", ["external", "soft", "loop", "itself"])
+def test_links_instead_of_layers(tmp_path, file, layers, kind):
+    other = write(tmp_path / "other.h5", layers)
+    with h5py.File(file, "r+") as open_file:
+        for name in ("model_weights", "conv1") if kind == "itself" else ("conv1",):
+            if name in open_file:
+                del open_file[name]
+            open_file[name] = {
+                "external": h5py.ExternalLink(other.name, "conv1"), "soft": h5py.SoftLink("/conv_pw_1"),
+                "loop": h5py.SoftLink("/conv1"), "itself": open_file["/"],
+            }[kind]  # fmt: skip
+    assert "is no MobileNet" in refused(file, colour())
+
+
+def test_headers_that_ask_for_memory(tmp_path, file):
+    tracemalloc.start()
+    with h5py.File(file, "r+") as open_file:
+        layer = open_file["conv1_bn"]
+        del layer["conv1_bn/gamma:0"]
+        layer.create_dataset("conv1_bn/gamma:0", (1 << 40,), "f4", chunks=(8,))[:8] = 1
+    assert "has shape (1099511627776,), this model needs (8,)" in refused(file, colour())
+    with h5py.File(file, "r+") as open_file:
+        del open_file["conv1_bn/conv1_bn/gamma:0"]
+        open_file["conv1_bn"].create_dataset("conv1_bn/gamma:0", (8,), "f4")  # of the right shape, and nowhere
+    assert "gamma:0 is no plain array of numbers" in refused(file, colour())
+    with h5py.File(file, "r+") as open_file:
+        open_file["conv1_relu"].attrs.create("weight_names", np.zeros((60_000,), "S1"))
+    assert "/conv1_relu has no list of the names" in refused(file, colour())
+    assert tracemalloc.get_traced_memory()[1] < 20 << 20
+    tracemalloc.stop()
+
+
+def test_what_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe.h5")
+    for path in (tmp_path, tmp_path / "pipe.h5"):
+        assert "there is no file" in refused(path, colour())
 
 
 @pytest.mark.parametrize(
