@@ -1,69 +1,88 @@
-"""How fast is inference? minifer's InferenceNetwork against ONNX Runtime and PyTorch, in turns, on the same network.
+"""How fast is inference? minifer's InferenceNetwork against ONNX Runtime and PyTorch, each in processes of its own.
 
-python benchmarks/inference.py [--threads 2] [--json] [--rounds 9]
+python benchmarks/inference.py [--threads 2] [--json] [--rounds 9] [--no-compile]
 
-The plain network at alpha 1 on 48x48 pictures, batch 1 and batch 32. PyTorch exports its twin to ONNX Runtime.
+The plain network at alpha 1 on 48x48 pictures, batch 1 and batch 32. PyTorch exports its twin to ONNX Runtime. Of both
+the best setting counts: of PyTorch eager or compiled and OpenMP's, of ONNX Runtime how its threads wait and how many.
 """
 
 import argparse
-import io
+import os
+import tempfile
+from pathlib import Path
 
 import numpy as np
-from timing import alternate, report, row, start
+from contest import OPENMP, Contestant, Worker, WorkerError, contest, settings
+from timing import compare, report, start
+from train_step import twin_of
 
-from minifer.inference import InferenceNetwork
-from minifer.models import mobilenet
+PLAIN = ("plain", 1.0, ())
 
 
-def onnx_runtime(net, batch, threads):
-    """Return a function that runs the PyTorch network in ONNX Runtime, or None where that is not installed."""
-    try:
-        import onnxruntime
-        import torch
-    except ImportError:
-        return None
-    file = io.BytesIO()
-    pictures = torch.zeros(batch, 1, 48, 48)
-    torch.onnx.export(net.eval(), (pictures,), file, opset_version=17, dynamo=False, input_names=["pictures"])
+def folded(batch):
+    """Return a call of minifer's folded network."""
+    from minifer.inference import InferenceNetwork
+    from minifer.models import mobilenet
+
+    network = InferenceNetwork(mobilenet("plain"), (48, 48, 1))
+    images = np.random.default_rng(0).standard_normal((batch, 48, 48, 1)).astype(np.float32)
+    return {"run": lambda: network(images)}
+
+
+def onnx_runtime(path, batch, threads, spin):
+    """Return a call of the network in an ONNX file."""
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(file.getvalue(), options, providers=["CPUExecutionProvider"])
-    given = {"pictures": pictures.numpy()}
-    return lambda: session.run(None, given)
+    options.add_session_config_entry("session.intra_op.allow_spinning", spin)
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    images = np.random.default_rng(0).standard_normal((batch, 1, 48, 48)).astype(np.float32)
+    return {"run": lambda: session.run(None, {"pictures": images})}
 
 
-def torch_eager(net, batch):
-    """Return a function that runs the PyTorch network, channels last, without gradients."""
-    import torch
+def export(folder, batch):
+    """Let a process of PyTorch write the network's ONNX file; return its path."""
+    path = str(Path(folder) / f"plain{batch}.onnx")
+    arguments = {"network": twin_of(*PLAIN), "batch": batch, "path": path}
+    Worker(Contestant("PyTorch", "peers:export_onnx", arguments, threads=1)).close()
+    return path
 
-    pictures = torch.zeros(batch, 1, 48, 48).contiguous(memory_format=torch.channels_last)
 
-    def run():
-        with torch.inference_mode():
-            return net(pictures)
+def pytorch(batch, args):
+    """Return every setting of PyTorch."""
+    programs = {"eager": {}} if args.no_compile else {"eager": {}, "compiled": {"compiled": True}}
+    twin = {"network": twin_of(*PLAIN), "batch": batch}
+    return settings("PyTorch", "peers:inference", twin, args.threads, programs, OPENMP)
 
-    return run
+
+def runtime(batch, path, threads):
+    """Return every setting of ONNX Runtime."""
+    programs = {"threads spin": {"spin": "1"}, "threads sleep": {"spin": "0"}}
+    if threads == os.cpu_count():  # left to itself it takes a thread for each core, and ties it to that core
+        programs["threads tied to cores"] = {"spin": "1", "threads": 0}
+    arguments = {"path": path, "batch": batch, "threads": threads}
+    return settings("ONNX Runtime", "inference:onnx_runtime", arguments, threads, programs)
 
 
 def main():
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    args, torch = start(parser)
-    rng, rows = np.random.default_rng(0), []
-    network = InferenceNetwork(mobilenet("plain"), (48, 48, 1))
-    for batch in (1, 32):
-        images = rng.standard_normal((batch, 48, 48, 1)).astype(np.float32)
-        contestants = {"minifer": lambda images=images: network(images)}
-        if torch:
-            from peers import torch_mobilenet
-
-            peer = torch_mobilenet("plain", 1.0).eval()
-            contestants["torch eager"] = torch_eager(peer, batch)
-            contestants["onnxruntime"] = onnx_runtime(peer, batch, args.threads)
-        times = alternate({name: run for name, run in contestants.items() if run}, args.rounds)
-        for name in [name for name in times if name != "minifer"]:
-            rows.append(row(f"inference, plain, alpha 1, batch {batch}", times["minifer"], times[name], name))
-    report(rows, args.threads, args.json)
+    parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
+    args = start(parser)
+    rows, notes = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        for batch in (1, 32):
+            contestants = [Contestant("minifer", "inference:folded", {"batch": batch}, args.threads)]
+            contestants += pytorch(batch, args)
+            try:
+                contestants += runtime(batch, export(folder, batch), args.threads)
+            except WorkerError as error:
+                notes.append(f"ONNX Runtime: left out: PyTorch writes no file for it: {error}")
+            with contest(contestants) as running:
+                rows += compare(f"inference, plain, alpha 1, batch {batch}", running, "run", args.rounds)
+            notes += running.notes
+    report(rows, args.threads, args.json, notes)
 
 
 if __name__ == "__main__":

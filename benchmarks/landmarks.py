@@ -9,32 +9,43 @@ set; train another with `minifer train-landmarks --data helen.zip --hold-out 6 -
 
 import argparse
 import os
-import time
+import tempfile
+from pathlib import Path
 
 import numpy as np
-from detection import report
+from contest import Contestant, contest
+from detection import pictures_in
+from timing import compare, figure, report, start
 
-from minifer.commands.train_landmarks import measure
-from minifer.faces import FaceDetector, LandmarkPredictor
-from minifer.faces.archives import portraits_below
-from minifer.faces.boxes import box_of_landmarks, iou
-from minifer.faces.landmark_training import mean_error
-from minifer.faces.landmarks import SHIPPED
+TIME = "time per face"
 
 
-def milliseconds(predict, portraits, boxes):
-    """Return the mean time of one face: the shorter of two passes."""
-    passes = []
-    for _ in range(3):
-        start = time.perf_counter()
-        for (image, _), box in zip(portraits, boxes, strict=True):
-            predict(image, box)
-        passes.append(1e3 * (time.perf_counter() - start) / len(portraits))
-    return min(passes[1:])
+def minifer(predictor, pictures, boxes):
+    """Return minifer's prediction of all faces."""
+    from minifer.faces import LandmarkPredictor
+
+    model, faces = LandmarkPredictor.load(predictor), list(zip(pictures_in(pictures), np.array(boxes), strict=True))
+    return {TIME: lambda: [model.predict(image, box).tolist() for image, box in faces]}
+
+
+def dlib(path, pictures, boxes):
+    """Return the prediction of one of dlib's models; its boxes are the landmarks' bounding boxes."""
+    from dlib import rectangle, shape_predictor
+
+    model, whole = shape_predictor(path), [[round(side) for side in box] for box in boxes]
+    faces = [(image, rectangle(*box)) for image, box in zip(pictures_in(pictures), whole, strict=True)]
+
+    def predict(image, box):
+        return [(part.x, part.y) for part in model(image, box).parts()]
+
+    return {TIME: lambda: [predict(image, box) for image, box in faces]}
 
 
 def detected(portraits):
     """Return the portraits whose face our detector finds, and the boxes found: those that overlap the truth most."""
+    from minifer.faces import FaceDetector
+    from minifer.faces.boxes import box_of_landmarks, iou
+
     detector, found, boxes = FaceDetector.load(), [], []
     for image, points in portraits:
         faces = np.array([face.box for face in detector.detect(image)]).reshape(-1, 4)
@@ -45,52 +56,59 @@ def detected(portraits):
     return found, boxes
 
 
-def dlib_rows(path, portraits, boxes):
-    """Return dlib's error and time on the same faces, its boxes being the landmarks' bounding boxes."""
-    import dlib
+def race(portraits, args):
+    """Return rows: time per face and, of dlib, the error; and why a contestant was left out."""
+    from minifer.faces.boxes import box_of_landmarks
+    from minifer.faces.landmark_training import mean_error
 
-    model = dlib.shape_predictor(path)
-    tight = [np.concatenate([points.min(axis=0), points.max(axis=0)]) for _, points in portraits]
-
-    def predict(image, box):
-        shape = model(image, dlib.rectangle(*(round(float(value)) for value in box)))
-        return np.array([(part.x, part.y) for part in shape.parts()])
-
-    found = [predict(image, box) for (image, _), box in zip(portraits, tight, strict=True)]
-    return mean_error(found, [points for _, points in portraits]), milliseconds(predict, portraits, boxes)
+    truths = [points for _, points in portraits]
+    with tempfile.TemporaryDirectory() as folder:
+        pictures = str(Path(folder) / "portraits.npz")
+        np.savez(pictures, *(image for image, _ in portraits))
+        boxes = [box_of_landmarks(points).tolist() for points in truths]
+        ours = {"predictor": str(Path(args.predictor).resolve()), "pictures": pictures, "boxes": boxes}
+        contestants = [Contestant("minifer", "landmarks:minifer", ours, args.threads)]
+        if args.dlib:
+            tight = [[*points.min(axis=0).tolist(), *points.max(axis=0).tolist()] for points in truths]
+            theirs = {"path": str(Path(args.dlib).resolve()), "pictures": pictures, "boxes": tight}
+            contestants.append(Contestant("dlib", "landmarks:dlib", theirs, args.threads))
+        with contest(contestants) as running:
+            rows = compare(TIME, running, TIME, args.rounds, scale=1e3 / len(portraits))
+            found = {name: mean_error(np.array(points), truths) for name, points in running.results(TIME).items()}
+    if "dlib" in found:
+        rows.append(figure("error over eye corners", found["minifer"], found["dlib"], "dlib", "share"))
+    return rows, running.notes
 
 
 def main():
+    """Measure and print."""
+    from minifer.commands.train_landmarks import measure
+    from minifer.faces import LandmarkPredictor
+    from minifer.faces.archives import portraits_below
+    from minifer.faces.landmarks import SHIPPED
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--portraits", required=True, help="zip or folder with pictures and .pts files")
     parser.add_argument("--predictor", default=SHIPPED, help="trained weights (default: those that ship)")
     parser.add_argument("--hold-out", type=int, default=1, metavar="N", help="measure on every N-th portrait")
     parser.add_argument("--dlib", metavar="MODEL.dat", help="a model of dlib's shape predictor to compare with")
-    parser.add_argument("--json", action="store_true")
-    args = parser.parse_args()
-    predictor, portraits = LandmarkPredictor.load(args.predictor), portraits_below(args.portraits)[:: args.hold_out]
-    boxes = [box_of_landmarks(points) for _, points in portraits]
-    errors = measure(predictor, portraits)
-    found, found_boxes = detected(portraits)
-    from_detector = measure(predictor, found, found_boxes)
-    dlib_error, dlib_time = dlib_rows(args.dlib, portraits, boxes) if args.dlib else (None, None)
-    dlib_size = os.path.getsize(args.dlib) / 1e6 if args.dlib else None
-    name = "dlib" if args.dlib else None
-    corners, centres = "error over eye corners", "error over eye centres"
-    mean_corners, mean_centres = errors["mean shape, over eye corners"], errors["mean shape, over eye centres"]
-    report(
-        [
-            (corners, errors[corners], mean_corners, "mean shape", "share", True),
-            (centres, errors[centres], mean_centres, "mean shape", "share", True),
-            *([(corners, errors[corners], dlib_error, name, "share", True)] if name else []),
-            (f"{corners}, own detector's boxes", from_detector[corners], None, None, "share", True),
-            (f"{centres}, own detector's boxes", from_detector[centres], None, None, "share", True),
-            ("faces the detector misses", 1 - len(found) / len(portraits), None, None, "share", True),
-            ("time per face", milliseconds(predictor.predict, portraits, boxes), dlib_time, name, "ms", True),
-            ("model size", os.path.getsize(args.predictor) / 1e6, dlib_size, name, "MB", True),
-        ],
-        args.json,
-    )
+    args = start(parser, rounds=5)
+    portraits = portraits_below(args.portraits)[:: args.hold_out]
+    predictor = LandmarkPredictor.load(args.predictor)
+    errors, (found, boxes) = measure(predictor, portraits), detected(portraits)
+    from_detector = measure(predictor, found, boxes)
+    rows = []
+    for eyes in ("corners", "centres"):
+        ours, mean_shape = errors[f"error over eye {eyes}"], errors[f"mean shape, over eye {eyes}"]
+        rows.append(figure(f"error over eye {eyes}", ours, mean_shape, "mean shape", "share"))
+    for eyes in ("corners", "centres"):
+        ours = from_detector[f"error over eye {eyes}"]
+        rows.append(figure(f"error over eye {eyes}, own detector's boxes", ours, None, None, "share"))
+    rows.append(figure("faces the detector misses", 1 - len(found) / len(portraits), None, None, "share"))
+    measured, notes = race(portraits, args)
+    sizes = [os.path.getsize(path) / 1e6 if path else None for path in (args.predictor, args.dlib)]
+    rows += [*measured, figure("model size", *sizes, args.dlib and "dlib", "MB")]
+    report(rows, args.threads, args.json, notes)
 
 
 if __name__ == "__main__":

@@ -16,8 +16,9 @@ from collections import defaultdict
 import numpy as np
 from ceilings import ceilings
 from roofline import draw_roofline
-from timing import alternate, report, start
+from timing import report, start
 
+import minifer
 from minifer.config import LATE_BLOCKS, MODELS
 from minifer.models import mobilenet
 
@@ -65,11 +66,9 @@ def measure(model, shape, batch, rounds):
     table, _ = model.cost_rows(shape)
     watch = Stopwatch(model, {line.path for line in table})
 
-    def step():
+    for _ in range(rounds):
         model.forward(x, training=True)
         model.backward(dy)
-
-    alternate({"step": step}, rounds, seconds=0.5)
     return {key: sorted(seconds) for key, seconds in watch.times.items()}, table
 
 
@@ -127,7 +126,8 @@ def main():
     parser.add_argument("--alpha", type=float, default=1.0, help="width multiplier")
     parser.add_argument("--batch", type=int, default=32, help="pictures in a step")
     parser.add_argument("--draw", metavar="FILE", help="draw the layers' rates under the machine's ceilings")
-    args, _ = start(parser)
+    args = start(parser, rounds=100)
+    minifer.threads(args.threads)
     blocks = LATE_BLOCKS if args.model == "mha" else None
     model = mobilenet(args.model, args.alpha, input_shape=SHAPE, attention_blocks=blocks)
     limits = ceilings(args.threads)

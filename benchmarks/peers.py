@@ -1,10 +1,13 @@
-"""The same networks in PyTorch, as fast as it can: channels last, fused Adam, scaled_dot_product_attention."""
+"""The same networks in PyTorch, as fast as it can: channels last, fused Adam, its own attention. No word of minifer."""
 
+from contextlib import nullcontext
+from functools import partial
+
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
-
-from minifer.models.mobilenet import BLOCKS, STEM_FILTERS
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 
 def conv_norm(channels, filters, kernel, stride, groups=1, activation=True):
@@ -57,11 +60,11 @@ class Block(nn.Module):
         return y + (x if self.projection is None else self.projection(x))
 
 
-def torch_mobilenet(variant, alpha, attention_blocks=(), heads=8, units=64, classes=7):
-    """Return the PyTorch twin of minifer.models.mobilenet for one-channel pictures."""
-    channels = int(STEM_FILTERS * alpha)
+def mobilenet(variant, alpha, attention_blocks, blocks, stem_filters, heads=8, units=64, classes=7):
+    """Return the twin of minifer.models.mobilenet, whose table of blocks it is given, for one-channel pictures."""
+    channels = int(stem_filters * alpha)
     layers = [conv_norm(1, channels, 3, 2)]
-    for number, (full, stride) in enumerate(BLOCKS, start=1):
+    for number, (full, stride) in enumerate(blocks, start=1):
         filters = int(full * alpha)
         layers.append(Block(channels, filters, stride, variant != "plain"))
         channels = filters
@@ -71,20 +74,72 @@ def torch_mobilenet(variant, alpha, attention_blocks=(), heads=8, units=64, clas
     return nn.Sequential(*layers).to(memory_format=torch.channels_last)
 
 
-def torch_step(net, x, labels, compiled=False):
-    """Return a function that makes one training step with fused Adam."""
-    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3, fused=True)
-    pictures = torch.tensor(x).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
-    targets = torch.tensor(labels)
+def pictures(batch):
+    """Return random pictures, channels last."""
+    x = np.random.default_rng(0).standard_normal((batch, 1, 48, 48)).astype(np.float32)
+    return torch.tensor(x).contiguous(memory_format=torch.channels_last)
 
-    def loss_of(pictures, targets):
-        return F.cross_entropy(net(pictures), targets)
+
+def training(network, batch, compiled=False, math_attention=False):
+    """Return a training step with fused Adam, on the attention that PyTorch chooses or on its products and softmax."""
+    net = mobilenet(**network)
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3, fused=True)
+    x, labels = pictures(batch), torch.tensor(np.random.default_rng(0).integers(0, 7, batch))
+
+    def loss_of(x, labels):
+        return F.cross_entropy(net(x), labels)
 
     loss_of = torch.compile(loss_of) if compiled else loss_of
 
     def step():
         optimizer.zero_grad(set_to_none=True)
-        loss_of(pictures, targets).backward()
+        with sdpa_kernel(SDPBackend.MATH) if math_attention else nullcontext():
+            loss_of(x, labels).backward()
         optimizer.step()
 
-    return step
+    return {"step": step}
+
+
+def inference(network, batch, compiled=False):
+    """Return a forward pass without gradients; what compiles may fold the weights."""
+    net, x = mobilenet(**network).eval(), pictures(batch)
+    if compiled:
+        torch._inductor.config.freezing = True
+        net = torch.compile(net)
+
+    def run():
+        with torch.inference_mode():
+            net(x)
+
+    return {"run": run}
+
+
+def export_onnx(network, batch, path):
+    """Write the network as a file that ONNX Runtime reads; nothing is measured."""
+    net, x = mobilenet(**network).eval(), pictures(batch)
+    torch.onnx.export(net, (x,), path, opset_version=17, dynamo=False, input_names=["pictures"])
+    return {}
+
+
+def depthwise(cases):
+    """Return the passes of depthwise convolutions (batch, side of the map, channels, stride) by name and shape."""
+    passes, rng = {}, np.random.default_rng(0)
+    for batch, side, channels, stride in cases:
+        shape, out = (side, channels, stride), -(-side // stride)
+        x, dy = (
+            torch.tensor(rng.standard_normal((batch, channels, n, n), np.float32)).contiguous(
+                memory_format=torch.channels_last
+            )
+            for n in (side, out)
+        )
+        weight = torch.tensor(rng.standard_normal((channels, 1, 3, 3), np.float32))
+        weight = weight.contiguous(memory_format=torch.channels_last)
+        convolution = ([stride] * 2, [1, 1], [1, 1], False, [0, 0], channels)
+        forward, backward = torch.ops.aten.convolution, torch.ops.aten.convolution_backward
+        of_x, of_weight = [True, False, False], [False, True, False]
+        passes |= {
+            f"depthwise forward {shape}": partial(forward, x, weight, None, *convolution),
+            f"depthwise grad_x {shape}": partial(backward, dy, x, weight, None, *convolution, of_x),
+            f"depthwise grad_weight {shape}": partial(backward, dy, x, weight, None, *convolution, of_weight),
+        }
+    return passes

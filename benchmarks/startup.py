@@ -2,65 +2,63 @@
 
 python benchmarks/startup.py [--threads 2] [--json] [--rounds 3]
 
-Whole processes, imports included; the peer is the first training step of the same network in PyTorch.
+Whole processes, imports included; the peer is the first training step of the same network in PyTorch, eager, in the
+best of OpenMP's environments.
 """
 
 import argparse
-import os
+import importlib.util
+import json
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+from contest import OPENMP, Contestant, environment, settings
 from timing import report, row, start
+from train_step import BATCH, NETWORKS, twin_of
 
-FIRST_STEP = """
-import numpy as np
-from minifer.losses import SoftmaxCrossEntropy
-from minifer.models import mobilenet
-from minifer.optimizers import Adam
-net, loss = mobilenet("plain"), SoftmaxCrossEntropy()
-optimizer = Adam(net.parameters())
-loss.forward(net.forward(np.ones((32, 48, 48, 1), np.float32), training=True), np.zeros(32, int), training=True)
-net.backward(loss.backward())
-optimizer.step()
-"""
-TORCH_STEP = """
-import numpy as np
-from peers import torch_mobilenet, torch_step
-torch_step(torch_mobilenet("plain", 1.0), np.ones((32, 48, 48, 1), np.float32), np.zeros(32, int))()
-"""
+NETWORK = NETWORKS["plain, alpha 1"]
+FIRST_CALL = "import contest, json, sys; contest.answer_to(json.loads(sys.argv[1]), {}, {})"
 
 
-def seconds(command, cache=None):
-    """Return how long a Python process takes; cache is Numba's folder."""
-    environment = {**os.environ, **({"NUMBA_CACHE_DIR": cache} if cache else {})}
+def seconds(contestant, *command, **variables):
+    """Return how long a Python process takes: without a command the one in which a contestant makes its first call."""
+    request = {"make": contestant.make, "arguments": contestant.arguments}
+    command = command or ("-c", FIRST_CALL, json.dumps(request))
+    variables = environment(contestant.threads, **contestant.environment, **variables)
     started = time.perf_counter()
     subprocess.run(
-        [sys.executable, *command], env=environment, cwd=Path(__file__).parent, check=True, stdout=subprocess.DEVNULL
+        [sys.executable, *command], env=variables, cwd=Path(__file__).parent, check=True, stdout=subprocess.DEVNULL
     )
     return time.perf_counter() - started
 
 
 def main():
     """Measure and print."""
-    args, torch = start(argparse.ArgumentParser(description=__doc__.splitlines()[0]), rounds=3)
-    cold, warm, helped, peer = [], [], [], []
+    args = start(argparse.ArgumentParser(description=__doc__.splitlines()[0]), rounds=3)
+    ours = Contestant("minifer", "train_step:training", {"network": NETWORK}, args.threads)
+    arguments = {"network": twin_of(*NETWORK), "batch": BATCH}
+    peers = settings("PyTorch", "peers:training", arguments, args.threads, {"eager": {}}, OPENMP)
+    peers = peers if importlib.util.find_spec("torch") else []
+    cold, warm, helped, theirs = [], [], [], {contestant.setting: [] for contestant in peers}
     for _ in range(args.rounds):
         with tempfile.TemporaryDirectory() as cache:
-            cold.append(seconds(["-c", FIRST_STEP], cache))
-            warm.append(seconds(["-c", FIRST_STEP], cache))
-        helped.append(seconds(["-m", "minifer", "--help"]))
-        if torch:
-            peer.append(seconds(["-c", TORCH_STEP]))
-    rows, unit = [], {"unit": "s", "scale": 1}
-    if peer:
-        rows.append(row("first training step, nothing compiled", sorted(cold), sorted(peer), "torch eager", **unit))
-        rows.append(row("first training step, kernels compiled", sorted(warm), sorted(peer), "torch eager", **unit))
-    else:
-        rows.append(row("first training step, kernels compiled", sorted(warm), sorted(cold), "not compiled", **unit))
-    rows.append(row("minifer --help", sorted(helped), sorted(warm), "a training step", **unit))
+            cold.append(seconds(ours, NUMBA_CACHE_DIR=cache))
+            warm.append(seconds(ours, NUMBA_CACHE_DIR=cache))
+        helped.append(seconds(ours, "-m", "minifer", "--help"))
+        for contestant in peers:
+            theirs[contestant.setting].append(seconds(contestant))
+    tried = {setting: 1e3 * statistics.median(turns) for setting, turns in theirs.items()}
+    best = min(tried, key=tried.get, default=None)
+    peer = {"peer": theirs[best], "peer_name": "PyTorch", "setting": best, "tried": tried} if tried else {}
+    rows = [
+        row("first training step, kernels compiled", warm, unit="s", scale=1, **peer),
+        row("first training step, nothing compiled", cold, unit="s", scale=1, **peer),
+        row("minifer --help", helped, unit="s", scale=1),
+    ]
     report(rows, args.threads, args.json)
 
 

@@ -1,36 +1,23 @@
-"""What the benchmarks share: alternating measurements, medians with their spread, and the rows that they print.
-
-A shared machine drifts, so contestants take turns and only figures of one run are compared. The thread pools of the
-contestants must not meet: each turn warms its own up again and waits for the other's to fall asleep.
-"""
+"""What the benchmarks share: their arguments, and the rows that they print."""
 
 import json
 import os
 import platform
 import statistics
-import time
+import sys
 
-import threadpoolctl
-
-import minifer
-
-PAUSE = 0.1  # seconds until the waiting threads of another library sleep
+RATES = {"gflops": "GFLOP/s", "gbytes": "GB/s", "peer_gflops": "GFLOP/s"}
 
 
 def start(parser, rounds=9):
-    """Parse a benchmark's arguments and pin the threads; return (arguments, torch or None where it is missing)."""
+    """Parse a benchmark's arguments, and warn where other programs keep the machine busy."""
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count()))
-    parser.add_argument("--rounds", type=int, default=rounds, help="turns of every contestant")
+    parser.add_argument("--rounds", type=int, default=rounds, help="how often everything is measured")
     parser.add_argument("--json", action="store_true")
-    args = parser.parse_args()
-    minifer.threads(args.threads)  # before PyTorch: the first to start its threads decides how they wait
-    threadpoolctl.threadpool_limits(args.threads)
-    try:
-        import torch
-    except ImportError:
-        return args, None
-    torch.set_num_threads(args.threads)
-    return args, torch
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0
+    if load > 0.5:
+        print(f"other programs are running (load {load:.1f}): measure on a quiet machine", file=sys.stderr)
+    return parser.parse_args()
 
 
 def machine():
@@ -44,42 +31,53 @@ def machine():
     return f"{name}, {os.cpu_count()} cores"
 
 
-def alternate(contestants, rounds=9, seconds=0.15):
-    """Time {name: function}, in turns; return {name: sorted list of seconds per call, one for each round}."""
-    times = {name: [] for name in contestants}
-    for _ in range(rounds):
-        for name, function in contestants.items():
-            time.sleep(PAUSE)
-            function()
-            started, calls = time.perf_counter(), 0
-            while time.perf_counter() - started < seconds:
-                function()
-                calls += 1
-            times[name].append((time.perf_counter() - started) / calls)
-    return {name: sorted(values) for name, values in times.items()}
+def compare(measure, running, function, rounds, **further):
+    """Return the rows of one measurement of a contest: minifer against every other library, or alone.
+
+    A row names the setting of its peer; "tried" gives the times of all settings, each in its last duel.
+    """
+    ours, *peers = running.times(function, rounds).items()
+    rows = []
+    for name, turns in peers:
+        chosen = {"setting": running.workers[name].contestant.setting, "tried": running.tried.get(name, {})}
+        rows.append(row(measure, ours[1], turns, name, **chosen, **further))
+    return rows or [row(measure, ours[1], **further)]
 
 
-def row(measure, ours, peer, peer_name, unit="ms", scale=1e3):
-    """Return one row of results from two sorted lists of seconds; ratio > 1 means that minifer is faster."""
-    mine, theirs = statistics.median(ours), statistics.median(peer)
-    return {
+def row(measure, ours, peer=None, peer_name=None, unit="ms", scale=1e3, **further):
+    """Return one row of results from two lists of seconds, one of each turn; ratio > 1 means that minifer is faster."""
+    result = {
         "measure": measure,
-        "minifer": mine * scale,
-        "peer": theirs * scale,
+        "minifer": statistics.median(ours) * scale,
+        "peer": None,
         "peer_name": peer_name,
         "unit": unit,
-        "ratio": theirs / mine,
-        "spread": [ours[0] * scale, ours[-1] * scale],
-        "peer_spread": [peer[0] * scale, peer[-1] * scale],
+        "ratio": None,
+        "spread": [min(ours) * scale, max(ours) * scale],
     }
+    if peer:
+        result["peer"] = statistics.median(peer) * scale
+        result["ratio"] = result["peer"] / result["minifer"]
+        result["peer_spread"] = [min(peer) * scale, max(peer) * scale]
+        if len(ours) == len(peer) > 1:  # measured in turns
+            ratios = [theirs / mine for mine, theirs in zip(ours, peer, strict=True)]
+            result["ratio_spread"] = [min(ratios), max(ratios)]
+    return {**result, **further}
 
 
-def report(rows, threads, as_json, **facts):
+def figure(measure, ours, peer, peer_name, unit, less=True):
+    """Return one row of two figures, of which the smaller one is the better unless less is False; peer may be None."""
+    ratio = None if peer is None else (peer / ours if less else ours / peer)
+    return {"measure": measure, "minifer": ours, "peer": peer, "peer_name": peer_name, "unit": unit, "ratio": ratio}
+
+
+def report(rows, threads, as_json, notes=(), **facts):
     """Print a table, or the JSON document that `minifer bench --json` promises; facts are added to it."""
     if as_json:
-        print(json.dumps({"machine": machine(), "threads": threads, "rows": rows, **facts}, indent=2))
+        notes = {"notes": notes} if notes else {}
+        print(json.dumps({"machine": machine(), "threads": threads, "rows": rows, **facts, **notes}, indent=2))
         return
-    how = "; medians, and the spread of single rounds" if any("spread" in r for r in rows) else ""
+    how = "; medians, and the ratio's spread over the turns" if any("ratio_spread" in r for r in rows) else ""
     print(f"{machine()}, {threads} threads{how}")
     for name, value in facts.items():
         print(f"{name}: {value}" if not isinstance(value, dict) else f"{name}: " + text_of(value))
@@ -87,19 +85,17 @@ def report(rows, threads, as_json, **facts):
         line = f"{r['measure']:46} {number(r['minifer'])} {r['unit']:8}"
         if r["peer"] is not None:
             line += f" {r['peer_name']:>22} {number(r['peer'])}   ratio {r['ratio']:5.2f}"
-        spread = r.get("ratio_spread")
-        if "spread" in r and spread is None:
-            spread = [r["peer_spread"][0] / r["spread"][1], r["peer_spread"][1] / r["spread"][0]]
+        if "ratio_spread" in r:
+            line += " ({:.2f} to {:.2f})".format(*r["ratio_spread"])
         rates = "".join(f"  {r[key]:6.1f} {unit}" for key, unit in RATES.items() if key in r)
-        print(line + (f" ({spread[0]:.2f} to {spread[1]:.2f})" if spread else "") + rates)
+        print(line + rates + (f"  {r['setting']}" if "setting" in r else ""))
+    for note in notes:
+        print(note)
 
 
 def number(value):
     """Return a figure with as many digits as tell something."""
     return f"{value:9.3f}" if abs(value) < 10 else f"{value:9.1f}"
-
-
-RATES = {"gflops": "GFLOP/s", "gbytes": "GB/s", "peer_gflops": "GFLOP/s"}
 
 
 def text_of(values):

@@ -1,26 +1,18 @@
-"""How fast is a training step? minifer against PyTorch (eager and compiled, channels last, fused Adam), in turns.
+"""How fast is a training step? minifer against PyTorch (channels last, fused Adam), each in processes of its own.
 
 python benchmarks/train_step.py [--threads 2] [--json] [--rounds 9] [--no-compile] [--only "alpha 0.5"]
 
-Forward, loss, backward and Adam on 32 pictures of 48x48. Also: 2 threads against 1, the share of the sgemm rate that a
-step reaches, augmentation's share of a step, and the memory of a process that only trains.
+Forward, loss, backward and Adam on 32 pictures of 48x48. Of PyTorch the best setting counts: eager or compiled, its own
+attention or the math backend, how OpenMP's threads wait and where they run. Also: memory, 2 threads against 1, the
+share of the sgemm rate that a step reaches, and augmentation's share of a step.
 """
 
 import argparse
 import statistics
-import subprocess
-import sys
-from functools import partial
 
 import numpy as np
-from timing import alternate, report, row, start
-
-import minifer
-from minifer.cost import count
-from minifer.data.augment import Augmentation, augment_batch
-from minifer.losses import SoftmaxCrossEntropy
-from minifer.models import mobilenet
-from minifer.optimizers import Adam
+from contest import OPENMP, Contestant, contest, settings
+from timing import compare, figure, report, row, start
 
 BATCH = 32
 NETWORKS = {
@@ -29,12 +21,32 @@ NETWORKS = {
     "mha on blocks 6 to 13, alpha 1": ("mha", 1.0, tuple(range(6, 14))),
     "mha on all blocks, alpha 1": ("mha", 1.0, tuple(range(1, 14))),
 }
+SGEMM = ((4608, 128, 128), (1152, 256, 256), (288, 512, 512), (128, 1024, 1024))  # pointwise shapes of MobileNet
 
 
-def minifer_step(name, x, labels):
-    """Return (a function that makes one training step of a network, multiply-adds of a picture)."""
-    variant, alpha, attention_blocks = NETWORKS[name]
-    net = mobilenet(variant, alpha, attention_blocks=attention_blocks if variant == "mha" else None)
+def network_of(variant, alpha, attention_blocks):
+    """Return minifer's network."""
+    from minifer.models import mobilenet
+
+    return mobilenet(variant, alpha, attention_blocks=attention_blocks if variant == "mha" else None)
+
+
+def twin_of(variant, alpha, attention_blocks):
+    """Return the arguments of peers.mobilenet for the same network."""
+    from minifer.models.mobilenet import BLOCKS, STEM_FILTERS
+
+    layout = {"blocks": BLOCKS, "stem_filters": STEM_FILTERS}
+    return {"variant": variant, "alpha": alpha, "attention_blocks": attention_blocks, **layout}
+
+
+def training(network):
+    """Return minifer's training step."""
+    from minifer.losses import SoftmaxCrossEntropy
+    from minifer.optimizers import Adam
+
+    rng = np.random.default_rng(0)
+    x, labels = rng.standard_normal((BATCH, 48, 48, 1)).astype(np.float32), rng.integers(0, 7, BATCH)
+    net = network_of(*network)
     net.require_input_gradient(False)
     loss, optimizer = SoftmaxCrossEntropy(), Adam(net.parameters())
 
@@ -43,36 +55,74 @@ def minifer_step(name, x, labels):
         net.backward(loss.backward())
         optimizer.step()
 
-    return step, count(net, (48, 48, 1)).multiply_adds
+    return {"step": step}
 
 
-def batch():
-    """Return pictures and labels."""
+def augmentation():
+    """Return the augmentation of the batch of a step."""
+    from minifer.data.augment import Augmentation, augment_batch
+
+    images = np.random.default_rng(0).integers(0, 256, (BATCH, 48, 48), np.uint8)
+    return {"step": lambda: augment_batch(images, np.arange(BATCH), 0, 0, Augmentation())}
+
+
+def sgemm():
+    """Return NumPy's matrix products of the shapes SGEMM."""
     rng = np.random.default_rng(0)
-    return rng.standard_normal((BATCH, 48, 48, 1)).astype(np.float32), rng.integers(0, 7, BATCH)
+    pairs = [(rng.random((n, c), np.float32), rng.random((c, f), np.float32)) for n, c, f in SGEMM]
+    return {str(shape): lambda a=a, b=b: a @ b for shape, (a, b) in zip(SGEMM, pairs, strict=True)}
 
 
-def sgemm_rate():
-    """Return the median GFLOP/s of NumPy's matrix product over the pointwise shapes of MobileNet, measured now."""
-    rates, rng = [], np.random.default_rng(0)
-    for rows, channels, filters in ((4608, 128, 128), (1152, 256, 256), (288, 512, 512), (128, 1024, 1024)):
-        a, b = rng.random((rows, channels), np.float32), rng.random((channels, filters), np.float32)
-        seconds = alternate({"sgemm": lambda a=a, b=b: a @ b}, rounds=5, seconds=0.05)["sgemm"]
-        rates.append(2e-9 * a.size * filters / statistics.median(seconds))
-    return statistics.median(rates)
+def sgemm_rate(threads):
+    """Return the median GFLOP/s of NumPy's matrix product over the shapes SGEMM, measured now."""
+    with contest([Contestant("OpenBLAS", "train_step:sgemm", {}, threads)], seconds=0.05) as running:
+        times = {shape: running.times(str(shape), rounds=5)["OpenBLAS"] for shape in SGEMM}
+    return statistics.median(2e-9 * np.prod(shape) / statistics.median(turns) for shape, turns in times.items())
 
 
-def peak_memory(name, threads):
-    """Return the largest resident size, in GB, of a process of its own that makes three steps of a network (Linux)."""
-    code = (
-        "import minifer, train_step as t\n"
-        f"minifer.threads({threads})\n"
-        f"step, _ = t.minifer_step({name!r}, *t.batch())\n"
-        "for _ in range(3): step()\n"
-        # Not getrusage: its maximum includes what the parent held when it forked.
-        "print(next(int(line.split()[1]) for line in open('/proc/self/status') if line.startswith('VmHWM')) / 1e6)"
-    )
-    return float(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, cwd=sys.path[0]).stdout)
+def against_pytorch(name, args):
+    """Return rows: the time and the memory of training steps of a network."""
+    network = NETWORKS[name]
+    attention = {"": {}, ", math attention": {"math_attention": True}} if network[0] == "mha" else {"": {}}
+    programs = {
+        how + which: {"compiled": how == "compiled", **further}
+        for how in (["eager"] if args.no_compile else ["eager", "compiled"])
+        for which, further in attention.items()
+    }
+    arguments = {"network": twin_of(*network), "batch": BATCH}
+    contestants = [
+        Contestant("minifer", "train_step:training", {"network": network}, args.threads),
+        *settings("PyTorch", "peers:training", arguments, args.threads, programs, OPENMP),
+    ]
+    with contest(contestants, seconds=0.5) as running:
+        rows = compare(f"step, {name}", running, "step", args.rounds)
+        ours, peer = (
+            running.workers[who].peak_memory() if who in running.workers else None for who in ("minifer", "PyTorch")
+        )
+    if ours:
+        rows.append(figure(f"largest memory, {name}", ours, peer, "PyTorch", "GB"))
+    return rows, running.notes
+
+
+def within_minifer(name, args):
+    """Return rows: a step on one thread, augmentation against a step, and a step against its products alone."""
+    from minifer.cost import count
+
+    step = ("train_step:training", {"network": NETWORKS[name]})
+    contestants = [
+        Contestant("minifer", *step, args.threads),
+        Contestant("minifer, 1 thread", *step, 1),
+        Contestant("augmentation", "train_step:augmentation", {}, args.threads),
+    ]
+    with contest(contestants, seconds=0.5) as running:
+        whole, on_one_thread, augment = running.times("step", args.rounds).values()
+    multiply_adds = count(network_of(*NETWORKS[name]), (48, 48, 1)).multiply_adds
+    floor = 2e-9 * 3 * BATCH * multiply_adds / sgemm_rate(args.threads)
+    return [
+        row(f"step on {args.threads} threads against 1", whole, on_one_thread, "minifer, 1 thread"),
+        row("augmentation of a batch", augment, whole, "the training step"),
+        row("step against its products alone", whole, [floor], "OpenBLAS"),
+    ]
 
 
 def main():
@@ -80,43 +130,16 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
     parser.add_argument("--only", default="", help="networks whose name contains this")
-    args, torch = start(parser)
-    x, labels = batch()
-    rows, facts = [], {}
-    for name, (variant, alpha, blocks) in NETWORKS.items():
+    args = start(parser)
+    rows, notes = [], []
+    for name in NETWORKS:
         if args.only not in name:
             continue
-        step, multiply_adds = minifer_step(name, x, labels)
-        contestants = {"minifer": step}
-        if torch:
-            from peers import torch_mobilenet, torch_step
-
-            contestants["torch eager"] = torch_step(torch_mobilenet(variant, alpha, blocks), x, labels)
-            if not args.no_compile and variant == "plain":
-                contestants["torch compiled"] = torch_step(torch_mobilenet(variant, alpha), x, labels, compiled=True)
-        times = alternate(contestants, args.rounds, seconds=0.5)
-        for peer in [name for name in times if name != "minifer"]:
-            rows.append(row(f"step, {name}", times["minifer"], times[peer], peer))
+        measured, further = against_pytorch(name, args)
+        rows, notes = rows + measured, notes + further
         if name == "plain, alpha 1":
-            floor = 2e-9 * 3 * BATCH * multiply_adds / sgemm_rate()
-            rows.append(row("step against its products alone", times["minifer"], [floor], "sgemm"))
-
-            def on_one_thread(step=step):
-                minifer.threads(1)
-                step()
-                minifer.threads(args.threads)
-
-            pair = alternate({"many": step, "one": on_one_thread}, args.rounds, seconds=0.5)
-            rows.append(
-                row(f"step on {args.threads} threads against 1", pair["many"], pair["one"], "minifer, 1 thread")
-            )
-            pictures = np.random.default_rng(0).integers(0, 256, (BATCH, 48, 48), np.uint8)
-            augment = partial(augment_batch, pictures, np.arange(BATCH), 0, 0, Augmentation())
-            pair = alternate({"augmentation": augment, "step": step}, args.rounds)
-            rows.append(row("augmentation of a batch", pair["augmentation"], pair["step"], "the training step"))
-        if "all blocks" in name:
-            facts["peak_memory_gb"] = {name: peak_memory(name, args.threads)}
-    report(rows, args.threads, args.json, **facts)
+            rows += within_minifer(name, args)
+    report(rows, args.threads, args.json, notes)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Measure this machine: the kernels, a training step, inference or detection, against whichever peers are installed."""
+"""Measure this machine: the kernels, a training step, inference or detection.
+
+Whichever peers are installed run too, each in a process of its own and with the best of its settings.
+"""
 
 QUESTIONS = {"kernels": "kernels.py", "train": "train_step.py", "infer": "inference.py", "detect": "detection.py"}
 
