@@ -73,6 +73,7 @@ def figure(measure, ours, peer, peer_name, unit, less=True):
 
 def report(rows, threads, as_json, notes=(), **facts):
     """Print a table, or the JSON document that `minifer bench --json` promises; facts are added to it."""
+    notes = list(dict.fromkeys(notes))
     if as_json:
         notes = {"notes": notes} if notes else {}
         print(json.dumps({"machine": machine(), "threads": threads, "rows": rows, **facts, **notes}, indent=2))
