@@ -138,8 +138,9 @@ def test_who_fails_leaves_with_one_line(bench, monkeypatch, capsys):
     others = [fake(bench, "dead", "dies"), fake(bench, "absent", "nothing")]
     late = [fake(bench, "late", "later", setting=setting) for setting in ("first", "second")]
     with contest.contest([fake(bench, "minifer", "fine"), *broken, *others, *late], seconds=0) as running:
-        monkeypatch.setattr(contest, "LIMIT", 0.5)
-        running.add(fake(bench, "slow", "sleeps"))
+        with monkeypatch.context() as patch:
+            patch.setattr(contest, "LIMIT", 0.5)
+            running.add(fake(bench, "slow", "sleeps"))
         running.add(fake(bench, "later", "later"))
         times = running.times("step", rounds=3)
     assert list(times) == ["minifer"] and len(times["minifer"]) == 3
