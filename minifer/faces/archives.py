@@ -1,5 +1,7 @@
 """The training pictures, from zip archives or folders: faces and scenes, and portraits with landmarks."""
 
+import codecs
+import re
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -9,6 +11,7 @@ from minifer.files.archives import open_source
 from minifer.files.images import read_member
 
 MOST_POINTS_BYTES = 1_000_000
+FARTHEST = 1e5  # pixels from a picture's corner
 
 
 def pictures_below(path, part=""):
@@ -40,7 +43,7 @@ def _pictures_in(source, part):
 
 
 def portraits_below(path):
-    """Return a list of (picture, landmarks) of all pictures with a .pts or .txt file of the same name beside them.
+    """Return a list of (picture, landmarks) of all pictures with a .pts file of the same name beside them.
 
     Shapes     picture (H,W) uint8   landmarks (68,2) as x, y
     Raises     DataError as pictures_below, or when a landmark file does not hold 68 points
@@ -52,27 +55,44 @@ def portraits_below(path):
 
 
 def _portraits_in(source):
-    portraits = []
+    files = {name[:-4]: member for name, member in source.members.items() if name.lower().endswith(".pts")}
+    portraits = {}  # by the landmark file, which has one picture even where a.jpg and a.png lie beside a.pts
     for member in source.pictures(beside=[".pts"]):
-        if points := source.members.get(f"{PurePosixPath(member.name).with_suffix('')}.pts"):
-            text = points.read(MOST_POINTS_BYTES).decode("utf-8", "replace")
-            portraits.append((read_member(member), read_points(text, points.where)))
-    return portraits
+        points = files.get(str(PurePosixPath(member.name).with_suffix("")))
+        if points and points.name not in portraits:
+            portraits[points.name] = read_member(member), read_points(points.read(MOST_POINTS_BYTES), points.where)
+    return list(portraits.values())
 
 
-def read_points(text, name):
-    """Return the 68 points of a landmark file: lines "x y"; lines that are not two numbers are headers and skipped.
+def read_points(data, name):
+    """Return the 68 points in the bytes of a landmark file.
+
+    A line has two numbers x, y, or three: its own number first, from 0 or from 1. They are parted by blanks, commas or
+    semicolons; "1,5 2,5" has decimal commas. Lines with a word in them, { and }, or
+    with one number are headers.
 
     Shapes     points (68,2)
-    Raises     DataError when there are not 68 finite points
+    Raises     DataError when there are not 68 points, or they are none of a face
     """
-    points = []
+    text = data.decode("utf-16" if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig", "replace")
+    rows = []
     for line in text.splitlines():
+        if re.fullmatch(r"\s*-?\d+,\d+[\s;]+-?\d+,\d+\s*", line):
+            line = line.replace(",", ".")  # noqa: PLW2901
         try:
-            x, y = map(float, line.split())
+            row = [float(word) for word in re.split(r"[\s,;]+", line.strip(" \t,;"))]
         except ValueError:
             continue
-        points.append((x, y))
-    if len(points) != 68 or not np.isfinite(points).all():
-        raise DataError(f"{name}: {len(points)} points, expected 68")
-    return np.array(points)
+        if len(row) > 1:  # a number alone says how many points there are
+            rows.append(row)
+    if len(rows) != 68 or len({len(row) for row in rows}) != 1 or not 2 <= len(rows[0]) <= 3:
+        raise DataError(f"{name}: {len(rows)} points, expected 68, each x y")
+    points = np.array(rows)
+    if points.shape[1] == 3:
+        numbers = points[:, 0] - points[:, 0].min()
+        if sorted(numbers.tolist()) != list(range(68)):
+            raise DataError(f"{name}: 3 numbers a line, of which the first does not count the points: expected x y")
+        points = points[np.argsort(numbers), 1:]
+    if not (np.abs(points) < FARTHEST).all() or np.ptp(points, axis=0).min() < 1:
+        raise DataError(f"{name}: its points are those of no face: they are far away, all in one place, or no numbers")
+    return points

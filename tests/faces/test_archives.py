@@ -57,10 +57,50 @@ def test_a_folder_without_portraits(tmp_path):
         portraits_below(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["", "1 2\n3 4", POINTS + "\n1 2", POINTS.replace("5 5.5", "5 nan")])
-def test_landmark_files_that_do_not_hold_68_points(text):
-    with pytest.raises(DataError, match="expected 68"):
-        read_points(text, "face.pts")
+FORMS = {
+    "commas": "\n".join(f"{i},{i + 0.5}" for i in range(68)),
+    "commas and blanks": "\n".join(f"{i}, {i + 0.5}" for i in range(68)),
+    "semicolons": "\n".join(f"{i};{i + 0.5};" for i in range(68)),
+    "decimal commas": "\n".join(f"{i},0 {i},5" for i in range(68)),
+    "numbered from 0": "\n".join(f"{i} {i} {i + 0.5}" for i in range(68)),
+    "numbered from 1, the other way round": "\n".join(f"{i + 1},{i},{i + 0.5}" for i in reversed(range(68))),
+    "tabs and blank lines": "\r\n\r\n".join(f"\t{i}\t{i + 0.5}\t" for i in range(68)),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_landmark_files_of_many_forms(form, encoding):
+    for text in (FORMS[form], f"68\n{FORMS[form]}", f"version: 1\nn_points:  68\n{{\n{FORMS[form]}\n}}\n"):
+        expected = [[i, i + 0.5] for i in range(68)]
+        np.testing.assert_array_equal(read_points(text.encode(encoding), "face.pts"), expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "0 points, expected 68"),
+        ("1 2\n3 4", "2 points, expected 68"),
+        (POINTS + "\n1 2", "69 points"),
+        (POINTS.replace("5 5.5", "5 5.5 1"), "68 points, expected 68, each x y"),
+        ("\n".join(["1 2 3"] * 68), "does not count the points"),
+        ("\n".join(["1 2 3 4"] * 68), "each x y"),
+        (POINTS.replace("5 5.5", "5 nan"), "of no face"),
+        (POINTS.replace("5 5.5", "5 1e300"), "of no face"),
+        ("\n".join(["1 2"] * 68), "of no face"),
+    ],
+)
+def test_landmark_files_that_do_not_hold_68_points(text, message):
+    with pytest.raises(DataError, match=message):
+        read_points(text.encode(), "face.pts")
+
+
+def test_suffixes_of_any_case_and_one_picture_a_landmark_file(tmp_path):
+    for name in ("a.PTS", "b.Pts", "c.d.pts", "e.pts"):
+        (tmp_path / name).write_text(POINTS)
+    for number, name in enumerate(("a.JPG", "a.png", "b.png", "c.d.png", "other.png")):
+        (tmp_path / name).write_bytes(png(number))
+    assert [picture[0, 0] for picture, _ in portraits_below(tmp_path)] == [0, 2, 3]
 
 
 @pytest.mark.parametrize("content", [b"", b"PK nothing", png(1)])
