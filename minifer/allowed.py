@@ -140,7 +140,7 @@ class Record:
         return {name: kind.take(value.get(name)) for name, kind in self.kinds.items()}
 
     def __str__(self):
-        return "an object with " + "; ".join(f"{name}: {kind}" for name, kind in self.kinds.items())
+        return "an object" + " with " * bool(self.kinds) + "; ".join(f"{n}: {kind}" for n, kind in self.kinds.items())
 
 
 def like(example):

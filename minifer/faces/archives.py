@@ -68,11 +68,10 @@ def read_points(data, name):
     """Return the 68 points in the bytes of a landmark file.
 
     A line has two numbers x, y, or three: its own number first, from 0 or from 1. They are parted by blanks, commas or
-    semicolons; "1,5 2,5" has decimal commas. Lines with a word in them, { and }, or
-    with one number are headers.
+    semicolons; "1,5 2,5" has decimal commas. Lines with a word in them, { or }, or one number are headers.
 
     Shapes     points (68,2)
-    Raises     DataError when there are not 68 points, or they are none of a face
+    Raises     DataError when there are not 68 points, or they cannot be those of a face
     """
     text = data.decode("utf-16" if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig", "replace")
     rows = []
@@ -88,11 +87,13 @@ def read_points(data, name):
     if len(rows) != 68 or len({len(row) for row in rows}) != 1 or not 2 <= len(rows[0]) <= 3:
         raise DataError(f"{name}: {len(rows)} points, expected 68, each x y")
     points = np.array(rows)
+    if not (np.abs(points) < FARTHEST).all():
+        raise DataError(f"{name}: a point that is further away than {FARTHEST:g} pixels, or none: expected x y")
     if points.shape[1] == 3:
         numbers = points[:, 0] - points[:, 0].min()
         if sorted(numbers.tolist()) != list(range(68)):
             raise DataError(f"{name}: 3 numbers a line, of which the first does not count the points: expected x y")
         points = points[np.argsort(numbers), 1:]
-    if not (np.abs(points) < FARTHEST).all() or np.ptp(points, axis=0).min() < 1:
-        raise DataError(f"{name}: its points are those of no face: they are far away, all in one place, or no numbers")
+    if np.ptp(points, axis=0).min() < 1:
+        raise DataError(f"{name}: its points are all in one place")
     return points

@@ -1,5 +1,6 @@
 """Damage of any kind becomes one error in one line that names the place."""
 
+import errno
 from contextlib import contextmanager
 
 from minifer.errors import DataError, MiniferError
@@ -20,7 +21,7 @@ def guarded(where, error=DataError, remedy="download it again"):
     except MiniferError:
         raise
     except Exception as failure:
-        system = isinstance(failure, MemoryError) or getattr(failure, "errno", None) is not None
+        system = isinstance(failure, MemoryError) or getattr(failure, "errno", None) not in (None, errno.EINVAL)
         raise error(f"{where}: cannot be read ({reason(failure)})" + ("" if system else f": {remedy}")) from failure
 
 

@@ -85,9 +85,10 @@ def test_landmark_files_of_many_forms(form, encoding):
         (POINTS.replace("5 5.5", "5 5.5 1"), "68 points, expected 68, each x y"),
         ("\n".join(["1 2 3"] * 68), "does not count the points"),
         ("\n".join(["1 2 3 4"] * 68), "each x y"),
-        (POINTS.replace("5 5.5", "5 nan"), "of no face"),
-        (POINTS.replace("5 5.5", "5 1e300"), "of no face"),
-        ("\n".join(["1 2"] * 68), "of no face"),
+        (POINTS.replace("5 5.5", "5 nan"), "or none"),
+        (POINTS.replace("5 5.5", "5 1e300"), "further away than 100000 pixels"),
+        ("\n".join(["inf 1 2"] * 68), "further away"),
+        ("\n".join(["1 2"] * 68), "all in one place"),
     ],
 )
 def test_landmark_files_that_do_not_hold_68_points(text, message):

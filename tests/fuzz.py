@@ -1,0 +1,461 @@
+"""Damage well-formed files in seeded random ways and read them: success or one MiniferError of one line, nothing else.
+
+    python tests/fuzz.py --count 3000 --seed 1              every kind of file, by turns
+    python tests/fuzz.py --count 3000 --kind weights        one kind
+
+The tests do a few of each. A case is (kind, seed): the same one gives the same bytes again. What is wrong is printed
+with its case: another exception, a warning, a message of several lines, more than SECONDS, more than MEMORY.
+"""
+
+import argparse
+import copy
+import faulthandler
+import io
+import json
+import os
+import resource
+import signal
+import sys
+import tempfile
+import traceback
+import warnings
+import zipfile
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+
+from minifer.errors import MiniferError
+
+SECONDS, MEMORY = 30, 850 << 20  # bytes, beside the 150 MB that NumPy, Numba and the weights take
+
+# What may stand anywhere in a file: edges of kinds and ranges.
+VALUES = (
+    None, True, False, 0, -1, 1, 3, 2**31, 2**63, 10**30, 0.5, -0.0, 1e308, float("nan"), float("inf"), "", "x", "1",
+    "a\nb", "\ud800", "a" * 5000, [], {}, [1], [[]], {"a": 1}, ["x", None], [48, 48], [10**9, 10**9],
+)  # fmt: skip
+NUMBERS = ("0", "-1", "1e400", "nan", str(2**31), str(2**63), str(10**30), "1.5", "")
+
+
+# Ways to damage bytes.
+
+
+def raw(data, rng):
+    """Return bytes with a few of them changed, taken out, repeated, or all after a place cut off."""
+    data = bytearray(data)
+    for _ in range(rng.integers(1, 5)):
+        if not data:
+            break
+        place = int(rng.integers(len(data)))
+        length = int(min(rng.integers(1, 2 ** rng.integers(1, 9)), len(data) - place))
+        match rng.integers(6):
+            case 0:
+                data[place] ^= 1 << rng.integers(8)
+            case 1:
+                data[place] = rng.choice([0, 1, 127, 128, 255])
+            case 2:
+                data[place : place + length] = rng.bytes(length)
+            case 3:
+                del data[place : place + length]
+            case 4:
+                data[place:place] = data[place : place + length]
+            case 5:
+                if rng.random() < 0.3:
+                    del data[place:]
+    return bytes(data)
+
+
+def text(data, rng):
+    """Return text with a number, a word or a line replaced."""
+    lines = data.split(b"\n")
+    row = int(rng.integers(len(lines)))
+    words = lines[row].split(b" ")
+    words[int(rng.integers(len(words)))] = str(rng.choice(NUMBERS)).encode()
+    lines[row] = rng.choice([b",", b" ", b"\t", b";"]).join(words)
+    if rng.random() < 0.2:
+        lines.insert(row, lines[int(rng.integers(len(lines)))])
+    return b"\n".join(lines) if rng.random() < 0.8 else b"\n".join(lines).decode("latin-1").encode("utf-16")
+
+
+def document(data, rng):
+    """Return JSON with a value somewhere in it replaced, taken out or called otherwise."""
+    tree = json.loads(data)
+    for _ in range(rng.integers(1, 3)):
+        place, path = tree, None
+        while isinstance(place, dict | list) and place and (path is None or rng.random() < 0.8):
+            path = place, rng.choice(list(place)) if isinstance(place, dict) else int(rng.integers(len(place)))
+            place = place[path[1]]
+        if path is None:
+            return json.dumps(VALUES[rng.integers(len(VALUES))]).encode()
+        holder, key = path
+        match rng.integers(8):
+            case 0:
+                del holder[key]
+            case 1 if isinstance(holder, dict):
+                holder[str(rng.choice(["x", "model", "alpha", "", "a" * 300]))] = holder.pop(key)
+            case _:
+                holder[key] = copy.deepcopy(VALUES[rng.integers(len(VALUES))])
+    return json.dumps(tree).encode(str(rng.choice(["utf-8", "utf-8", "utf-8-sig", "utf-16"])))
+
+
+def array(data, rng):
+    """Return an .npy file whose header says something else, or that holds other numbers."""
+    if rng.random() < 0.3:
+        header, end = bytearray(data), data.index(b"\n")
+        digits = [place for place in range(10, end) if chr(header[place]).isdigit()]
+        place = int(rng.choice(digits or [10]))
+        header[place : place + 1] = str(rng.choice([*NUMBERS, "(", "O", "{}", "7" * 20])).encode()
+        return bytes(header)
+    values = np.load(io.BytesIO(data))
+    if values.dtype.kind == "U" and not values.ndim and rng.random() < 0.9:
+        values = np.array(document(str(values).encode(), rng).decode("utf-8", "replace"))
+    else:
+        match rng.integers(8):
+            case 0:
+                values = values[None]
+            case 1:
+                values = values.reshape(-1)[: rng.integers(values.size + 1)]
+            case 2:
+                values = values.astype(rng.choice(["f8", "f4", "f2", "i8", "i1", "u1", "?", "U3", "c8", ">f4", "S2"]))
+            case 3:
+                values = np.asfortranarray(values.T)
+            case 4:
+                values = np.zeros(rng.choice([0, 1, 7, 48], rng.integers(5)), values.dtype)
+            case _:
+                flat = values.reshape(-1).copy()
+                edges = [np.nan, np.inf, -1, 1e30, 1e300, -(2**31), 255, 127, 0]
+                with suppress(ValueError, OverflowError, IndexError):
+                    flat[rng.integers(flat.size + 1) :: rng.integers(1, 99)] = rng.choice(edges)
+                values = flat.reshape(values.shape)
+    file = io.BytesIO()
+    np.lib.format.write_array(file, np.asarray(values), allow_pickle=True)
+    return file.getvalue()
+
+
+def packed(data, rng):
+    """Return a zip whose checksums are right and in which a member is damaged, missing, there twice or renamed."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = [(name, archive.read(name)) for name in archive.namelist()]
+    chosen = int(rng.integers(len(members)))
+    name, content = members[chosen]
+    match rng.integers(12):
+        case 0:
+            del members[chosen]
+        case 1:
+            members.append((name, content))
+        case 2:
+            names = ["x", "../x", name + "/", name.replace("/", "\\"), ".x", "a\nb.jpg", name.upper()]
+            members[chosen] = str(rng.choice(names)), content
+        case _:
+            members[chosen] = name, damaged(content, name, rng)
+    file = io.BytesIO()
+    with warnings.catch_warnings(), zipfile.ZipFile(file, "w", int(rng.choice([0, 8, 8, 12, 14]))) as archive:
+        warnings.simplefilter("ignore")
+        for name, content in members:
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+BY_CONTENT = {b"PK": packed, b"\x93N": array, b'{"': document, b"{\n": document}
+
+
+def damaged(data, name, rng):
+    """Return the bytes of a file, damaged in a way that suits what they are."""
+    way = text if name.lower().endswith((".pts", ".csv")) else BY_CONTENT.get(data[:2], raw)
+    try:
+        return (raw if rng.random() < 0.3 else way)(data, rng)
+    except Exception:  # already so damaged that it cannot be understood
+        return raw(data, rng)
+
+
+# Kinds of files: what a well-formed one looks like, and what is done with it.
+
+KINDS = {}
+
+
+def kind(name, suffix):
+    """Register a function that returns ([bytes of well-formed files], function that reads a path)."""
+
+    def register(function):
+        KINDS[name] = suffix, cache(function)
+        return function
+
+    return register
+
+
+def written(write, *arguments):
+    """Return the bytes that write(path, ...) writes."""
+    with tempfile.TemporaryDirectory() as folder:
+        write(Path(folder) / "file.npz", *arguments)
+        return (Path(folder) / "file.npz").read_bytes()
+
+
+def small_network(**settings):
+    """Return arrays and description of a small network."""
+    from minifer import config
+    from minifer.data.dataset import CLASSES
+    from minifer.training import build_model
+
+    chosen = config.TrainConfig(
+        **{"model": "mha", "alpha": 1 / 16, "attention_blocks": (13,), "heads": 2, "head_units": 4} | settings
+    )
+    meta = {"config": config.to_dict(chosen), "classes": list(CLASSES), "image_shape": [48, 48]}
+    return build_model(chosen, (48, 48), len(CLASSES)).state(), meta
+
+
+@kind("weights", ".npz")
+def weights():
+    """Weights of a network, which then says what a picture shows."""
+    from minifer import checkpoint
+    from minifer.inference import InferenceNetwork
+    from minifer.losses import probabilities
+    from minifer.training import load_weights
+
+    def read(path):
+        model, meta = load_weights(path)
+        shape = (*meta["image_shape"], 1)
+        if max(shape) <= 64:
+            probabilities(InferenceNetwork(model, shape, batch_size=1)(np.zeros((1, *shape), np.float32)))
+
+    networks = [small_network(), small_network(model="skip", blocks="even", linear=True, attention_positions=True)]
+    return [written(checkpoint.save, *network) for network in networks], read
+
+
+@kind("last", ".npz")
+def last():
+    """last.npz, from which a training goes on for a step."""
+    from minifer import config
+    from minifer.data import synthetic
+    from minifer.training import Observer, Training
+
+    faces = synthetic.load(seed=3, train=20, val=7)
+    _, meta = small_network(epochs=3, batch_size=10, dropout=0.1, average=0.9)
+    settings = config.from_dict(meta["config"])
+
+    def start():
+        return Training(settings, faces["train"], faces["val"])
+
+    def read(path):
+        training = start()
+        training.restore(path.parent)
+        training.run(Observer(), lambda: True)
+
+    with tempfile.TemporaryDirectory() as folder:
+        training = start()
+        training.run(Observer(), lambda: training.epoch == 1 and training.step == 1)
+        training.save(Path(folder))
+        return [(Path(folder) / "last.npz").read_bytes()], read
+
+
+@kind("config", ".json")
+def configs():
+    """config.json of a run."""
+    from minifer import config
+    from minifer.training import build_augmentation
+
+    def read(path):
+        settings, _ = config.read(path)
+        build_augmentation(settings)
+
+    return [json.dumps({"data": None, "config": config.to_dict(c)}).encode() for c in config.PRESETS.values()], read
+
+
+@kind("data", ".npz")
+def data():
+    """A data set in one file."""
+    from minifer.data import fer2013, synthetic
+
+    return [written(fer2013.save_npz, synthetic.load(seed=3, train=12, val=7))], fer2013.load
+
+
+def shipped(module, most=None):
+    """Return the bytes of a file of weights that ships, with at most `most` rows of each array, stored and packed."""
+    from minifer.files.npz import Npz, write_npz
+
+    with Npz(module.SHIPPED) as file:
+        arrays = file.all()
+    if most:
+        arrays = {name: values if name.endswith("mean") else values[:most] for name, values in arrays.items()}
+    files = []
+    for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        file = io.BytesIO()
+        write_npz(file, arrays, method)
+        files.append(file.getvalue())
+    return files
+
+
+@kind("detector", ".npz")
+def detectors():
+    """The face detector, which then looks at a picture."""
+    from minifer.faces import FaceDetector, detector
+
+    picture = np.random.default_rng(1).integers(0, 256, (40, 48)).astype(np.uint8)
+    return shipped(detector), lambda path: FaceDetector.load(path).detect(picture)
+
+
+@kind("landmarks", ".npz")
+def predictors():
+    """The landmark predictor, which then looks at a picture."""
+    from minifer.faces import LandmarkPredictor, landmarks
+
+    picture = np.random.default_rng(1).integers(0, 256, (60, 50)).astype(np.uint8)
+    return shipped(landmarks, most=1), lambda path: LandmarkPredictor.load(path).predict(picture, [5, 5, 45, 45])
+
+
+@kind("keras", ".h5")
+def keras():
+    """A MobileNet of Keras."""
+    import h5py
+
+    from minifer.interop.keras import keras_name, keras_shape, load_keras_mobilenet
+    from minifer.models import mobilenet
+
+    model = mobilenet(alpha=1 / 16, input_shape=(32, 32, 3))
+    files = []
+    for nested in (False, True):
+        stream = io.BytesIO()
+        with h5py.File(stream, "w") as file:
+            names = {}
+            for name, values in model.state().items():
+                if where := keras_name(name):
+                    layer = "model_weights/mobilenet" if nested else where[0]
+                    key = f"{where[0]}/{where[1][0]}:0"
+                    file[f"{layer}/{key}"] = np.ones(keras_shape(name, values.shape), np.float32)
+                    names.setdefault(layer, []).append(key.encode())
+            for layer, keys in names.items():
+                file[layer].attrs["weight_names"] = keys
+        files.append(stream.getvalue())
+    return files, lambda path: load_keras_mobilenet(path, model)
+
+
+def png(value=3, side=48):
+    """Return the bytes of a grey picture."""
+    from PIL import Image
+
+    stream = io.BytesIO()
+    Image.fromarray(np.full((side, side), value, np.uint8)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def zipped(files):
+    """Return the bytes of a zip."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return stream.getvalue()
+
+
+POINTS = "version: 1\nn_points: 68\n{\n" + "\n".join(f"{i} {i % 9 + 0.5}" for i in range(68)) + "\n}\n"
+
+
+@kind("portraits", ".zip")
+def portraits():
+    """Portraits with landmarks, in a zip or in a zip in a zip."""
+    from minifer.faces.archives import portraits_below
+
+    inner = zipped({"a.png": png(), "a.pts": POINTS.encode(), "b/c.PNG": png(9), "b/c.PTS": POINTS.encode()})
+    return [inner, zipped({"inner.zip": inner})], portraits_below
+
+
+@kind("pictures", ".zip")
+def pictures():
+    """A data set of pictures, in a zip, a tar, or a zip in a zip."""
+    import tarfile
+
+    from minifer.data import fer2013
+
+    files = {f"train/{name}/Training_{k}.png": png(k) for k, name in enumerate(("angry", "sad", "happy"))}
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w:gz") as archive:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    tar = io.BytesIO(stream.getvalue())
+    with tarfile.open(fileobj=tar) as archive:
+        plain = io.BytesIO()
+        with tarfile.open(fileobj=plain, mode="w") as other:
+            for member in archive:
+                other.addfile(member, archive.extractfile(member))
+    inner = zipped(files)
+    return [inner, zipped({"inner.zip": inner}), stream.getvalue(), plain.getvalue()], fer2013.load
+
+
+# Running.
+
+
+def hang(*_):
+    """Say that a case takes too long."""
+    raise TimeoutError(f"more than {SECONDS} seconds")
+
+
+def case(name, seed, folder):
+    """Do one case; return what is wrong, or None."""
+    suffix, make = KINDS[name]
+    files, read = make()
+    rng = np.random.default_rng([seed, *name.encode()])
+    path = folder / (f"last{suffix}" if name == "last" else f"file{suffix}")
+    path.write_bytes(damaged(files[rng.integers(len(files))], path.name, rng))
+    before = memory_peak()
+    if hasattr(signal, "SIGALRM"):
+        signal.signal(signal.SIGALRM, hang)
+        signal.alarm(SECONDS)
+    try:
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            read(path)
+    except MiniferError as error:
+        if "\n" in str(error):
+            return f"a message of several lines: {error}"
+    except Exception:
+        return traceback.format_exc()
+    finally:
+        if hasattr(signal, "SIGALRM"):
+            signal.alarm(0)
+    if seen:
+        return f"a warning: {seen[0].message} ({seen[0].filename}, line {seen[0].lineno})"
+    used = memory_peak() - before
+    return f"{used >> 20} MB of memory" if used > MEMORY else None
+
+
+def memory_peak():
+    """Return the most bytes that the process has had at a time."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << (0 if sys.platform == "darwin" else 10)
+
+
+def run(names, count, first_seed, log=None):
+    """Do count cases of each kind; return [(kind, seed, what is wrong)]."""
+    found = []
+    with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, MINIFER_CACHE=f"{folder}/cache"):
+        for number in range(count):
+            for name in names:
+                if log is not None:
+                    log.seek(0)
+                    log.write(f"{name} {first_seed + number}\n")  # a crash of the process leaves its case behind
+                    log.flush()
+                if problem := case(name, first_seed + number, Path(folder)):
+                    found.append((name, first_seed + number, problem))
+                    if log is not None:
+                        print(f"{name} {first_seed + number}: {problem}", flush=True)
+    return found
+
+
+def main():
+    """Run from the command line; exit 1 when anything was wrong."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--count", type=int, default=300, help="cases of each kind")
+    parser.add_argument("--seed", type=int, default=1, help="of the first case; the next has the next")
+    parser.add_argument("--kind", choices=KINDS, action="append", help="only this kind")
+    args = parser.parse_args()
+    faulthandler.enable()
+    with open(os.path.join(tempfile.gettempdir(), "minifer-fuzz-case"), "w") as log:
+        found = run(args.kind or KINDS, args.count, args.seed, log)
+    print(f"{len(found)} of {args.count * len(args.kind or KINDS)} cases went wrong")
+    return int(bool(found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
