@@ -20,6 +20,7 @@ import tempfile
 import traceback
 import warnings
 import zipfile
+import zlib
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -158,7 +159,17 @@ def packed(data, rng):
     return file.getvalue()
 
 
-BY_CONTENT = {b"PK": packed, b"\x93N": array, b'{"': document, b"{\n": document}
+def chunks(data, rng):
+    """Return a damaged PNG whose chunks have right checksums again, so that what is in them is looked at."""
+    data, start = bytearray(raw(data, rng)), 8
+    while start + 12 <= len(data):
+        end = start + 8 + int.from_bytes(data[start : start + 4], "big")
+        data[end : end + 4] = zlib.crc32(data[start + 4 : end]).to_bytes(4, "big")
+        start = end + 4
+    return bytes(data)
+
+
+BY_CONTENT = {b"PK": packed, b"\x93N": array, b"\x89P": chunks, b'{"': document, b"{\n": document}
 
 
 def damaged(data, name, rng):
@@ -382,6 +393,158 @@ def pictures():
                 other.addfile(member, archive.extractfile(member))
     inner = zipped(files)
     return [inner, zipped({"inner.zip": inner}), stream.getvalue(), plain.getvalue()], fer2013.load
+
+
+def encoded(picture, form, **options):
+    """Return the bytes of a picture of Pillow's in a format."""
+    stream = io.BytesIO()
+    picture.save(stream, form, **options)
+    return stream.getvalue()
+
+
+@kind("images", ".img")
+def images():
+    """A picture in each format and depth that is read."""
+    from PIL import Image
+
+    from minifer.files.images import formats, read_image
+
+    grey = Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 24)).astype(np.uint8))
+    rgb, deep = Image.merge("RGB", [grey, grey, grey]), np.asarray(grey).astype(np.uint16) * 257
+    share, turned = Image.fromarray(np.asarray(grey, np.float32) / 255), grey.rotate(180)
+    exif = Image.Exif()
+    exif[0x0112], exif[0x011A], exif[0x010F] = 6, 72.0, "Canon"
+    exif.get_ifd(0x8769)[0x829A] = (1, 100)
+    files = [
+        encoded(grey, "JPEG", exif=exif),
+        encoded(rgb, "JPEG", progressive=True, exif=exif),
+        encoded(rgb.convert("CMYK"), "JPEG"),
+        encoded(rgb, "MPO", save_all=True, append_images=[rgb], exif=exif),
+        encoded(grey, "PNG", exif=exif),
+        encoded(rgb.convert("RGBA"), "PNG"),
+        encoded(rgb.quantize(16), "PNG", transparency=3),
+        encoded(Image.fromarray(deep), "PNG"),
+        encoded(grey, "PNG", save_all=True, append_images=[turned]),
+        encoded(rgb, "WEBP", exif=exif),
+        encoded(rgb, "WEBP", lossless=True, save_all=True, append_images=[turned.convert("RGB")]),
+        encoded(grey, "GIF", save_all=True, append_images=[turned], transparency=7),
+        encoded(rgb, "BMP"),
+        encoded(rgb.quantize(16), "BMP"),
+        encoded(rgb, "DIB"),
+        encoded(grey, "PPM"),
+        encoded(grey.convert("1"), "PPM"),
+        encoded(share, "PPM"),
+        b"P5 6 5 4095\n" + (deep[:5, :6] // 17).astype(">u2").tobytes(),
+        b"P3 # words\n2 2\n15\n" + b"1 2 3 " * 4,
+        encoded(share, "TIFF"),
+        encoded(Image.fromarray(deep.astype(np.int32)), "TIFF"),
+        encoded(Image.fromarray(deep), "TIFF", compression="tiff_adobe_deflate"),
+        encoded(grey.convert("1"), "TIFF", compression="group4"),
+    ]
+    files += [encoded(rgb, "TIFF", compression=c, exif=exif) for c in (None, "tiff_lzw", "packbits", "jpeg")]
+    files += [encoded(rgb, form) for form in ("JPEG2000", "AVIF") if form in formats()]
+
+    def read(path):
+        image = read_image(path)
+        assert image.ndim == 2 and image.dtype == np.uint8 and image.size
+
+    return files, read
+
+
+@kind("arrays", ".npy")
+def arrays():
+    """An array of any type, shape and range that somebody takes for a picture."""
+    from minifer.files.images import check_image
+
+    grey = np.random.default_rng(0).integers(0, 256, (6, 5))
+    made = [grey.astype(np.uint8), grey / 255, grey / 127.5 - 1, grey * 257.0, (grey * 257).astype(np.uint16)]
+    made += [grey > 127, np.dstack([grey] * 3), np.dstack([grey] * 4) / np.float32(255), grey[..., None] - 128]
+
+    def read(path):
+        values = None
+        with suppress(Exception), warnings.catch_warnings():  # NumPy's own reader is not what is tried
+            warnings.simplefilter("ignore")
+            values = np.load(path)
+        image = check_image(values)
+        assert image.ndim == 2 and image.dtype == np.uint8 and image.size
+
+    files = []
+    for values in made:
+        stream = io.BytesIO()
+        np.save(stream, values)
+        files.append(stream.getvalue())
+    return files, read
+
+
+def load_twice(path):
+    """Read a data set from its source and from the cache, which must give the same."""
+    from minifer.data import fer2013
+
+    first, again = fer2013.load(path), fer2013.load(path)
+    for split, rows in first.items():
+        np.testing.assert_array_equal(rows.images, again[split].images)
+        np.testing.assert_array_equal(rows.labels, again[split].labels)
+
+
+@kind("tables", ".csv")
+def tables():
+    """A data set in a table, as it was published and as spreadsheets write it."""
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 48 * 48))
+    usages = ("0", "Training"), ("3.0", "Training"), ("5", "PublicTest"), ('"6"', "PrivateTest")
+    rows = [f"{label},{' '.join(map(str, row))},{usage}" for row, (label, usage) in zip(pixels, usages, strict=True)]
+    table = "\n".join(["emotion,pixels,Usage", *rows, ",,", ""])
+    files = [table.encode(code) for code in ("utf-8", "utf-8-sig", "utf-16", "utf-16-be")]
+    files += [table.replace(",", separator).encode() for separator in ";\t|"]
+    return [*files, table.replace("\n", "\r").encode(), table.replace("\n", "\r\n").encode()], load_twice
+
+
+@kind("folders", ".zip")
+def folders():
+    """A folder of pictures under odd names, among odd files and links, for predict and as a data set."""
+    import shutil
+
+    from minifer.commands.pictures import read_pictures
+
+    right = [
+        "train/angry/im0.png",
+        "images/validation/1_Happiness/a b.jpg",
+        "TEST/sad/Training_1.png",
+        "é/train/fear/%.gif",
+    ]
+    odd = [
+        "@eaDir/a.jpg",
+        "Thumbs.db",
+        "train/sad/._a.png",
+        "notes.txt",
+        "a.heic",
+        "README",
+        "train/bored/a.png",
+        "x.csv",
+    ]
+    links = ["train/sad.link", "again.link", "train/angry/up.link", "gone.link", "self.link", "a.png.link"]
+    targets = ["angry", "train", "../..", "nowhere", "self", "train/angry/im0.png"]
+
+    def read(path):
+        top = path.with_suffix("")
+        shutil.rmtree(top, ignore_errors=True)
+        with suppress(Exception):  # what cannot be unpacked is the reader's of zips
+            with zipfile.ZipFile(path) as archive:
+                archive.extractall(top)
+        for link in list(top.rglob("*.link")):
+            with suppress(OSError, ValueError):
+                link.with_suffix("").symlink_to(link.read_text("utf-8", "replace"))
+        for row in read_pictures([top]) if top.is_dir() else ():
+            assert "\n" not in row[1].get("error", "")
+        load_twice(top)
+
+    odd = dict.fromkeys(odd, png())
+    return [
+        zipped(dict.fromkeys(right, png())),
+        zipped(dict.fromkeys(right, png()) | odd),
+        zipped(
+            dict.fromkeys(right, png()) | {name: target.encode() for name, target in zip(links, targets, strict=True)}
+        ),
+    ], read
 
 
 # Running.

@@ -5,8 +5,7 @@ What a number means is told by its type and by the range that the numbers fill, 
     numbers                                                      black           white
     uint8, even where all are 0 or 1                                 0             255
     bool                                                         False            True
-    a file of 16 bits, however dark                                  0          65,535
-    uint16                                                           0          65,535
+    uint16, and files of 16 bits                                     0          65,535
     other whole numbers       0 to 255                               0             255
                               0 to 65,535                            0          65,535
                               0 to the type's largest                0    such as 2^31 - 1
@@ -16,9 +15,10 @@ What a number means is told by its type and by the range that the numbers fill, 
                               0 to 255                               0             255
                               0 to 65,535                            0          65,535
 
-The first range that holds all numbers counts. Those after the first, and uint16's, must also be filled to a sixteenth,
-those with negative numbers to half of these: floats up to 1.1 are neither a picture of 0 to 1 nor one of 0 to 255, and
-uint16 up to 200 may be 8 bits or 16. Such arrays, NaN and infinity are refused, and the error says what was found.
+The first range that holds all numbers counts. Except for whole numbers from 0 to 255 they must also fill it, to a
+sixteenth, or with negative ones to half of these: floats up to 1.1 are neither a picture of 0 to 1 nor one of 0 to 255,
+and uint16 up to 200 may be 8 bits or 16, of which next to nothing is left in 8. Such pictures, NaN and infinity are
+refused, and the error says what was found.
 
 A picture in colour has its channels last, (H, W, 3) or with transparency (H, W, 4), and becomes luminance; transparent
 parts are white. (H, W, 1) is grey. Pillow's own pictures are taken too, and have to be where an array would be
@@ -106,9 +106,12 @@ def read_image(source, name=None, shape=None):
             with nullcontext(source) if hasattr(source, "read") else open(source, "rb") as stream:
                 picture = _opened(stream)
                 check_size(name, *picture.size, shape)  # told by the first bytes: nothing is decoded yet
+                deep = _has_deep_colours(picture)
                 picture.load()
                 grey, orientation = _grey(picture, name), _orientation(picture)
-                return np.ascontiguousarray(UPRIGHT[orientation](grey) if orientation in UPRIGHT else grey)
+                if deep and grey.max() <= 16:
+                    raise DataError(f"{name}: colours of 16 bits, of which not even a sixteenth is used: scale them")
+                return np.array(UPRIGHT[orientation](grey) if orientation in UPRIGHT else grey, order="C")
         except FileNotFoundError:
             raise DataError(f"{name}: no such file") from None
         except IsADirectoryError:
@@ -193,8 +196,12 @@ def grey_values(values, name):
     if not values.size:
         return np.zeros(values.shape, np.uint8)
     low, high = float(values.min()), float(values.max())
-    for black, white, least in _ranges(values.dtype):
-        if black <= low and high <= white and (low <= black / 2 < high if black else high >= least or not high):
+    if not np.isfinite([low, high]).all():
+        raise DataError(f"{name}: NaN or infinity is among its values")
+    for black, white in _ranges(values.dtype):
+        bits8 = white == 255 and values.dtype.kind != "f"
+        filled = low <= black / 2 < high if black else high >= white / 16 or not high or bits8
+        if black <= low and high <= white and filled:
             return _scaled(values, black, white)
     raise DataError(
         f"{name}: {values.dtype} from {low:g} to {high:g} may be several pictures or none: scale or clip it, to 0 to "
@@ -203,15 +210,13 @@ def grey_values(values, name):
 
 
 def _ranges(dtype):
-    """Return the rows of the table above for a type: black, white, and how far up the numbers must at least reach."""
-    if dtype == np.uint16:
-        return [(0, 65535, 4096)]
+    """Return black and white of each row of the table above for a type."""
     if dtype.kind == "f":
-        return [(0, 1, 0), (-1, 1, None), (0, 255, 16), (0, 65535, 4096)]
-    lowest, largest = np.iinfo(dtype).min, np.iinfo(dtype).max
-    wide = [(0, 65535, 4096)] if largest > 65535 else []
-    signed = [(lowest, largest, None)] if lowest else []
-    return [(0, 255, 0), *wide, (0, largest, largest / 16), *signed]
+        return [(0, 1), (-1, 1), (0, 255), (0, 65535)]
+    if dtype.kind == "u" and dtype.itemsize == 2:
+        return [(0, 65535)]
+    lowest, largest = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+    return [(0, 255), (0, min(65535, largest)), (0, largest), (lowest, largest)]
 
 
 def _scaled(values, black, white):
@@ -235,16 +240,25 @@ def _grey(picture, name):
     return np.asarray(grey)
 
 
+def _has_deep_colours(picture):
+    """Whether a file has colours of 16 bits, of which Pillow keeps the upper 8; told before it is decoded."""
+    arguments = [tile.args if isinstance(tile.args, tuple) else (tile.args,) for tile in picture.tile]
+    if picture.format == "PPM":
+        return picture.mode == "RGB" and any(max(a[1:], default=0) > 255 for a in arguments)  # the largest value
+    return picture.mode[0] not in "IF" and any(";16" in str(a[0]) for a in arguments)
+
+
 def _grey_of_deep(picture, name):
     """Return a picture of more than 8 bits as grey values (H,W) uint8."""
     values, tags = np.asarray(picture), getattr(picture, "tag_v2", {})  # of a TIFF
-    bits, kind = tags.get(BITS, (16,))[0], tags.get(SAMPLE_FORMAT, (1,))[0]
     if picture.mode.startswith("I;16") or picture.format in ("PNG", "PPM"):
-        grey = _scaled(values, 0, 2**bits - 1)  # there are scans of 12 bits
-    else:
-        # Pillow has but one mode for whole numbers, in which half of uint32's are negative.
+        declared = np.uint16
+    else:  # Pillow has but one mode for whole numbers, in which half of uint32's are negative
+        bits, kind = tags.get(BITS, (32,))[0], tags.get(SAMPLE_FORMAT, (2,))[0]
         declared = {(1, 32): np.uint32, (2, 16): np.int16}.get((kind, bits), values.dtype)
-        grey = grey_values(values.astype(declared), name)
+    if tags.get(BITS) == (12,):
+        values = values << 4
+    grey = grey_values(values.astype(declared), name)
     return 255 - grey if tags.get(PHOTOMETRIC) == 0 else grey  # 0 is "white is zero"
 
 

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -17,6 +18,17 @@ def written(tmp_path, picture, name="picture.png", **options):
     path = tmp_path / name
     picture.save(path, **options)
     return path
+
+
+def png(width, height, bits, kind, rows):
+    """Return a PNG of these bytes, right or not."""
+
+    def chunk(name, content):
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    header = struct.pack(">IIBBBBB", width, height, bits, kind, 0, 0, 0)
+    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunks
 
 
 def test_grey_comes_back_as_it_was(tmp_path):
@@ -95,16 +107,8 @@ def test_a_missing_file_and_a_folder(tmp_path):
 @pytest.mark.parametrize("size", [(20_000, 6_000), (10**5, 10**5)])
 def test_a_picture_over_the_limit_is_refused_before_it_is_decoded(tmp_path, size):
     """A few hundred bytes that claim to be 120 megapixels, or 10,000."""
-    import zlib
-
-    def chunk(kind, content):
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-    header = struct.pack(">IIBBBBB", *size, 8, 0, 0, 0, 0)
     path = tmp_path / "large.png"
-    path.write_bytes(
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
-    )
+    path.write_bytes(png(*size, 8, 0, b""))
     assert "40 megapixels" in one_line(path)
 
 
@@ -161,7 +165,8 @@ def test_a_picture_in_any_type_and_range_is_the_same_picture(values):
         (np.array([[0, 1]], np.uint8), [[0, 1]]),  # 8 bits say themselves what is white
         (np.array([[0, 1]]), [[0, 1]]),
         (np.array([[0.0, 1.0]]), [[0, 255]]),
-        (np.array([[0.0, 0.05]]), [[0, 13]]),
+        (np.array([[0.0, 0.1]]), [[0, 26]]),
+        (np.array([[0, 257, 65535]], ">u2"), [[0, 1, 255]]),
         (np.zeros((1, 2), np.uint16), [[0, 0]]),
         (np.full((1, 2), 76.6), [[77, 77]]),
         (np.array([[[1.0, 1.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]]]), [[255, 0]]),  # transparent is white
@@ -177,12 +182,14 @@ def test_ranges_at_their_ends(values, expected):
     [
         (np.full((3, 3), -1.0), "0 to 255"),
         (np.full((3, 3), 256.0), "0 to 255"),
-        (np.full((3, 3), np.nan), "nan"),
-        (np.array([[0.5, np.inf]]), "inf"),
+        (np.full((3, 3), np.nan), "NaN"),
+        (np.array([[0.5, np.inf]]), "infinity"),
         (np.array([[-0.1, 0.9]]), "-0.1 to 0.9"),  # 0 to 1 after sharpening, or -1 to 1
         (np.array([[0.0, 1.1]]), "0 to 1.1"),
         (np.array([[-3.0, 260.0]]), "-3 to 260"),
         (np.array([[0, 200]], np.uint16), "uint16 from 0 to 200"),  # 8 bits or 16
+        (np.array([[0, 200]], ">u2"), "uint16 from 0 to 200|>u2 from 0 to 200"),
+        (np.array([[0, 0.05]]), "0 to 0.05"),  # 13 greys of 8 bits, or a scale of its own
         (np.array([[0, 4000]]), "0 to 4000"),  # 12 bits or 16
         (np.array([[-5, 255]], np.int16), "-5 to 255"),
         (np.array([[0, 0xFFFFFF]]), "1.67772e.07"),  # three colours in a number
@@ -218,15 +225,32 @@ def test_pictures_of_pillow_are_taken_with_what_they_say_of_themselves(mode):
 # Files whose numbers have more than 8 bits.
 
 
-@pytest.mark.parametrize("bright", [1, 1 / 300])
+@pytest.mark.parametrize("bright", [1, 1 / 10])
 @pytest.mark.parametrize("name", ["deep.png", "deep.pgm", "deep.tif", "inverted.tif"])
-def test_sixteen_bits_in_a_file_are_sixteen_bits_however_dark(tmp_path, name, bright):
+def test_sixteen_bits_in_a_file_are_sixteen_bits(tmp_path, name, bright):
     values = (RAMP.astype(int) * 257 * bright).astype(np.uint16)
-    grey = images.read_image(
-        written(tmp_path, Image.fromarray(values), name, **({"tiffinfo": {262: 0}} if name == "inverted.tif" else {}))
-    )
+    options = {"tiffinfo": {262: 0}} if name == "inverted.tif" else {}
+    grey = images.read_image(written(tmp_path, Image.fromarray(values), name, **options))
     expected = np.rint(values / 257)
     np.testing.assert_array_equal(grey, 255 - expected if name == "inverted.tif" else expected)
+
+
+@pytest.mark.parametrize("largest", [255, 1023, 4095])
+@pytest.mark.parametrize("name", ["dark.png", "dark.pgm", "dark.tif", "colours.png", "colours.ppm"])
+def test_sixteen_bits_too_dark_for_eight_are_refused(tmp_path, name, largest):
+    """No face would be found in the 16 greys that are left, without a word."""
+    values = np.linspace(0, largest, 96).astype(np.uint16).reshape(8, 12)
+    path = tmp_path / name
+    colours = np.dstack([values] * 3).astype(">u2")
+    if name == "colours.ppm":
+        path.write_bytes(b"P6 12 8 65535\n" + colours.tobytes())
+    elif name == "colours.png":
+        path.write_bytes(png(12, 8, 16, 2, b"".join(b"\0" + row.tobytes() for row in colours)))
+    else:
+        Image.fromarray(values).save(path)
+    assert "scale" in one_line(path)
+    black = Image.fromarray(np.zeros((8, 12), np.uint16))
+    assert not images.read_image(written(tmp_path, black, "black.png")).any()
 
 
 def test_the_largest_value_of_a_pgm_is_white(tmp_path):
@@ -258,7 +282,10 @@ def test_unsigned_and_signed_integers_in_a_tiff(tmp_path):
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -7.0])
 def test_a_float_file_in_no_known_range(tmp_path, wrong):
     values = np.array([[0.5, wrong]], np.float32)
-    assert "scale or clip" in one_line(written(tmp_path, Image.fromarray(values), "a.tif"))
+    assert (
+        "scale or clip" in (line := one_line(written(tmp_path, Image.fromarray(values), "a.tif")))
+        or "NaN or infinity" in line
+    )
 
 
 # EXIF: the orientation is taken, and nothing else of it matters.
@@ -287,8 +314,6 @@ def test_every_orientation(tmp_path, name, orientation):
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp"])
 def test_damage_in_exif_beside_the_orientation_costs_nothing(tmp_path, name):
     """Bytes of the block are changed, those of the orientation's entry are not."""
-    import zlib
-
     rng = np.random.default_rng(4)
     block = exif(x011A=72.0, x011B=72.0, x010F="Canon", x0132="2020:01:01 00:00:00")
     whole = written(tmp_path, Image.fromarray(RAMP), name, exif=block).read_bytes()
