@@ -112,6 +112,16 @@ def test_a_folder_is_for_one_reproduction(arguments, code, message, reproduced, 
     assert message in error and len(error.strip().splitlines()) == 1
 
 
+def test_data_that_was_corrected_is_not_mixed_with_what_it_was(reproduced, drawn, capsys):
+    before = drawn.read_bytes()
+    splits = fer2013.load(drawn)
+    splits["train"].labels[0] = (splits["train"].labels[0] + 1) % 7
+    fer2013.save_npz(drawn, splits)
+    assert cli.main(["reproduce", "--data", str(drawn), "--out", str(reproduced)]) == 2
+    assert "is not what" in capsys.readouterr().err
+    drawn.write_bytes(before)
+
+
 def test_a_run_with_other_settings_is_not_taken_for_ours(reproduced, drawn, tiny_plan, monkeypatch, capsys):
     monkeypatch.setitem(plan.PLANS, "quick", dataclasses.replace(TINY, network=config.replace(TINY.network, epochs=2)))
     assert cli.main(["reproduce", "--data", str(drawn), "--out", str(reproduced)]) == 2

@@ -90,18 +90,28 @@ def claim_folder(folder, preset, data):
 
 
 def pictures(data, folder, rows):
-    """Return {split: Dataset} of whole pictures, as many training rows as the plan wants; they are kept in a file."""
+    """Return {split: Dataset} of whole pictures, as many training rows as the plan wants; they are kept in a file.
+
+    Raises     DataError when a split is missing; ConfigError when the file holds others: the data was changed since
+    """
+    import numpy as np
+
     from minifer.data import fer2013
 
-    path = folder / "pictures.npz"
+    path, splits = folder / "pictures.npz", fer2013.load(data)
+    if missing := [split for split in ("train", "val") if split not in splits]:
+        raise DataError(f"{data}: no split {missing[0]!r}: the study needs Training and PublicTest")
+    if rows:
+        splits["train"] = splits["train"].take(evenly(len(splits["train"]), rows))
     if not path.exists():
-        splits = fer2013.load(data)
-        if missing := [split for split in ("train", "val") if split not in splits]:
-            raise DataError(f"{data}: no split {missing[0]!r}: the study needs Training and PublicTest")
-        if rows:
-            splits["train"] = splits["train"].take(evenly(len(splits["train"]), rows))
         fer2013.save_npz(path, splits)
-    return fer2013.load(path)
+    kept = fer2013.load(path)
+    for split, part in splits.items():
+        if split not in kept or not all(
+            np.array_equal(getattr(kept[split], name), getattr(part, name)) for name in ("images", "labels", "names")
+        ):
+            raise ConfigError(f"{data} is not what {folder} was begun with: choose another --out")
+    return kept
 
 
 def evenly(available, wanted):
