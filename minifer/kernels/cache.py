@@ -1,0 +1,47 @@
+"""Where compiled kernels are kept: beside the sources, else below the user's home, else in a temporary folder.
+
+The first two are Numba's own choice, and where neither can be written to (a container, a shared installation) it
+refuses to define a kernel at all. What it finds in a cache it runs: the temporary folder must be this user's alone.
+"""
+
+import contextlib
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+import numba
+
+TEMPORARY = None  # the temporary folder, where one is used; "" where not even that can be written to
+
+
+def find_cache():
+    """Choose the temporary folder where Numba finds no other. Called before the first kernel is defined."""
+    global TEMPORARY
+    try:
+        numba.njit(cache=True)(_probe)
+    except RuntimeError:
+        TEMPORARY = _private_folder()
+        if TEMPORARY:
+            os.environ["NUMBA_CACHE_DIR"] = TEMPORARY  # for processes that this one starts, too
+            numba.config.reload_config()
+        else:
+            numba.core.dispatcher.Dispatcher.enable_caching = lambda kernel: None
+
+
+def _private_folder():
+    """Return a folder for temporary files into which nobody else can write, or "" where there is none."""
+    user = os.getuid() if hasattr(os, "getuid") else ""
+    for parent in (tempfile.gettempdir, lambda: "/dev/shm"):
+        with contextlib.suppress(OSError):
+            folder = Path(parent()) / f"minifer-kernels-{user}"
+            folder.mkdir(mode=0o700, exist_ok=True)
+            found = folder.lstat()
+            private = user == "" or (found.st_uid == user and not found.st_mode & 0o022)
+            if private and stat.S_ISDIR(found.st_mode) and os.access(folder, os.W_OK):
+                return str(folder)
+    return ""
+
+
+def _probe():
+    """A kernel that is never called: Numba looks for a cache when one is defined."""
