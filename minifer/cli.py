@@ -67,6 +67,7 @@ def main(arguments=None):
     return code or int(bool(lost))
 
 
+FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 UNREAD = (errno.EPIPE, errno.EIO)  # the reader of our output, such as head, has seen enough; the terminal is gone
 
 
@@ -93,6 +94,7 @@ def run(arguments):
         return failed(name, error, 1)
     except OSError as error:
         reason = error.strerror or str(error) or type(error).__name__
+        reason += ": free some space and begin again" if error.errno in FULL else ""
         return failed(name, f"{error.filename}: {reason}" if error.filename is not None else reason, 1)
     except MemoryError as error:
         return failed(name, f"not enough memory{f' ({error})' if str(error) else ''}: give it less at a time", 1)

@@ -53,10 +53,10 @@ def start_numba(say=None):
         if cache.TEMPORARY is not None:
             place = f"are kept in {cache.TEMPORARY}" if cache.TEMPORARY else "are not kept"
             say(f"compiled kernels {place}: neither the package nor the home folder can be written to")
-        _announce_compiling(say)
+        _announce_compiling(say, "" if cache.TEMPORARY == "" else ", once on this machine")
 
 
-def _announce_compiling(say):
+def _announce_compiling(say, once):
     """Say it once when a kernel is really compiled: where all are in the cache, nothing is said."""
     from numba.core import event
 
@@ -64,7 +64,7 @@ def _announce_compiling(say):
         def on_start(self, event):
             if self.waiting and event.data["dispatcher"].py_func.__module__.startswith("minifer."):
                 self.waiting = False
-                say("compiling kernels, once on this machine: this can take a minute")
+                say(f"compiling kernels{once}: this can take a minute")
 
         def on_end(self, event):
             pass

@@ -120,6 +120,8 @@ class Drawings:
         """Write a copy of the picture at path with a box, its label(face), and landmarks if there are any, per face."""
         from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
+        from minifer.files import replacing
+
         picture = Image.fromarray(image).convert("RGB")
         pen = ImageDraw.Draw(picture)
         for face in faces:
@@ -139,7 +141,8 @@ class Drawings:
         note = PngImagePlugin.PngInfo()
         note.add_text(*DRAWN.decode().split("\0"))
         try:
-            picture.save(target, pnginfo=note)
+            with replacing(target) as file:
+                picture.save(file, "PNG", pnginfo=note)
         except OSError as error:
             raise MiniferError(f"cannot write {target}: {error.strerror or error}") from error
 

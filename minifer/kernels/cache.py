@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import numba
+from numba.core import caching, dispatcher
 
 TEMPORARY = None  # the temporary folder, where one is used; "" where not even that can be written to
 
@@ -26,7 +27,19 @@ def find_cache():
             os.environ["NUMBA_CACHE_DIR"] = TEMPORARY  # for processes that this one starts, too
             numba.config.reload_config()
         else:
-            numba.core.dispatcher.Dispatcher.enable_caching = lambda kernel: None
+            dispatcher.Dispatcher.enable_caching = lambda kernel: None
+
+
+_save = caching.FunctionCache.save_overload
+
+
+def _save_if_possible(cache, signature, compiled):
+    """Let a kernel that cannot be kept, on a full disk or over a quota, be used all the same."""
+    with contextlib.suppress(OSError):
+        _save(cache, signature, compiled)
+
+
+caching.FunctionCache.save_overload = _save_if_possible
 
 
 def _private_folder():
