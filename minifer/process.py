@@ -36,7 +36,7 @@ def start_numba(say=None):
         try:
             import numba
 
-            from minifer.kernels import cache
+            from minifer.kernels import TEMPORARY_CACHE
 
             if numba.config.NUMBA_NUM_THREADS > MOST_THREADS:
                 raise ValueError(f"at most {MOST_THREADS} threads")
@@ -50,10 +50,10 @@ def start_numba(say=None):
         for warning in caught:
             if "could not be parsed" in str(warning.message):  # a setting that Numba leaves out
                 say(str(warning.message).split("\n")[0] + " Its default is taken.")
-        if cache.TEMPORARY is not None:
-            place = f"are kept in {cache.TEMPORARY}" if cache.TEMPORARY else "are not kept"
+        if TEMPORARY_CACHE is not None:
+            place = f"are kept in {TEMPORARY_CACHE}" if TEMPORARY_CACHE else "are not kept"
             say(f"compiled kernels {place}: neither the package nor the home folder can be written to")
-        _announce_compiling(say, "" if cache.TEMPORARY == "" else ", once on this machine")
+        _announce_compiling(say, "" if TEMPORARY_CACHE == "" else ", once on this machine")
 
 
 def _announce_compiling(say, once):

@@ -51,10 +51,10 @@ def run(args):
 
 def place_of_kernels():
     """Say where compiled kernels are kept; see minifer/kernels/cache.py."""
-    from minifer.kernels import activation, cache
+    from minifer.kernels import TEMPORARY_CACHE, activation
 
     why = "neither the package nor the home folder can be written to"
-    if cache.TEMPORARY == "":
+    if TEMPORARY_CACHE == "":
         return f"not kept: {why}, nor a temporary one"
     folder = activation.clip_forward.compiled.stats.cache_path
-    return f"{folder} (temporary: {why})" if cache.TEMPORARY else folder
+    return f"{folder} (temporary: {why})" if TEMPORARY_CACHE else folder

@@ -7,6 +7,9 @@ import numpy as np
 
 from minifer.errors import ConfigError, DataError
 from minifer.files import printable
+from minifer.files.guard import guarded
+
+MOST_BYTES = 256 << 20  # of a predictions.csv; FER2013's has 3 MB
 
 
 def soft_labels(dataset, teachers, share):
@@ -51,14 +54,15 @@ def probabilities_of(dataset, predictions):
 def read_predictions(path, classes):
     """Return {picture name: probabilities in the order of classes} of a predictions.csv."""
     path = Path(path)
-    try:
+    with guarded(path, remedy="`minifer evaluate ... --split train --out DIR` writes a predictions.csv"):
+        if not path.is_file():
+            what = "not a file" if path.exists() else "no such file"
+            raise DataError(f"{path}: {what}: `minifer evaluate ... --split train --out DIR` writes one")
+        if path.stat().st_size > MOST_BYTES:
+            raise DataError(f"{path}: {path.stat().st_size} bytes, no predictions.csv has more than {MOST_BYTES}")
         with path.open(newline="", encoding="utf-8-sig") as file:
             table = csv.DictReader(file)
             absent = [name for name in ("name", *classes) if name not in (table.fieldnames or ())]
             if absent:
                 raise DataError(f"{path}: no column {absent[0]!r}: a predictions.csv of these classes is needed")
             return {row["name"]: [float(row[c]) for c in classes] for row in table}
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file: `minifer evaluate ... --split train --out DIR` writes one") from error
-    except (OSError, TypeError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as a predictions.csv: {error}") from error

@@ -5,4 +5,4 @@ from minifer.kernels.cache import find_cache
 from minifer.kernels.memory import keep_freed_pages
 
 keep_freed_pages()
-find_cache()
+TEMPORARY_CACHE = find_cache()

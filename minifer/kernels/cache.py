@@ -13,21 +13,23 @@ from pathlib import Path
 import numba
 from numba.core import caching, dispatcher
 
-TEMPORARY = None  # the temporary folder, where one is used; "" where not even that can be written to
-
 
 def find_cache():
-    """Choose the temporary folder where Numba finds no other. Called before the first kernel is defined."""
-    global TEMPORARY
+    """Return None where Numba finds a folder, else a temporary one that it is to use, or "" where it can use none.
+
+    Called once, before the first kernel is defined.
+    """
     try:
         numba.njit(cache=True)(_probe)
+        return None
     except RuntimeError:
-        TEMPORARY = _private_folder()
-        if TEMPORARY:
-            os.environ["NUMBA_CACHE_DIR"] = TEMPORARY  # for processes that this one starts, too
-            numba.config.reload_config()
-        else:
-            dispatcher.Dispatcher.enable_caching = lambda kernel: None
+        folder = _private_folder()
+    if folder:
+        os.environ["NUMBA_CACHE_DIR"] = folder  # for processes that this one starts, too
+        numba.config.reload_config()
+    else:
+        dispatcher.Dispatcher.enable_caching = lambda kernel: None
+    return folder
 
 
 _save = caching.FunctionCache.save_overload
