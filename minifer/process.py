@@ -74,16 +74,22 @@ def _announce_compiling(say, once):
 
 
 @contextlib.contextmanager
-def deaf_to(signals):
-    """Ignore signals, in the body of a with statement; a process that is started there ignores them all its life."""
-    before = {}
-    with contextlib.suppress(ValueError):  # not the main thread: no signal comes here
-        before = {number: signal.signal(number, signal.SIG_IGN) for number in signals}
+def without_ctrl_c():
+    """Start processes that Ctrl-C does not reach, in the body of a with statement; this one hears it at the end.
+
+    A terminal sends it to every process, and each would say in twenty lines what it was interrupted at.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    from multiprocessing.resource_tracker import ensure_running
+
+    ensure_running()  # started later, together with the first process, it would unblock the signal
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager

@@ -135,7 +135,7 @@ def process(images, folder, level, threshold, jobs):
     from minifer.files import make_folder
     from minifer.files.locks import remove_leftovers
     from minifer.files.npz import Npz
-    from minifer.process import STOPPING, deaf_to
+    from minifer.process import without_ctrl_c
 
     settings = hashlib.sha256(f"{level} {threshold} {images.shape} {model_stamp()}".encode() + images.tobytes())
     folder = make_folder(Path(folder) / settings.hexdigest()[:16])
@@ -146,7 +146,7 @@ def process(images, folder, level, threshold, jobs):
     workers = max(min(jobs, len(waiting), os.cpu_count() or 1), 1)
     if workers > 1:  # the kernels are compiled here, once, and found by every worker
         find_and_crop(images[0], FaceDetector.load(), LandmarkPredictor.load(), level, threshold)
-    with deaf_to(STOPPING[:1]):  # Ctrl-C reaches every process of a terminal: this one stops the others
+    with without_ctrl_c():
         jobs_done = Parallel(n_jobs=workers, return_as="generator_unordered", max_nbytes=None)(
             delayed(process_part)(images[first : first + TOGETHER], part, level, threshold) for first, part in waiting
         )
