@@ -1,11 +1,14 @@
 """The command line: one module of minifer.commands per verb. Nothing heavy is imported before a verb runs."""
 
 import argparse
+import errno
+import signal
 import sys
 from importlib import import_module
 
-from minifer import __version__
+from minifer import __version__, process
 from minifer.errors import ConfigError, MiniferError
+from minifer.output import outputs
 
 VERBS = {  # verb: (module of minifer.commands with add_arguments and run, one line of help)
     "train": ("train", "train a network, on real data or on drawn faces"),
@@ -23,9 +26,17 @@ VERBS = {  # verb: (module of minifer.commands with add_arguments and run, one l
 }
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line; there are verbs with sixty flags."""
+
+    def error(self, message):
+        """Say what is wrong, and where it stands how to do it right."""
+        self.exit(2, f"{self.prog}: {message} ({self.prog} --help shows what there is)\n")
+
+
 def make_parser(arguments):
     """Return the parser of `minifer`; of the verbs, only one that is among the arguments is imported."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="minifer",
         description="A MobileNet with skips and attention, from scratch in NumPy and Numba, on facial expressions.",
     )
@@ -42,20 +53,63 @@ def make_parser(arguments):
 
 
 def main(arguments=None):
-    """Run one command and return its exit code: 0 fine, 1 something failed, 2 wrong usage, 130 interrupted."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    args = make_parser(arguments).parse_args(arguments)
+    """Run one command and return its exit code: 0 fine, 1 something failed, 2 wrong usage, 130 interrupted.
+
+    Without arguments they are those of the process, which is then minifer's alone.
+    """
+    with outputs() as (out, err):
+        code = run(arguments)
+        out.flush()
+        if out.error and out.error.errno not in UNREAD:
+            say(f"minifer: cannot write to standard output: {out.error.strerror}")
+        # Who closes the log does not want it; whoever else lost a line has not got all that was asked for.
+        lost = out.error or (err.error and err.stream is not None)
+    return code or int(bool(lost))
+
+
+FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+UNREAD = (errno.EPIPE, errno.EIO)  # the reader of our output, such as head, has seen enough; the terminal is gone
+
+
+def run(arguments):
+    """Run one command; whatever it raises becomes one line and an exit code."""
+    name, alone = "minifer", arguments is None
     try:
+        if alone:
+            process.settle()
+            arguments = sys.argv[1:]
+        args = make_parser(arguments).parse_args(arguments)
+        name = f"minifer {args.verb}"
+        process.start_numba(say if alone else None)
         return args.run(args) or 0
-    except ConfigError as error:
-        print(f"minifer {args.verb}: {error}", file=sys.stderr)
-        return 2
-    except MiniferError as error:
-        print(f"minifer {args.verb}: {error}", file=sys.stderr)
-        return 1
-    except BrokenPipeError:  # the reader of our output, such as head, has seen enough
-        sys.stderr.close()
-        return 0
+    except SystemExit as stop:  # argparse has said why
+        return stop.code
     except KeyboardInterrupt:
-        print(f"minifer {args.verb}: interrupted", file=sys.stderr)
-        return 130
+        if alone:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the end is near, and does not want to be interrupted
+        return failed(name, "interrupted", 130)
+    except ConfigError as error:
+        return failed(name, error, 2)
+    except MiniferError as error:
+        return failed(name, error, 1)
+    except OSError as error:
+        reason = error.strerror or str(error) or type(error).__name__
+        reason += ": free some space and begin again" if error.errno in FULL else ""
+        return failed(name, f"{error.filename}: {reason}" if error.filename is not None else reason, 1)
+    except MemoryError as error:
+        return failed(name, f"not enough memory{f' ({error})' if str(error) else ''}: give it less at a time", 1)
+    except RecursionError:
+        return failed(name, "the input is nested too deeply", 1)
+    except UnicodeError as error:
+        return failed(name, f"a text cannot be read or written as {getattr(error, 'encoding', 'text')}: {error}", 1)
+
+
+def failed(name, message, code):
+    """Say in one line why a command failed; return its exit code."""
+    say(f"{name}: {' '.join(str(message).splitlines())}")
+    return code
+
+
+def say(text):
+    """Print a line on stderr."""
+    print(text, file=sys.stderr, flush=True)

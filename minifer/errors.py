@@ -42,6 +42,10 @@ class CheckpointError(MiniferError, ValueError):
     """A weights file cannot be written, is damaged, or belongs to another model or class list."""
 
 
+class BusyError(MiniferError, RuntimeError):
+    """Another process is writing where this one would write."""
+
+
 class TrainingError(MiniferError, RuntimeError):
     """Training cannot go on: the loss or an activation is not finite."""
 

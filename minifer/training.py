@@ -232,7 +232,7 @@ class Training:
         loss = float(self.phase.loss.forward(logits, targets, training=True))
         if not np.isfinite(loss):
             raise TrainingError(
-                f"the loss is {loss} at epoch {self.epoch + 1}, step {self.step + 1}: "
+                f"training has diverged: the loss is {loss} at epoch {self.epoch + 1}, step {self.step + 1}: "
                 f"{first_bad_layer(self.model, x)}; try a lower --rate"
             )
         self.model.backward(self.phase.loss.backward())
@@ -260,6 +260,11 @@ class Training:
             sample = self.some_rows(len(self.val))
             plain = predict(self.model, sample.images, sample.frames).argmax(axis=1) == sample.labels
             probs = predict(self.model, self.val.images, self.val.frames)
+            if not np.isfinite(probs).all():
+                raise TrainingError(
+                    f"training has diverged: after epoch {self.epoch + 1} the answers on the validation rows are not "
+                    "finite; try a lower --rate"
+                )
             right = probs.argmax(axis=1) == self.val.labels
             top1 = float(right.mean())
             stop = self.stopping.end_epoch(top1, self.model)

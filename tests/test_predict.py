@@ -211,8 +211,9 @@ def test_shipped_names_are_found(tmp_path, monkeypatch):
     shipped.parent.mkdir()
     shipped.write_bytes(b"")
     assert common.find_weights("small") == shipped
-    (tmp_path / "small").mkdir()  # one's own run of that name comes first
-    assert str(common.find_weights("small")) == "small/best.npz"
+    (tmp_path / "small").mkdir()  # one's own run of that name needs a path
+    assert common.find_weights("small") == shipped
+    assert str(common.find_weights("./small")) == "small/best.npz"
 
 
 def test_what_cannot_work_is_one_line(capsys, run_folder, drawn, tmp_path):

@@ -341,7 +341,7 @@ def flags(settings):
         flag = name.replace("_", "-")
         if isinstance(value, bool):
             yield f"--{flag}" if value else f"--no-{flag}"
-        else:
+        elif value != "":  # no path: the flag is not given
             yield f"--{flag}={','.join(map(str, value)) if isinstance(value, tuple) else value}"
 
 

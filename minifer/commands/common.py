@@ -1,5 +1,6 @@
 """What several verbs share: flags, and finding weights."""
 
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -7,6 +8,27 @@ from pathlib import Path
 from minifer import weights
 from minifer.allowed import Several, Whole
 from minifer.errors import ConfigError
+from minifer.files import user_path
+
+
+def as_path(text):
+    """Return a path that a flag gives: the type of every such flag."""
+    try:
+        return user_path(text)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def as_paths(text):
+    """Return paths parted by commas, as one text again."""
+    return ",".join(as_path(part) for part in text.split(","))
+
+
+def as_seed(text):
+    """Return a seed that a flag gives."""
+    if (number := int(text)) < 0:
+        raise argparse.ArgumentTypeError(f"{number} is negative: choose 0 or more")
+    return number
 
 
 def add_threads(parser):
@@ -38,21 +60,24 @@ def print_json(document):
 def find_weights(name):
     """Return the path of a weights file, given a file, a run folder or the name of shipped weights.
 
+    A name that ships means what ships, whatever the current folder holds: ./best is a folder or file of that name.
+
     Raises     ConfigError when it is a bare name that is none of these; a path is left for its reader to complain about
     """
     name, path = str(name), Path(name)
-    if path.is_dir():
-        return path / "best.npz"
-    if path.exists() or path.suffix or path.name != name:
-        return path
-    if name in weights.NETWORKS and (weights.FOLDER / weights.NETWORKS[name]).exists():
-        return weights.FOLDER / weights.NETWORKS[name]
-    names = " and ".join(weights.NETWORKS)
-    what = "are neither a file, a run folder nor shipped"
     if name in weights.NETWORKS:
+        shipped = weights.FOLDER / weights.NETWORKS[name]
+        if shipped.exists():
+            return shipped
         what = f"are missing from {weights.FOLDER}"
+    else:
+        if path.is_dir():
+            return path / "best.npz"
+        if path.exists() or path.suffix or path.name != name:
+            return path
+        what = "are neither a file, a run folder nor shipped"
     raise ConfigError(
-        f"the weights {name!r} {what} (names that ship: {names}); train a network with "
+        f"the weights {name!r} {what} (names that ship: {' and '.join(weights.NETWORKS)}); train a network with "
         "'minifer train --data fer2013.zip --out runs/mine' and give runs/mine instead"
     )
 

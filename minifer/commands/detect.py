@@ -22,7 +22,7 @@ def run(args):
         raise ConfigError(f"--threshold is a score from 0 to 1, got {args.threshold}")
     settings = {"threshold": args.threshold, "min_size": args.min_size, "scale_step": args.scale_step}
     rows = detect(args.images, landmarks=args.landmarks, draw=args.draw, **settings)
-    return print_rows("detect", rows, describe, args.json)
+    return print_rows("detect", rows, describe, args.json, and_files=bool(args.draw))
 
 
 def describe(row):

@@ -9,12 +9,13 @@ def run(args):
     """Print one line per fact."""
     import os
     import platform
-    from importlib.metadata import version
+    from importlib.metadata import PackageNotFoundError, version
 
     import llvmlite.binding
     import numba
     import numpy as np
 
+    from minifer import __version__
     from minifer.data.fer2013 import cache_folder
     from minifer.kernels import elementwise
     from minifer.kernels.memory import keep_freed_pages
@@ -22,20 +23,38 @@ def run(args):
     from minifer.kernels.vectors import VECTOR_BYTES
     from minifer.weights import check
 
+    def installed(name):
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            return "not installed"
+
     elementwise.add(np.ones(8, np.float32), np.ones(8, np.float32))  # the threading layer is known after first use
-    libraries = ("minifer", "numpy", "numba", "llvmlite", "scipy", "scikit-learn", "scikit-image", "imbalanced-learn")
+    libraries = ("numpy", "numba", "llvmlite", "scipy", "scikit-learn", "scikit-image", "imbalanced-learn")
     facts = {
         "python": platform.python_version(),
-        **{name: version(name) for name in libraries},
+        "minifer": __version__,
+        **{name: installed(name) for name in libraries},
         "processor": llvmlite.binding.get_host_cpu_name(),
         "cores": os.cpu_count(),
         "threads": threads(),
         "threading layer": numba.threading_layer(),
         "vector width": f"{VECTOR_BYTES} bytes" if VECTOR_BYTES else "plain loops (no fused multiply-add)",
         "freed pages kept": "yes" if keep_freed_pages() else "no (not glibc)",
-        "compiled kernels": numba.config.CACHE_DIR or "__pycache__ folders beside the sources",
+        "compiled kernels": "nowhere: the JIT is off" if numba.config.DISABLE_JIT else place_of_kernels(),
         "data cache": cache_folder(),
         "shipped weights": ", ".join(f"{name} {state}" for name, state in check().items()),
     }
     for name, value in facts.items():
         print(f"{name:18} {value}")
+
+
+def place_of_kernels():
+    """Say where compiled kernels are kept; see minifer/kernels/cache.py."""
+    from minifer.kernels import TEMPORARY_CACHE, activation
+
+    why = "neither the package nor the home folder can be written to"
+    if TEMPORARY_CACHE == "":
+        return f"not kept: {why}, nor a temporary one"
+    folder = activation.clip_forward.compiled.stats.cache_path
+    return f"{folder} (temporary: {why})" if TEMPORARY_CACHE else folder

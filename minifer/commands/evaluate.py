@@ -4,16 +4,18 @@ import csv
 import io
 from pathlib import Path
 
-from minifer.commands.common import add_threads, find_weights, print_json, set_threads
+from minifer.commands.common import add_threads, as_path, find_weights, print_json, set_threads
 from minifer.errors import ConfigError
 
 
 def add_arguments(parser):
     """Add the flags."""
     parser.add_argument(
-        "weights", metavar="WEIGHTS_OR_RUN", help="weights file, run folder, or name of shipped weights"
+        "weights", type=as_path, metavar="WEIGHTS_OR_RUN", help="weights file, run folder, or name of shipped weights"
     )
-    parser.add_argument("--data", required=True, metavar="PATH", help="FER2013 as csv, zip, folder or prepared .npz")
+    parser.add_argument(
+        "--data", type=as_path, required=True, metavar="PATH", help="FER2013 as csv, zip, folder or prepared .npz"
+    )
     parser.add_argument("--split", required=True, choices=("train", "val", "test"), help="test is PrivateTest")
     parser.add_argument(
         "--tta", action="store_true", help="average over two views of each picture: as it is and mirrored"
@@ -23,7 +25,7 @@ def add_arguments(parser):
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument(
-        "--out", metavar="DIR", help="also write evaluation.json, predictions.csv and confusion.png here"
+        "--out", type=as_path, metavar="DIR", help="also write evaluation.json, predictions.csv and confusion.png here"
     )
     add_threads(parser)
 
@@ -42,9 +44,10 @@ def run(args):
     if args.unseen:
         result["unseen"] = on_unseen(fer2013.load_split(args.data, "train"), dataset, probs)
     if args.out:
-        from minifer.files import make_folder
+        from minifer.files import claimed, make_folder
 
-        write_evaluation(make_folder(args.out), result, probs, dataset)
+        with claimed(make_folder(args.out)):
+            write_evaluation(args.out, result, probs, dataset)
     if args.json:
         print_json(result)
     else:

@@ -6,6 +6,7 @@ Your own layer is file.py:Class, or a function that returns one. It needs forwar
 import argparse
 import sys
 
+from minifer.commands.common import as_path, as_seed
 from minifer.errors import ConfigError, MiniferError
 
 EXAMPLE = """\
@@ -23,7 +24,11 @@ def add_arguments(parser):
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EXAMPLE
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help="cases such as depthwise (default: all), or layers of your own"
+        "names",
+        type=as_path,
+        nargs="*",
+        metavar="NAME",
+        help="cases such as depthwise (default: all), or layers of your own",
     )
     parser.add_argument(
         "--input", action="append", metavar="SHAPE", help="2x5x4x3: random numbers; 4:10: labels 0 to 9; once an input"
@@ -35,7 +40,7 @@ def add_arguments(parser):
         metavar="ARGS",
         help="the constructor's arguments: 'channels=3, stride=2'",
     )
-    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--seed", type=as_seed, default=7)
 
 
 def run(args):

@@ -6,8 +6,9 @@ import json
 import sys
 from pathlib import Path
 
-from minifer.commands.common import log
+from minifer.commands.common import as_path, log
 from minifer.errors import DataError, MiniferError
+from minifer.output import unread
 
 # Stands in the first bytes of what --draw writes, so that it is known again under any name, in any folder.
 DRAWN = b"minifer\0faces marked"
@@ -15,20 +16,27 @@ DRAWN = b"minifer\0faces marked"
 
 def add_pictures(parser):
     """Add the pictures to read and --draw."""
-    parser.add_argument("images", nargs="+", metavar="IMAGE|FOLDER", help="pictures, or folders of pictures")
     parser.add_argument(
-        "--draw", metavar="DIR", help="write a copy of each picture with its faces marked to this folder"
+        "images", type=as_path, nargs="+", metavar="IMAGE|FOLDER", help="pictures, or folders of pictures"
+    )
+    parser.add_argument(
+        "--draw", type=as_path, metavar="DIR", help="write a copy of each picture with its faces marked to this folder"
     )
 
 
-def print_rows(verb, rows, describe, as_json):
-    """Print one row per picture on stdout and its error, if any, on stderr; return the exit code: 1 after an error."""
+def print_rows(verb, rows, describe, as_json, and_files):
+    """Print one row per picture on stdout and its error, if any, on stderr; return the exit code: 1 after an error.
+
+    Once nobody reads them, the rest is left, unless files are written as well.
+    """
     failed = False
     for row in rows:
         print(json.dumps(row) if as_json else describe(row), flush=True)
         if "error" in row:
             failed = True
             print(f"minifer {verb}: {row['error']}", file=sys.stderr)
+        if unread() and not and_files:
+            return 1
     return int(failed)
 
 
@@ -112,6 +120,8 @@ class Drawings:
         """Write a copy of the picture at path with a box, its label(face), and landmarks if there are any, per face."""
         from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
+        from minifer.files import replacing
+
         picture = Image.fromarray(image).convert("RGB")
         pen = ImageDraw.Draw(picture)
         for face in faces:
@@ -131,7 +141,8 @@ class Drawings:
         note = PngImagePlugin.PngInfo()
         note.add_text(*DRAWN.decode().split("\0"))
         try:
-            picture.save(target, pnginfo=note)
+            with replacing(target) as file:
+                picture.save(file, "PNG", pnginfo=note)
         except OSError as error:
             raise MiniferError(f"cannot write {target}: {error.strerror or error}") from error
 

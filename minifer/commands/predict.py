@@ -4,7 +4,7 @@ import contextlib
 import csv
 import itertools
 
-from minifer.commands.common import add_threads, find_weights, set_threads
+from minifer.commands.common import add_threads, as_path, find_weights, set_threads
 from minifer.commands.pictures import Drawings, add_pictures, describe_face, print_rows, read_pictures
 from minifer.errors import ConfigError, MiniferError
 
@@ -17,6 +17,7 @@ def add_arguments(parser):
     add_pictures(parser)
     parser.add_argument(
         "--weights",
+        type=as_path,
         default="best",
         metavar="FILE|RUN|NAME",
         help="weights file, run folder, or name of shipped weights: best or small (default: best)",
@@ -26,7 +27,7 @@ def add_arguments(parser):
     )
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="one line of JSON per picture")
-    output.add_argument("--csv", metavar="FILE", help="also write a table, one row per face")
+    output.add_argument("--csv", type=as_path, metavar="FILE", help="also write a table, one row per face")
     add_threads(parser)
 
 
@@ -36,7 +37,7 @@ def run(args):
     classifier = FaceClassifier(find_weights(args.weights), detect=not args.no_detect)
     rows = predict(args.images, classifier, args.draw)
     with contextlib.closing(write_csv(rows, args.csv, classifier.classes) if args.csv else rows) as rows:
-        return print_rows("predict", rows, describe, args.json)
+        return print_rows("predict", rows, describe, args.json, and_files=bool(args.csv or args.draw))
 
 
 def describe(row):
@@ -150,10 +151,12 @@ def write_csv(rows, path, classes):
     Lines are written as soon as they are known, so that an interrupted run leaves what it has found so far. A table of
     an earlier run is replaced only once there is something to write.
     """
+    from minifer.files import claimed
+
     rows = iter(rows)
     first = list(itertools.islice(rows, 1))
     try:
-        with open(path, "w", newline="", encoding="utf-8") as file:
+        with claimed(path), open(path, "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
             table = csv.writer(file, lineterminator="\n")
             table.writerow(["picture", "face", "x1", "y1", "x2", "y2", "score", "prediction", *classes])
             for row in itertools.chain(first, rows):

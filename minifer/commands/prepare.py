@@ -1,14 +1,17 @@
 """Detect, crop and pad every picture of FER2013; write them as one .npz, and say what was found and what was not."""
 
 import csv
+import io
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
 
 import numpy as np
 
-from minifer.errors import ConfigError, DataError
+from minifer.commands.common import as_path
+from minifer.errors import ConfigError, DataError, MiniferError
 
 FOUND_FROM = 0.02  # the score from which a picture is taken to hold a face: below lie nearly all that hold none
 TOGETHER = 500  # pictures in a part, the unit of work that survives an interruption
@@ -17,8 +20,8 @@ CURVE = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
 
 def add_arguments(parser):
     """Add the flags of `minifer prepare`."""
-    parser.add_argument("--data", required=True, metavar="PATH", help="FER2013: csv, zip, folder or npz")
-    parser.add_argument("--out", required=True, metavar="FILE.npz", help="where to write the crops")
+    parser.add_argument("--data", type=as_path, required=True, metavar="PATH", help="FER2013: csv, zip, folder or npz")
+    parser.add_argument("--out", type=as_path, required=True, metavar="FILE.npz", help="where to write the crops")
     parser.add_argument(
         "--threshold", type=float, default=FOUND_FROM, metavar="T", help=f"least score (default: {FOUND_FROM})"
     )
@@ -61,13 +64,21 @@ def prepare(data, out, threshold=FOUND_FROM, level=False, keep_all=False, jobs=2
 
     Raises     DataError when data cannot be read or out cannot be written
     """
-    from minifer.data.fer2013 import load, save_npz
-    from minifer.files import make_folder, write_text
+    from minifer.files import claimed, make_folder
 
     out = Path(out)
     if out.suffix != ".npz":
         raise DataError(f"{out}: the output is an .npz file: give it that suffix")
     make_folder(out.parent)
+    with claimed(out):
+        return prepare_claimed(data, out, threshold, level, keep_all, jobs)
+
+
+def prepare_claimed(data, out, threshold, level, keep_all, jobs):
+    """As prepare, to a path that nobody else writes to."""
+    from minifer.data.fer2013 import load, save_npz
+    from minifer.files import write_text
+
     splits = load(data)
     images = np.concatenate([split.images for split in splits.values()])
     crops, scores = process(images, out.with_suffix(".parts"), level, threshold, jobs)
@@ -97,8 +108,10 @@ def prepare(data, out, threshold=FOUND_FROM, level=False, keep_all=False, jobs=2
     report["curve"] = {str(least): float((scores >= least).mean()) for least in CURVE}
     paths = {"list": "-missed.csv", "sheet": "-missed.png", "report": "-report.json"}
     report |= {key: str(out.with_name(out.stem + end)) for key, end in paths.items()} | {"out": str(out)}
-    with open(report["list"], "w", newline="") as file:
-        csv.writer(file).writerows([("score", "split", "name", "class", "what"), *(row[:5] for row in missed)])
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerows([("score", "split", "name", "class", "what"), *(row[:5] for row in missed)])
+    write_text(report["list"], text.getvalue())
     contact_sheet([row[5] for row in missed], report["sheet"])
     write_text(report["report"], json.dumps(report, indent=2))
     shutil.rmtree(out.with_suffix(".parts"))
@@ -112,25 +125,45 @@ def process(images, folder, level, threshold, jobs):
     Shapes     images (N,H,W) uint8   crops (N,48,48) uint8   scores (N,)
     """
     import hashlib
+    from concurrent.futures.process import BrokenProcessPool
 
     from joblib import Parallel, delayed
     from tqdm import tqdm
 
+    from minifer.faces.detector import FaceDetector
+    from minifer.faces.landmarks import LandmarkPredictor
     from minifer.files import make_folder
+    from minifer.files.locks import remove_leftovers
     from minifer.files.npz import Npz
+    from minifer.process import without_ctrl_c
 
     settings = hashlib.sha256(f"{level} {threshold} {images.shape} {model_stamp()}".encode() + images.tobytes())
     folder = make_folder(Path(folder) / settings.hexdigest()[:16])
+    remove_leftovers(folder, ".*.tmp")
     firsts = range(0, len(images), TOGETHER)
     parts = [folder / f"{first:06d}.npz" for first in firsts]
     waiting = [(first, part) for first, part in zip(firsts, parts, strict=True) if not part.exists()]
-    jobs_done = Parallel(n_jobs=min(jobs, max(len(waiting), 1)), return_as="generator_unordered")(
-        delayed(process_part)(images[first : first + TOGETHER], part, level, threshold) for first, part in waiting
-    )
-    for _ in tqdm(
-        jobs_done, total=len(parts), initial=len(parts) - len(waiting), unit="part", disable=not sys.stderr.isatty()
-    ):
-        pass
+    workers = max(min(jobs, len(waiting), os.cpu_count() or 1), 1)
+    if workers > 1:  # the kernels are compiled here, once, and found by every worker
+        find_and_crop(images[0], FaceDetector.load(), LandmarkPredictor.load(), level, threshold)
+    with without_ctrl_c():
+        jobs_done = Parallel(n_jobs=workers, return_as="generator_unordered", max_nbytes=None)(
+            delayed(process_part)(images[first : first + TOGETHER], part, level, threshold) for first, part in waiting
+        )
+    show = {
+        "total": len(parts),
+        "initial": len(parts) - len(waiting),
+        "unit": "part",
+        "disable": not sys.stderr.isatty(),
+    }
+    try:
+        for _ in tqdm(jobs_done, **show):
+            pass
+    except BrokenProcessPool as error:
+        raise MiniferError(
+            "a process that looks for faces was ended from outside, perhaps for want of memory: "
+            "the same command goes on, with --jobs 1 in less memory"
+        ) from error
     done = []
     for part in parts:
         with Npz(part, DataError, "delete it, and the same command makes it again") as file:
@@ -179,10 +212,13 @@ def contact_sheet(images, path, columns=25, most=1000):
     """Write a grid of pictures, the first ones first."""
     from PIL import Image
 
+    from minifer.files import replacing
+
     images = images[:most]
     height, width = images[0].shape if images else (1, 1)
     sheet = np.zeros((max(-(-len(images) // columns), 1) * (height + 2), columns * (width + 2)), np.uint8)
     for k, image in enumerate(images):
         top, left = k // columns * (height + 2), k % columns * (width + 2)
         sheet[top : top + height, left : left + width] = image
-    Image.fromarray(sheet).save(path)
+    with replacing(path) as file:
+        Image.fromarray(sheet).save(file, "PNG")

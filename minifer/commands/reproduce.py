@@ -9,19 +9,22 @@ import time
 from pathlib import Path
 
 from minifer.allowed import Number, Record, Several, Text, Whole
-from minifer.commands.common import add_threads, log, set_threads
+from minifer.commands.common import add_threads, as_path, log, set_threads
 from minifer.errors import ConfigError, DataError
 
 
 def add_arguments(parser):
     """Add the flags."""
-    parser.add_argument("--data", required=True, metavar="PATH", help="FER2013 as csv, zip or folder")
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the report and everything it rests on")
+    parser.add_argument("--data", type=as_path, required=True, metavar="PATH", help="FER2013 as csv, zip or folder")
+    parser.add_argument(
+        "--out", type=as_path, required=True, metavar="DIR", help="folder for the report and everything it rests on"
+    )
     parser.add_argument(
         "--preset", choices=("quick", "full"), default="quick", help="half an hour, or a night (default: quick)"
     )
     parser.add_argument(
         "--imagenet",
+        type=as_path,
         metavar="FILE.h5",
         help="also start from these weights of Keras: mobilenet_5_0_*_tf_no_top.h5 for quick, 1_0 for full",
     )
@@ -32,11 +35,19 @@ def add_arguments(parser):
 def run(args):
     """Run `minifer reproduce`."""
     set_threads(args)
-    from minifer.files import make_folder, write_text
-    from minifer.paper import page, plan, tables
+    from minifer.files import claimed, make_folder
 
     folder = make_folder(args.out)
-    claim_folder(folder, args.preset, str(Path(args.data).resolve()))
+    with claimed(folder):
+        dedicate(folder, args.preset, str(Path(args.data).resolve()))
+        reproduce(args, folder)
+
+
+def reproduce(args, folder):
+    """Carry out every stage that has left no result in the folder yet."""
+    from minifer.files import write_text
+    from minifer.paper import page, plan, tables
+
     chosen = plan.PLANS[args.preset]
 
     stage("pictures")
@@ -75,7 +86,7 @@ def stage(name):
     log(f"{time.strftime('%H:%M:%S')}  {name}")
 
 
-def claim_folder(folder, preset, data):
+def dedicate(folder, preset, data):
     """Note what a folder is for; raise ConfigError when it is for something else already."""
     from minifer.files import write_text
     from minifer.files.documents import read_json
@@ -140,7 +151,7 @@ def on_unseen(folder, rows):
 
     from minifer.metrics import top1
 
-    with open(folder / "predictions.csv", newline="") as file:
+    with open(folder / "predictions.csv", newline="", encoding="utf-8-sig") as file:
         right = [row["prediction"] == row["label"] for row in csv.DictReader(file)]
     return top1([right[row] for row in rows])
 
@@ -212,15 +223,22 @@ def ablation(folder, plan, cropped, whole):
 
 def train_once(folder, settings, data):
     """Return (evaluation, training loss of each epoch) of a run: from its folder if it is finished, else train it."""
+    from minifer.files import claimed, make_folder
+
+    with claimed(make_folder(folder)):
+        return train_claimed(folder, settings, data)
+
+
+def train_claimed(folder, settings, data):
+    """As train_once, in a folder that is there for this run alone."""
     import csv
 
     from minifer import config
     from minifer.commands.train import evaluate_best, run_to_end
-    from minifer.files import make_folder, write_text
+    from minifer.files import write_text
     from minifer.files.documents import read_json
     from minifer.training import Training
 
-    make_folder(folder)
     description, evaluation = folder / "config.json", folder / "evaluation.json"
     if description.exists():
         if config.read(description)[0] != settings:
@@ -237,6 +255,6 @@ def train_once(folder, settings, data):
             raise KeyboardInterrupt
         evaluate_best(training, folder)
         (folder / "last.npz").unlink()  # only needed to go on
-    with open(folder / "metrics.csv", newline="") as file:
+    with open(folder / "metrics.csv", newline="", encoding="utf-8-sig") as file:
         losses = [float(row["train_loss"]) for row in csv.DictReader(file)]
     return read_json(evaluation, {"top1": Number(0, 1)}), losses

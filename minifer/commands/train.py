@@ -6,23 +6,30 @@ Without --data it draws faces and trains on those. A run folder holds everything
 import argparse
 import dataclasses
 import json
-import signal
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 from minifer import config
-from minifer.commands.common import add_threads, find_weights, log, set_threads
-from minifer.errors import ConfigError
+from minifer.commands.common import add_threads, as_path, as_paths, find_weights, log, set_threads
+from minifer.errors import BusyError, ConfigError
+from minifer.process import noted
+
+PATHS = {"pretrained": as_path, "teacher": as_paths}  # the settings that are paths
 
 
 def add_arguments(parser):
     """Add the flags: the run's own, and one for every setting of TrainConfig."""
-    parser.add_argument("--data", metavar="PATH", help="FER2013 as csv, zip, folder or prepared .npz (default: drawn)")
+    parser.add_argument(
+        "--data", type=as_path, metavar="PATH", help="FER2013 as csv, zip, folder or prepared .npz (default: drawn)"
+    )
     parser.add_argument(
         "--preset", choices=config.PRESETS, help="settings to start from (default: demo, quick with --data)"
     )
-    parser.add_argument("--out", metavar="DIR", help="run folder (default: runs/PRESET)")
-    parser.add_argument("--resume", metavar="DIR", help="go on with the run in this folder, with its own settings")
+    parser.add_argument("--out", type=as_path, metavar="DIR", help="run folder (default: runs/PRESET)")
+    parser.add_argument(
+        "--resume", type=as_path, metavar="DIR", help="go on with the run in this folder, with its own settings"
+    )
     add_threads(parser)
     group = parser.add_argument_group("settings", "each replaces what the preset says")
     for field in dataclasses.fields(config.TrainConfig):
@@ -34,7 +41,7 @@ def add_arguments(parser):
         elif field.name == "attention_blocks":
             options |= {"type": parse_blocks, "metavar": "BLOCKS"}
         else:
-            options |= {"type": type(default), "choices": field.metadata["choices"]}
+            options |= {"type": PATHS.get(field.name, type(default)), "choices": field.metadata["choices"]}
             options["metavar"] = None if options["choices"] else type(default).__name__.upper()
         group.add_argument(flag, **options)
 
@@ -62,6 +69,14 @@ def parse_blocks(text):
 def run(args):
     """Train, evaluate, and say where everything is."""
     set_threads(args)
+    with ExitStack() as claims:
+        return train(args, claims)
+
+
+def train(args, claims):
+    """Train in a folder that is claimed for this process until the stack of claims ends."""
+    from minifer.files import claimed
+
     changes = {
         name.removeprefix("setting_"): value for name, value in vars(args).items() if name.startswith("setting_")
     }
@@ -69,6 +84,7 @@ def run(args):
         if changes or args.preset or args.out:
             raise ConfigError("--resume goes on with the settings of its run: only --data and --threads go with it")
         folder = Path(args.resume)
+        claims.enter_context(claimed(folder))
         settings, data = config.read(folder / "config.json")
         data = args.data or data
     else:
@@ -79,7 +95,7 @@ def run(args):
             changes["teacher"] = ",".join(str(Path(path).resolve()) for path in changes["teacher"].split(","))
         settings = config.replace(config.PRESETS[preset], **changes)
         data = args.data
-        folder = new_folder(args.out, preset)
+        folder = new_folder(args.out, preset, claims)
 
     from minifer.training import Training, build_augmentation
 
@@ -100,18 +116,25 @@ def run(args):
     return carry_out(training, folder)
 
 
-def new_folder(out, preset):
-    """Return a new run folder; one that holds a run already is never written over."""
-    from minifer.files import make_folder
+def new_folder(out, preset, claims):
+    """Return a new run folder, and claim it; one that holds a run already is never written over."""
+    from minifer.files import claimed, make_folder
 
-    folder = Path(out or f"runs/{preset}")
-    if out and (folder / "config.json").exists():
-        raise ConfigError(f"{out} holds a run already: go on with --resume {out}, or choose another --out")
-    number = 1
-    while (folder / "config.json").exists():
+    folder, number = Path(out or f"runs/{preset}"), 1
+    while True:
+        if not (folder / "config.json").exists():
+            try:
+                claims.enter_context(claimed(make_folder(folder)))
+            except BusyError:
+                if out:
+                    raise
+            else:
+                if not (folder / "config.json").exists():
+                    return folder
+        if out:
+            raise ConfigError(f"{out} holds a run already: go on with --resume {out}, or choose another --out")
         number += 1
         folder = Path(f"runs/{preset}-{number}")
-    return make_folder(folder)
 
 
 def read_data(path, seed):
@@ -171,17 +194,14 @@ def carry_out(training, folder):
 
 def run_to_end(training, folder):
     """Run the training, saving after every epoch and when interrupted; return whether it is finished."""
-    interrupted = []
-    before = {s: signal.signal(s, lambda number, frame: interrupted.append(number)) for s in SIGNALS}
-    observer = Progress(training, folder)
-    try:
-        finished = training.run(observer, lambda: bool(interrupted))
-    finally:
-        observer.close()
-        for s, handler in before.items():
-            signal.signal(s, handler)
-    if not finished:
-        training.save(folder)
+    with noted() as signals:
+        observer = Progress(training, folder)
+        try:
+            finished = training.run(observer, lambda: bool(signals))
+        finally:
+            observer.close()
+        if not finished:
+            training.save(folder)
     return finished
 
 
@@ -194,9 +214,6 @@ def evaluate_best(training, folder):
     result, probs = evaluate_weights(folder / "best.npz", training.val, "val")
     write_evaluation(folder, result, probs, training.val)
     return result
-
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Progress:

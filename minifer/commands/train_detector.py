@@ -3,23 +3,34 @@
 import sys
 import time
 
+from minifer.commands.common import as_path, as_seed
 from minifer.errors import ConfigError
 
 
 def add_arguments(parser):
     """Add the flags of `minifer train-detector`."""
     parser.add_argument(
-        "--faces", required=True, metavar="PATH", help="zip or folder with aligned 36x36 faces (in faces/)"
+        "--faces",
+        type=as_path,
+        required=True,
+        metavar="PATH",
+        help="zip or folder with aligned 36x36 faces (in faces/)",
     )
     parser.add_argument(
-        "--scenes", required=True, metavar="PATH", help="zip or folder with pictures of no face (in scenes/)"
+        "--scenes",
+        type=as_path,
+        required=True,
+        metavar="PATH",
+        help="zip or folder with pictures of no face (in scenes/)",
     )
-    parser.add_argument("--portraits", metavar="PATH", help="zip or folder with pictures and their 68 landmarks (.pts)")
     parser.add_argument(
-        "--out", default="detector.npz", metavar="FILE", help="where to write it (default: detector.npz)"
+        "--portraits", type=as_path, metavar="PATH", help="zip or folder with pictures and their 68 landmarks (.pts)"
+    )
+    parser.add_argument(
+        "--out", type=as_path, default="detector.npz", metavar="FILE", help="where to write it (default: detector.npz)"
     )
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="of hard-negative mining (default: 3)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of everything random (default: 0)")
+    parser.add_argument("--seed", type=as_seed, default=0, metavar="N", help="of everything random (default: 0)")
 
 
 def run(args):

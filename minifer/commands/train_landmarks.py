@@ -3,20 +3,27 @@
 import sys
 import time
 
+from minifer.commands.common import as_path, as_seed
 from minifer.errors import ConfigError
 
 
 def add_arguments(parser):
     """Add the flags of `minifer train-landmarks`."""
-    parser.add_argument("--data", required=True, metavar="PATH", help="zip or folder with pictures and .pts files")
     parser.add_argument(
-        "--out", default="landmarks.npz", metavar="FILE", help="where to write it (default: landmarks.npz)"
+        "--data", type=as_path, required=True, metavar="PATH", help="zip or folder with pictures and .pts files"
+    )
+    parser.add_argument(
+        "--out",
+        type=as_path,
+        default="landmarks.npz",
+        metavar="FILE",
+        help="where to write it (default: landmarks.npz)",
     )
     parser.add_argument("--hold-out", type=int, default=0, metavar="N", help="keep every N-th picture to measure on")
     parser.add_argument(
         "--copies", type=int, default=8, metavar="N", help="of every picture and its mirror (default: 8)"
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of everything random (default: 0)")
+    parser.add_argument("--seed", type=as_seed, default=0, metavar="N", help="of everything random (default: 0)")
 
 
 def run(args):

@@ -16,7 +16,7 @@ import numpy as np
 from minifer.data.dataset import CLASSES, Dataset
 from minifer.data.layouts import read_source
 from minifer.errors import DataError
-from minifer.files import replacing
+from minifer.files import replacing, user_path
 from minifer.files.archives import file_member, open_source
 from minifer.files.npz import Npz, write_npz
 
@@ -148,11 +148,15 @@ def _fingerprint(path):
 def cache_folder():
     """Return the folder for files that can be made again: MINIFER_CACHE, else the system's usual place."""
     if chosen := os.environ.get("MINIFER_CACHE"):
-        return Path(chosen)
+        return Path(user_path(chosen))
+    try:
+        home = Path.home()
+    except RuntimeError:  # a container's user may have none
+        home = Path(os.devnull)  # nothing can be kept there, and nothing need be
     if sys.platform == "win32":
-        usual = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
+        usual = Path(os.environ.get("LOCALAPPDATA", home / "AppData" / "Local"))
     elif sys.platform == "darwin":
-        usual = Path.home() / "Library" / "Caches"
+        usual = home / "Library" / "Caches"
     else:
-        usual = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        usual = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
     return usual / "minifer"

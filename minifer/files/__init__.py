@@ -2,13 +2,15 @@
 
 What is written is written whole or not at all; what is read is trusted in nothing.
 
-    writing      replacing, write_text, make_folder
+    writing      replacing, write_text, make_folder, printable, user_path
+    locks        claimed: one writer at a time
     archives     open_source: THE reader of folder | zip | tar
     npz          Npz: THE reader of .npz; write_npz, write_arrays
     documents    read_json, checked_fields: JSON of which every field is checked
     guard        guarded: damage of any kind becomes one error that names the place
 """
 
-from minifer.files.writing import make_folder, replacing, write_text
+from minifer.files.locks import claimed
+from minifer.files.writing import make_folder, printable, replacing, user_path, write_text
 
-__all__ = ["make_folder", "replacing", "write_text"]
+__all__ = ["claimed", "make_folder", "printable", "replacing", "user_path", "write_text"]

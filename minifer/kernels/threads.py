@@ -27,10 +27,37 @@ def _machine_is_busy():
 # and should sleep at once. GNU's OpenMP reads this when the first parallel kernel starts.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000" if _machine_is_busy() else "300000")
 
+
+class _Turn(type(threading.RLock())):
+    """A lock whose kind can be told to refuse, which costs nothing as long as it is not."""
+
+
 # Whoever calls a kernel that starts threads holds this lock. Numba's workqueue layer ends the process when two threads
 # of Python start kernels at the same time, and with OpenMP their teams would fight for the same cores. Kernels of one
 # thread never wait for it: it costs them a ten-thousandth of their time. (Reentrant: a signal's handler may interrupt.)
-in_turn = threading.RLock()
+in_turn = _Turn()
+
+
+def _refuse(turn):
+    raise RuntimeError(
+        "this process was forked from one whose threads had computed already, and has none of them: make processes "
+        "with multiprocessing.get_context('spawn'), or fork before the first network computes"
+    )
+
+
+def _after_fork_in_child():
+    """GNU's OpenMP ends a forked process that starts its threads, and a Pool then waits for it for ever: refuse."""
+    in_turn._at_fork_reinit()  # the thread that held it stayed behind
+    try:
+        layer = numba.threading_layer()
+    except ValueError:  # no thread was started yet
+        return
+    if layer == "omp" and numba.np.ufunc.omppool.openmp_vendor == "GNU":
+        _Turn.__enter__ = _refuse
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def threads(count=None):

@@ -5,6 +5,7 @@ from importlib.metadata import version
 
 import numpy as np
 
+from minifer import __version__
 from minifer.paper import data_figures, network_figures, printed, result_figures, tables
 from minifer.report.architecture import draw_architecture
 from minifer.report.html import figure, page, paragraph, preformatted, table
@@ -98,7 +99,7 @@ def rejected_pictures(folder, most=36):
 
     splits = fer2013.load(folder / "pictures.npz")
     places = {(split, str(name)): k for split, data in splits.items() for k, name in enumerate(data.names)}
-    with open(folder / "cropped-missed.csv", newline="") as file:
+    with open(folder / "cropped-missed.csv", newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))[:most]
     images = [splits[row["split"]].images[places[row["split"], row["name"]]] for row in rows]
     return images, [float(row["score"]) for row in rows]
@@ -236,7 +237,8 @@ def meaning(networks):
 
 def again(results):
     """Name the command and the versions."""
-    versions = ", ".join(f"{name} {version(name)}" for name in ("minifer", "numpy", "numba", "scikit-learn"))
+    versions = ", ".join(f"{name} {version(name)}" for name in ("numpy", "numba", "scikit-learn"))
     return preformatted(f"minifer reproduce --data fer2013.zip --out DIR --preset {results['preset']}") + paragraph(
-        f"Python {platform.python_version()}, {versions}. The tables stand beside this page as CSV files."
+        f"minifer {__version__}, Python {platform.python_version()}, {versions}. "
+        "The tables stand beside this page as CSV files."
     )

@@ -7,6 +7,7 @@ global state and might look for a screen. Lines are labelled where they end, so 
 import numpy as np
 
 from minifer.errors import DataError
+from minifer.files import replacing
 from minifer.report.canvas import BLUE as TRAIN
 from minifer.report.canvas import GRID, INK
 from minifer.report.canvas import ORANGE as VAL
@@ -45,7 +46,8 @@ def draw_curves(rows, path):
     rate.set_ylim(bottom=0)
     rate.yaxis.set_major_formatter(lambda value, _: f"{value:.6g}")
     label_ends(rate, epoch[-1], [(last(rates), f"{last(rates):.2g}", INK)])
-    figure.savefig(path)
+    with replacing(path) as file:
+        figure.savefig(file, format="png")
 
 
 def draw_confusion(confusion, classes, path, title="Confusion matrix"):
@@ -80,7 +82,8 @@ def draw_confusion(confusion, classes, path, title="Confusion matrix"):
     bar.set_label("share of the true class", size=10, color=INK)
     bar.outline.set_visible(False)
     bar.ax.tick_params(length=0, colors=INK)
-    figure.savefig(path)
+    with replacing(path) as file:
+        figure.savefig(file, format="png")
 
 
 def column(rows, key):

@@ -13,7 +13,7 @@ NETWORKS = {"best": "best.npz", "small": "small.npz"}  # a name for the command 
 
 def shipped():
     """Return {file name: checksum} of the weights that ship."""
-    lines = (line.split() for line in SUMS.read_text().splitlines())
+    lines = (line.split() for line in SUMS.read_text(encoding="utf-8").splitlines())
     return {name: checksum for checksum, name in lines}
 
 

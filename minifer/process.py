@@ -1,0 +1,110 @@
+"""The process that a verb runs in: what it says at the start, and what it leaves to itself while it works."""
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import warnings
+
+from minifer.errors import ConfigError
+
+MOST_THREADS = 1024
+STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+def settle():
+    """Make this process a quiet one: nothing but minifer's own lines comes out of it."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:  # closed: the next file to be opened would take its place, and get what is printed
+            os.open(os.devnull, os.O_RDWR)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+        os.environ["PYTHONWARNINGS"] = "ignore"  # for the processes that this one starts
+    logging.getLogger().addHandler(logging.NullHandler())
+
+
+def start_numba(say=None):
+    """Import Numba under the settings of the environment; say(line) what the user should know of it.
+
+    Raises     ConfigError when it cannot work with them
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            import numba
+
+            from minifer.kernels import TEMPORARY_CACHE
+
+            if numba.config.NUMBA_NUM_THREADS > MOST_THREADS:
+                raise ValueError(f"at most {MOST_THREADS} threads")
+            if any(name.startswith("NUMBA_THREADING_LAYER") for name in os.environ):
+                numba.get_num_threads()  # starts them
+        except ValueError as error:
+            settings = ", ".join(f"{name}={value}" for name, value in os.environ.items() if name.startswith("NUMBA_"))
+            reason = " ".join(str(error).splitlines())
+            raise ConfigError(f"Numba cannot start with {settings}: {reason}") from error
+    if say is not None:
+        for warning in caught:
+            if "could not be parsed" in str(warning.message):  # a setting that Numba leaves out
+                say(str(warning.message).split("\n")[0] + " Its default is taken.")
+        if TEMPORARY_CACHE is not None:
+            place = f"are kept in {TEMPORARY_CACHE}" if TEMPORARY_CACHE else "are not kept"
+            say(f"compiled kernels {place}: neither the package nor the home folder can be written to")
+        _announce_compiling(say, "" if TEMPORARY_CACHE == "" else ", once on this machine")
+
+
+def _announce_compiling(say, once):
+    """Say it once when a kernel is really compiled: where all are in the cache, nothing is said."""
+    from numba.core import event
+
+    class First(event.Listener):
+        def on_start(self, event):
+            if self.waiting and event.data["dispatcher"].py_func.__module__.startswith("minifer."):
+                self.waiting = False
+                say(f"compiling kernels{once}: this can take a minute")
+
+        def on_end(self, event):
+            pass
+
+    First.waiting = True
+    event.register("numba:compile", First())
+
+
+@contextlib.contextmanager
+def without_ctrl_c():
+    """Start processes that Ctrl-C does not reach, in the body of a with statement; this one hears it at the end.
+
+    A terminal sends it to every process, and each would say in twenty lines what it was interrupted at.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    from multiprocessing.resource_tracker import ensure_running
+
+    ensure_running()  # started later, together with the first process, it would unblock the signal
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def noted(signals=STOPPING):
+    """Yield a list that collects the signals which come during the body of a with statement, and do nothing else.
+
+    One that the process was started to ignore, as with nohup, is ignored.
+    """
+    came, before = [], {}
+    with contextlib.suppress(ValueError):  # not the main thread
+        for number in signals:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, lambda number, frame: came.append(number))
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
