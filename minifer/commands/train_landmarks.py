@@ -21,7 +21,7 @@ def add_arguments(parser):
     )
     parser.add_argument("--hold-out", type=int, default=0, metavar="N", help="keep every N-th picture to measure on")
     parser.add_argument(
-        "--copies", type=int, default=8, metavar="N", help="of every picture and its mirror (default: 8)"
+        "--copies", type=int, default=10, metavar="N", help="of every picture and its mirror (default: 10)"
     )
     parser.add_argument("--seed", type=as_seed, default=0, metavar="N", help="of everything random (default: 0)")
 

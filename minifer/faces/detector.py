@@ -5,6 +5,7 @@
     look       windows with s > pass_score:  z = relu(features @ hidden + b1) @ out + b2 + score_weight * s,
                a network with one hidden layer on the window's HOG, and the SVM's own opinion
     group      windows that found the same face become one box and one z (boxes.merge)
+    tilt       where no face is surer than 1/2, the picture turned by 30 degrees either way is looked at too
     face       1 / (1 + exp(-(slope * z + offset))), the probability of a face (Platt's calibration)
 
 Source     Dalal & Triggs, CVPR 2005; Platt, "Probabilistic outputs for support vector machines", 1999. The second look
@@ -19,12 +20,13 @@ from pathlib import Path
 import numpy as np
 
 from minifer.errors import CheckpointError, ConfigError
-from minifer.faces.boxes import merge
+from minifer.faces.boxes import merge, suppress
 from minifer.faces.hog import block_features
 from minifer.faces.pyramid import level_sizes, octaves, resized
 from minifer.files.images import check_image
 from minifer.files.npz import Npz, write_arrays
 from minifer.kernels.hog import hidden_layer, window_scores
+from minifer.kernels.resize import affine
 
 SHIPPED = Path(__file__).parents[1] / "weights" / "detector.npz"
 # What the file holds, as minifer.files.npz reads it: U the windows' side in cells, K the hidden units.
@@ -32,6 +34,8 @@ ARRAYS = {
     "template": "f U U 36", "bias": "f", "pass_score": "f", "hidden": "f U U 36 K", "hidden_bias": "f K", "out": "f K",
     "out_bias": "f", "score_weight": "f", "floor": "f", "slope": "f", "offset": "f", "threshold": "f", "cell": "i",
 }  # fmt: skip
+SURE, TILT = 0.5, np.deg2rad(30)
+SURE_TILTED = 0.7  # chance hits are as frequent in turned pictures as in others, tilted faces are rare
 SECOND_GRID = 1.4  # levels at least this many times smaller than the picture are looked at on two grids
 
 
@@ -85,15 +89,40 @@ class FaceDetector:
     def detect(self, image, threshold=None, min_size=24, scale_step=1.15):
         """Return the faces in a picture, best first: a list of Detection.
 
+        The box of a tilted face is the upright square round its middle.
+
         Shapes     image (H,W) uint8, or (H,W,3); min_size is the side of the smallest face's box, in pixels
         Raises     DataError when image is no picture; ConfigError when a setting cannot work
         """
         if not min_size >= 8 or not scale_step >= 1.01:
             raise ConfigError(f"min_size must be 8 or more and scale_step 1.01 or more, got {min_size}, {scale_step}")
-        boxes, logits = merge(*self.windows(check_image(image), min_size, scale_step))
+        image = check_image(image)
+        boxes, logits = merge(*self.windows(image, min_size, scale_step))
+        if not (self.probability(logits) >= SURE).any():
+            looks = [(boxes, logits), *(self.tilted(image, angle, min_size, scale_step) for angle in (-TILT, TILT))]
+            boxes, logits = (np.concatenate(parts) for parts in zip(*looks, strict=True))
+            kept = suppress(boxes, logits)
+            boxes, logits = boxes[kept], logits[kept]
         scores = self.probability(logits)
         least = self.threshold if threshold is None else threshold
         return [Detection(box, float(score)) for box, score in zip(boxes, scores, strict=True) if score >= least]
+
+    def tilted(self, image, angle, min_size, scale_step):
+        """Return boxes (N,4) and logits (N,) of the faces that are surely seen when a picture is turned by an angle.
+
+        Shapes     image (H,W) uint8; angle in radians
+        """
+        cosine, sine = np.cos(angle), np.sin(angle)
+        turn = np.array([[cosine, sine], [-sine, cosine]])  # of row and column, from the turned picture to this one
+        shape = np.ceil(np.abs(turn) @ image.shape).astype(int)
+        shift = (np.array(image.shape) - turn @ shape) / 2
+        corner = shift + (turn.sum(axis=1) - 1) / 2  # matrices start at the middle of the first pixel
+        turned = np.rint(affine(image, np.column_stack([turn, corner]), *shape)).astype(np.uint8)
+        boxes, logits = merge(*self.windows(turned, min_size, scale_step))
+        half = (boxes[:, 2:] - boxes[:, :2]) / 2
+        middle = ((boxes[:, 1::-1] + half[:, ::-1]) @ turn.T + shift)[:, ::-1]
+        seen = ((middle > 0) & (middle < image.shape[::-1])).all(axis=1) & (self.probability(logits) >= SURE_TILTED)
+        return np.concatenate([middle - half, middle + half], axis=1)[seen], logits[seen]
 
     def detect_crop(self, image, scale_step=1.15):
         """Return the best Detection, however unlikely, in a picture that one face should fill; None where nothing

@@ -1,10 +1,12 @@
 """Train the landmark predictor: gradient-boosted regression trees, and ridge regression of descriptors.
 
-    samples    each portrait and its mirror image, the box shifted, resized and turned at random, several times
+    samples    each portrait and its mirror image, the box shifted, resized and turned at random, several times; some
+               in another light
     trees      for each cascade and tree:  fit the residuals (shape still to go, in the mean shape's frame and a basis
                of its K main directions);  residual -= rate * mean of the leaf
     steps      weight = argmin |D weight + bias - residual|^2 + N * ridge * |weight|^2,  D the descriptors of all
                samples
+    doubt      ridge regression too: from the descriptors of what the trained looks find, whether that is astray
 
 Questions are proposed at random: two pixels, the likelier the closer, and a threshold near a value seen in a sample.
 Each tree sees a random part of the samples.
@@ -15,19 +17,32 @@ Source     Kazemi & Sullivan, CVPR 2014; Xiong & De la Torre, CVPR 2013.
 import numpy as np
 
 from minifer.faces.boxes import box_of_landmarks, roll_of_landmarks
-from minifer.faces.landmarks import CLIP, FACE, MIRROR, PATCH, Frame, LandmarkPredictor, Steps, Trees
+from minifer.faces.landmarks import (
+    CLIP,
+    FACE,
+    MIRROR,
+    PATCH,
+    STARTS,
+    Doubt,
+    Frame,
+    LandmarkPredictor,
+    Steps,
+    Trees,
+    describe,
+    face_patch,
+    frame_of_start,
+)
 from minifer.faces.pyramid import octaves
+from minifer.faces.training_pictures import worse
 from minifer.kernels.descriptors import linear_step, point_descriptors
 from minifer.kernels.regression_trees import best_splits, shape_pixels, sum_leaves, walk_trees
-from minifer.kernels.resize import affine
 
 FINE = {"cascades": 8, "trees": 400, "directions": 32}
-LOOSE = {
-    "shift": 0.08,
-    "resize": 0.18,
-    "turn": 12.0,
-}  # how far boxes are from true in the first look: standard deviations
-CLOSE = {"shift": 0.02, "resize": 0.035, "turn": 4.0}  # and in the second
+# How far boxes are from true in the first look and in the others: standard deviations.
+LOOSE = {"shift": 0.08, "resize": 0.18, "turn": 12.0}
+CLOSE = {"shift": 0.025, "resize": 0.045, "turn": 5.0}
+ASTRAY = 0.1  # what is further from the truth is to be doubted: mean distance over that of the eye corners
+RELIT = 0.3  # the share of the samples in another light
 
 
 def train_landmarks(portraits, seed=0, copies=10, fine=None, log=print):
@@ -42,7 +57,29 @@ def train_landmarks(portraits, seed=0, copies=10, fine=None, log=print):
     patches, shapes = samples(faces, copies, CLOSE, rng, upright=True)
     steps = fit_steps(patches, shapes, rng, cells=(10, 8, 6), ridge=0.03, directions=48, log=log)
     trees = grow(patches, shapes, rng, log=log, **{**FINE, **(fine or {})})
-    return LandmarkPredictor(rough, trees, steps)
+    predictor = LandmarkPredictor(rough, trees, steps, Doubt(np.zeros(5508, np.float32), np.float32(1)))
+    predictor.doubt = learn_doubt(predictor, *samples(faces, max(copies // 3, 1), LOOSE, rng), log)
+    return predictor
+
+
+def learn_doubt(predictor, patches, shapes, log, ridge=0.03):
+    """Return Doubt, fitted to whether what a predictor finds in samples, from one start each, is further than ASTRAY
+    from the truth.
+
+    Shapes     patches (N,PATCH,PATCH) uint8   shapes (N,68,2)
+    """
+    edge = (PATCH - FACE) / 2
+    box, descriptors, found = np.array([edge, edge, PATCH - edge, PATCH - edge]), [], []
+    for i, patch in enumerate(patches):
+        pictures = octaves(patch, PATCH // 2)
+        points = predictor.look(pictures, frame_of_start(box, STARTS[i % len(STARTS)]))
+        descriptors.append(describe(pictures, points))
+        found.append(points)
+    descriptors, astray = np.stack(descriptors), (errors(found, shapes) > ASTRAY).astype(np.float32)[:, None]
+    centre, share = descriptors.mean(axis=0), astray.mean()
+    weight = ridge_regression(descriptors - centre, astray - share, ridge)[:, 0]
+    log(f"doubt: {share:.1%} of the samples astray, {errors(found, shapes).mean():.4f} error")
+    return Doubt(weight, share - centre @ weight)
 
 
 def samples(faces, copies, spread, rng, upright=False):
@@ -62,18 +99,22 @@ def samples(faces, copies, spread, rng, upright=False):
                 frame = Frame.round_box(np.concatenate([centre - half, centre + half]), angle)
                 frame = frame.mirrored() if mirrored else frame
                 shape = frame.to_patch(points)
-                patches.append(face_patch(pictures, frame))
+                patch = face_patch(pictures, frame)
+                patches.append(relit(patch, rng) if rng.random() < RELIT else patch)
                 shapes.append(shape[MIRROR] if mirrored else shape)
     return np.stack(patches), np.stack(shapes)
 
 
-def face_patch(pictures, frame):
-    """Return the patch of a frame, for a picture given as its octaves.
+def relit(patch, rng):
+    """Return a patch as if the light came more from one side, with another gamma, and as a poor camera takes it.
 
-    Shapes     pictures: octaves of (H,W)   patch (PATCH,PATCH) uint8
+    Shapes     patch (PATCH,PATCH) uint8
     """
-    picture, _, matrix = frame.sampling(pictures)
-    return (affine(picture, matrix, PATCH, PATCH) + np.float32(0.5)).astype(np.uint8)
+    angle, slope = rng.uniform(0, 2 * np.pi), rng.normal(0, 0.3)
+    across = np.linspace(-1, 1, PATCH, dtype=np.float32)
+    light = np.exp(slope * (np.cos(angle) * across + np.sin(angle) * across[:, None]))
+    gamma = np.exp(rng.normal(0, 0.2))
+    return worse(255 * np.clip(patch * (light / 255), 0, 1) ** np.float32(gamma), rng).astype(np.uint8)
 
 
 def starts(shapes, rng, share=0.3):

@@ -1,9 +1,11 @@
 """Find 68 landmarks on a face: regression trees move a mean face until it fits, and so do linear steps.
 
+    start      the box as it is; where the result is in doubt also turned, shifted and resized: the least doubtful wins
     look 1     a patch round the box -> a few rough steps -> roughly where the eyes are, whatever the box was like
     look 2     a patch cut anew round that and turned upright -> trees
     look 3     a patch cut anew round that -> steps, and its mirror image -> trees
     result     the mean of the two shapes of look 3: their errors have little in common
+    doubt      descriptors @ weight + bias of the result: about 0 for a good fit, 1 for one gone astray
 
     trees      shape = mean;  shape += S (leaves reached @ basis), cascade by cascade        (kernels/regression_trees)
     steps      shape = mean;  shape += descriptors @ weight @ basis + bias, step by step     (kernels/descriptors)
@@ -27,7 +29,7 @@ from minifer.faces.boxes import place_of_landmarks
 from minifer.faces.pyramid import octaves
 from minifer.files.images import check_image
 from minifer.files.npz import Npz, write_arrays
-from minifer.kernels.descriptors import run_steps
+from minifer.kernels.descriptors import point_descriptors, run_steps
 from minifer.kernels.regression_trees import run_cascades
 from minifer.kernels.resize import affine
 
@@ -35,6 +37,13 @@ SHIPPED = Path(__file__).parents[1] / "weights" / "landmarks.npz"
 PATCH, FACE = 112, 72  # the side of a patch and of the face's box in it, in pixels
 FARTHEST = 1e4  # no number of a predictor is larger: its places are pixels of a patch
 CLIP = 0.25  # of the descriptors
+# Starts: the box turned by so many degrees, times so much, shifted by so many of its sides across and down.
+STARTS = (
+    (0, 1, 0, 0), (-25, 1, 0, 0), (25, 1, 0, 0), (-45, 1, 0, 0), (45, 1, 0, 0), (0, 0.85, 0, 0), (0, 1.2, 0, 0),
+    (0, 1, -0.12, 0), (0, 1, 0.12, 0), (0, 1, 0, 0.12), (0, 1, 0, -0.12),
+)  # fmt: skip
+CELL = 8  # of the descriptors that tell the doubt
+SURE = 0.3  # a result of less doubt needs no other start
 
 # The landmark that each one becomes in a mirrored picture.
 MIRROR = np.array(
@@ -172,12 +181,31 @@ class Steps:
 
 
 @dataclass
+class Doubt:
+    """A linear guess, from what landmarks lie on, whether they are far from the truth."""
+
+    weight: np.ndarray  # (D,)
+    bias: np.ndarray  # a single number
+
+    # How they lie in a file.
+    arrays: ClassVar = {"weight": "f 5508", "bias": "f"}
+
+    def problem(self):
+        """Return None: it reads nothing of which the sizes are not checked."""
+
+    def of(self, pictures, points):
+        """Return the doubt about landmarks (68,2) in a picture, given as its octaves."""
+        return float(describe(pictures, points) @ self.weight + self.bias)
+
+
+@dataclass
 class LandmarkPredictor:
     """A trained predictor. Any number of threads may call one."""
 
     rough: Steps
     trees: Trees
     steps: Steps
+    doubt: Doubt
 
     @classmethod
     def train(cls, portraits, **settings):
@@ -199,10 +227,25 @@ class LandmarkPredictor:
         if not (0 < x2 - x1 < math.inf and 0 < y2 - y1 < math.inf):
             raise DataError(f"a box is four numbers x1 < x2, y1 < y2 as [x1, y1, x2, y2], got {box}")
         cut, corner = surroundings(check_image(image), x1, y1, x2, y2)
-        (left, top), pictures = corner, octaves(cut, PATCH // 2)
-        points = self.rough.fit(pictures, Frame.round_box((x1 - left, y1 - top, x2 - left, y2 - top)))
+        pictures, box = octaves(cut, PATCH // 2), box - np.tile(corner, 2)
+        best, least = None, math.inf
+        for start in STARTS:
+            points = self.look(pictures, frame_of_start(box, start))
+            doubt = self.doubt.of(pictures, points)
+            if best is None or doubt < least:
+                best, least = points, doubt
+            if doubt < SURE:
+                break
+        return best + corner
+
+    def look(self, pictures, frame):
+        """Return the landmarks (68,2) found from one start: all three looks.
+
+        Shapes     pictures: octaves of (H,W)
+        """
+        points = self.rough.fit(pictures, frame)
         points = self.trees.fit(pictures, Frame.round_landmarks(points))
-        return self.refine(pictures, points) + corner
+        return self.refine(pictures, points)
 
     def refine(self, pictures, points):
         """Return better landmarks, from patches cut anew round good ones: the last look.
@@ -235,6 +278,29 @@ class LandmarkPredictor:
             if problem := next(filter(None, (part.problem() for part in parts)), None):
                 file.refuse(problem)
         return cls(*parts)
+
+
+def frame_of_start(box, start):
+    """Return the frame in which a start looks for the face in a box (4,)."""
+    degrees, factor, *shift = start
+    half, middle = (box[2:] - box[:2]) / 2, (box[2:] + box[:2]) / 2
+    middle = middle + 2 * half * shift
+    return Frame.round_box([*(middle - factor * half), *(middle + factor * half)], math.radians(degrees))
+
+
+def face_patch(pictures, frame):
+    """Return the patch of a frame, for a picture given as its octaves.
+
+    Shapes     pictures: octaves of (H,W)   patch (PATCH,PATCH) uint8
+    """
+    picture, _, matrix = frame.sampling(pictures)
+    return (affine(picture, matrix, PATCH, PATCH) + np.float32(0.5)).astype(np.uint8)
+
+
+def describe(pictures, points):
+    """Return the descriptors (D,) of landmarks (68,2) in a picture, given as its octaves, that tell the doubt."""
+    frame = Frame.round_landmarks(points)
+    return point_descriptors(face_patch(pictures, frame)[None], frame.to_patch(points)[None], CELL, CLIP)[0]
 
 
 def surroundings(image, x1, y1, x2, y2):

@@ -154,6 +154,30 @@ def test_the_face_is_found_at_smaller_sizes_too(shipped, astronaut, share):
     assert iou(detections[0].box[None], FACE[None] / share)[0, 0] > 0.5
 
 
+@pytest.mark.parametrize("degrees", [-35, 35])
+def test_a_tilted_face_is_found_where_it_is(shipped, astronaut, degrees):
+    import scipy.ndimage
+
+    part = astronaut[20:260, 100:420].mean(axis=2)
+    tilted = scipy.ndimage.rotate(part, -degrees, order=1, mode="nearest").clip(0, 255).astype(np.uint8)
+    angle, middle = np.deg2rad(degrees), np.array([160.0, 120.0])
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    x, y = turn @ (np.array([223.5 - 100, 124.5 - 20]) - middle) + np.array(tilted.shape[::-1]) / 2
+    found = shipped.detect(tilted)[0]
+    assert found.score > 0.5
+    assert iou(found.box[None], np.array([[x - 57, y - 57, x + 57, y + 57]]))[0, 0] > 0.6
+
+
+def test_only_pictures_without_a_sure_face_are_looked_at_turned(shipped, astronaut, monkeypatch):
+    looks = []
+    nothing = np.zeros((0, 4)), np.zeros(0)
+    monkeypatch.setattr(FaceDetector, "tilted", lambda self, image, angle, *_: looks.append(angle) or nothing)
+    assert shipped.detect(astronaut)[0].score > 0.5
+    assert looks == []
+    shipped.detect(np.zeros((60, 60), np.uint8))
+    np.testing.assert_allclose(np.rad2deg(looks), [-30, 30])
+
+
 def test_min_size_leaves_out_smaller_faces(shipped, astronaut):
     small = astronaut[::4, ::4]
     assert all(box[2] - box[0] >= 45 for box, _ in shipped.detect(small, threshold=0, min_size=50))

@@ -9,8 +9,7 @@ import pytest
 from minifer.errors import CheckpointError, DataError, MiniferError
 from minifer.faces import LandmarkPredictor, landmark_training
 from minifer.faces.boxes import box_of_landmarks, roll_of_landmarks
-from minifer.faces.landmark_training import face_patch
-from minifer.faces.landmarks import MIRROR, PATCH, Frame
+from minifer.faces.landmarks import MIRROR, PATCH, SURE, Doubt, Frame, face_patch, surroundings
 from minifer.faces.pyramid import octaves
 from minifer.files import npz
 from minifer.kernels.resize import affine_points_numpy
@@ -189,6 +188,38 @@ def test_the_shipped_predictor_finds_the_eyes_of_a_real_face(shipped, astronaut)
 def test_the_box_may_be_off(shipped, astronaut):
     near, far = (shipped.predict(astronaut, box) for box in ([166, 67, 281, 182], [175, 82, 271, 178]))
     assert np.linalg.norm(near - far, axis=1).mean() < 4
+
+
+@pytest.mark.parametrize("degrees", [-40, 30, 50])
+def test_a_tilted_head_in_an_upright_box(shipped, astronaut, degrees):
+    import scipy.ndimage
+
+    box, middle = np.array([166.0, 67, 281, 182]), np.array([223.5, 124.5])
+    part = astronaut[4:246, 103:345].mean(axis=2)  # round the box's middle
+    tilted = scipy.ndimage.rotate(part, -degrees, reshape=False, order=1, mode="nearest").clip(0, 255).astype(np.uint8)
+    cosine, sine = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    expected = (shipped.predict(astronaut, box) - middle) @ [[cosine, sine], [-sine, cosine]] + 121
+    found = shipped.predict(tilted, box - [103, 4, 103, 4])
+    assert np.linalg.norm(found - expected, axis=1).mean() < 4
+
+
+def test_landmarks_beside_the_face_are_doubted(shipped, astronaut):
+    pictures = octaves(astronaut[20:240, 110:340].mean(axis=2).astype(np.uint8), PATCH // 2)
+    points = shipped.predict(astronaut, [166, 67, 281, 182]) - [110, 20]
+    assert shipped.doubt.of(pictures, points) < SURE < shipped.doubt.of(pictures, points + np.array([25, 25]))
+
+
+def test_other_starts_are_tried_only_in_doubt_and_the_least_doubtful_wins(trained, portraits, monkeypatch):
+    image, points = portraits[3]
+    box = box_of_landmarks(points)
+    for doubts, tried in (([0.1], 1), ([0.9, 0.2], 2), ([0.9] * 4 + [0.5] + [0.9] * 6, 11)):
+        found, left = [], list(doubts)
+        look = lambda self, *_, found=found: found.append(np.full((68, 2), len(found))) or found[-1]  # noqa: E731
+        monkeypatch.setattr(LandmarkPredictor, "look", look)
+        monkeypatch.setattr(Doubt, "of", lambda self, *_, left=left: left.pop(0))
+        result = trained.predict(image, box)
+        assert (len(found), left) == (tried, [])
+        np.testing.assert_array_equal(result, found[int(np.argmin(doubts))] + surroundings(image, *box)[1])
 
 
 @pytest.mark.data

@@ -13,7 +13,8 @@ def shipped(kind):
     with Npz({FaceDetector: detector, LandmarkPredictor: landmarks}[kind].SHIPPED) as file:
         arrays = file.all()
     if kind is LandmarkPredictor:
-        arrays = {name: array if name.endswith("mean") else array[:1] for name, array in arrays.items()}
+        whole = ("mean", "doubt.weight", "doubt.bias")
+        arrays = {name: array if name.endswith(whole) else array[:1] for name, array in arrays.items()}
     return arrays
 
 
