@@ -16,7 +16,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from minifer.data.dataset import CLASSES, SIZE
+from minifer.data.dataset import CLASSES, MOST_ROWS, SIZE
 from minifer.data.tables import COLUMNS, OFFICIAL, USAGES, known_columns, read_table
 from minifer.errors import DataError
 from minifer.files.images import is_image_name, read_member
@@ -51,6 +51,8 @@ def read_source(source):
                     return as_arrays(*read_table(stream, member.where))
             nearly = member if columns else nearly
     if pictures := source.pictures():
+        if len(pictures) > MOST_ROWS:
+            raise DataError(f"{source.path}: {len(pictures)} pictures, more than {MOST_ROWS}: is it FER2013?")
         return as_arrays(*read_pictures(pictures))
     with source.inside() as inside:
         if inside.members:

@@ -13,7 +13,7 @@ import warnings
 
 import numpy as np
 
-from minifer.data.dataset import CLASSES, SIZE
+from minifer.data.dataset import CLASSES, MOST_ROWS, SIZE
 from minifer.errors import DataError
 
 COLUMNS = ("emotion", "pixels", "usage")
@@ -46,6 +46,8 @@ def read_table(stream, where):
         warnings.simplefilter("error", DeprecationWarning)
         for number, line in lines:
             place = f"{where}, line {number}"
+            if len(images) == MOST_ROWS:
+                raise DataError(f"{place}: more than {MOST_ROWS} rows: is it FER2013?")
             row = _fields(line, separator, place)
             while len(row) > len(columns) and not row[-1].strip():
                 row.pop()

@@ -30,6 +30,7 @@ from minifer.files.images import is_image_name, left_out
 from minifer.files.members import Member, likely_bytes, refused, tar_members, zip_members
 
 MOST_MEMBERS = 200_000  # FER2013 has 35,887
+MOST_CHARACTERS = 400  # of a name: in an array of names each takes as much as the longest
 MOST_UNPACKED = 2 << 30  # bytes in temporary files, for what is packed twice; fer2013.tar has 300 MB
 MOST_DEPTH = 3  # archives in archives
 
@@ -77,6 +78,8 @@ class Source:
                 raise DataError(f"{path}: more than {MOST_MEMBERS} files: is it another data set?")
             if is_hidden(member.name):
                 continue
+            if len(member.name) > MOST_CHARACTERS:
+                raise DataError(f"{path}: a file in it has a name of {len(member.name)} characters: pack it again")
             if member.name in found:
                 raise DataError(f"{path}: two files in it are called {member.name}: pack it again with one of them")
             found[member.name] = member

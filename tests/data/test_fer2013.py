@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from minifer.data import fer2013
+from minifer.data import fer2013, layouts, tables
 from minifer.data.dataset import CLASSES
 from minifer.errors import DataError
 
@@ -596,3 +596,14 @@ def test_the_real_archive():
     assert {split: part.counts() for split, part in splits.items()} == {"train": train, "val": val}
     again = fer2013.load(ARCHIVE)
     np.testing.assert_array_equal(again["val"].images, splits["val"].images)
+
+
+def test_more_rows_than_fer2013_could_have(data, monkeypatch):
+    monkeypatch.setattr(layouts, "MOST_ROWS", 4)
+    monkeypatch.setattr(tables, "MOST_ROWS", 4)
+    (data / "fer2013.csv").write_text(csv_text())
+    with pytest.raises(DataError, match=r"fer2013.csv, line 6: more than 4 rows"):
+        fer2013.load(data / "fer2013.csv")
+    write_pictures(data / "pictures")
+    with pytest.raises(DataError, match=r"pictures: 5 pictures, more than 4"):
+        fer2013.load(data / "pictures")

@@ -256,6 +256,10 @@ def test_too_many_files(tmp_path, monkeypatch):
     assert "more than 3 folders" in refusal(tmp_path / "deep")
 
 
+def test_a_very_long_name(tmp_path):
+    assert "has a name of 401 characters" in refusal(write_zip(tmp_path / "a.zip", {"x" * 401: b""}))
+
+
 def test_a_zip_of_a_million_members_is_not_listed(tmp_path, monkeypatch):
     path = write_zip(tmp_path / "a.zip", {f"{number:03d}": b"" for number in range(100)})
     monkeypatch.setattr(members, "MOST_DIRECTORY_BYTES", 3000)
