@@ -98,7 +98,8 @@ class FaceDetector:
             raise ConfigError(f"min_size must be 8 or more and scale_step 1.01 or more, got {min_size}, {scale_step}")
         image = check_image(image)
         boxes, logits = merge(*self.windows(image, min_size, scale_step))
-        if not (self.probability(logits) >= SURE).any():
+        squarish = max(image.shape) <= 4 * min(image.shape)  # a turned strip would fill a thousand times its own area
+        if squarish and not (self.probability(logits) >= SURE).any():
             looks = [(boxes, logits), *(self.tilted(image, angle, min_size, scale_step) for angle in (-TILT, TILT))]
             boxes, logits = (np.concatenate(parts) for parts in zip(*looks, strict=True))
             kept = suppress(boxes, logits)
