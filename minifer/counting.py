@@ -9,18 +9,27 @@ references), so it is the layer itself that runs: its padding, its strides, the 
 multiply-add goes through Counter.multiply_add, nothing else is counted: no bias, normalization, activation, softmax or
 pooling. Loops in Python are some thousand times slower than the kernels: use small shapes.
 
+A layer that multiplies by itself, in NumPy or in loops of its own, would count nothing: it is refused, with the name of
+its method. What such a layer multiplies can go through minifer's layers, or through Counter.multiply_add by hand.
+
 Convolutions multiply the zeros of the padding too, as in the usual formula. (The fast depthwise kernels leave them out:
 in a 3x3 kernel on a 2x2 map five products of nine.)
 """
 
 import copy
+import dis
+import functools
+import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from minifer.errors import LayerError
+from minifer.gradcheck.state import PACKAGE, is_library_file
 from minifer.kernels.twin import use_backend, use_kernels
-from minifer.layers import ScaledDotProductAttention
+from minifer.layers import Layer, ScaledDotProductAttention
 
 
 class Counter:
@@ -140,10 +149,66 @@ def _padded(x, padding):
 
 @contextmanager
 def counting():
-    """Run the body of a with statement on loops that count; gives the Counter."""
+    """Run the body of a with statement on loops that count; gives the Counter.
+
+    Raises   LayerError when a forward or backward that is not minifer's multiplies, which nobody would count
+    """
     counter = Counter()
-    with use_backend("numpy"), use_kernels({name: getattr(counter, name) for name in KERNELS}):
-        yield counter
+    before = sys.getprofile()
+    with use_backend("numpy"), use_kernels({name: _unwatched(getattr(counter, name)) for name in KERNELS}):
+        sys.setprofile(_refuse_products)
+        try:
+            yield counter
+        finally:
+            sys.setprofile(before)
+
+
+def _unwatched(kernel):
+    """Return a kernel that runs without the watch on calls: its loops call millions of times."""
+
+    def run(*arguments):
+        sys.setprofile(None)
+        try:
+            return kernel(*arguments)
+        finally:
+            sys.setprofile(_refuse_products)
+
+    return run
+
+
+# What Python runs is watched call by call, since nothing else sees that a @ b was computed.
+
+PRODUCTS = {"dot", "matmul", "einsum", "tensordot", "inner", "outer", "vdot", "vecdot", "matvec", "multi_dot", "kron"}
+PRODUCTS |= {"multiply", "mul", "convolve", "correlate", "convolve2d", "correlate2d", "fftconvolve", "average"}
+SIGNS = {"*", "@", "*=", "@="}
+
+
+def _refuse_products(frame, event, _):
+    if event == "call" and _multiplies(frame.f_code):
+        method = frame
+        while method is not None and not (method.f_code.co_name in ("forward", "backward") and _is_own(method.f_code)):
+            method = method.f_back
+        if method is not None:
+            name = f"{type(method.f_locals.get('self')).__name__}.{method.f_code.co_name}"
+            place = f"{Path(frame.f_code.co_filename).name}, line {frame.f_code.co_firstlineno}"
+            raise LayerError(
+                f"{name} multiplies by itself ({place}), which is not counted: only what minifer's layers multiply is; "
+                "use those, or do your products with Counter().multiply_add (sizes can be had from math.prod)"
+            )
+
+
+def _is_own(code):
+    return not is_library_file(code.co_filename)
+
+
+@functools.cache
+def _multiplies(code):
+    """Whether a function has a product in it and is not the libraries', or is a kernel called past its Twin."""
+    if not _is_own(code):
+        return code.co_name.removesuffix("_numpy") in KERNELS and code.co_filename.startswith(str(PACKAGE))
+    steps = dis.get_instructions(code)  # in Python 3.10 a product is a BINARY_MULTIPLY, later a BINARY_OP with a sign
+    signs = any(step.argrepr in SIGNS or step.opname.endswith("_MULTIPLY") for step in steps)
+    return signs or not PRODUCTS.isdisjoint(code.co_names)
 
 
 @dataclass(frozen=True)
@@ -158,7 +223,11 @@ def counted(layer, input_shape, seed=0):
     """Run a copy of a layer or model on one random picture, forward and backward, and return what it Counted.
 
     counted(layer, shape).forward == count(layer, shape).forward.multiply_adds, and the same of backward.
+
+    Raises   LayerError for a layer that is none of minifer's, or multiplies by itself
     """
+    if not isinstance(layer, Layer):
+        raise LayerError(f"{type(layer).__name__} is no minifer.layers.Layer: what it multiplies is not counted")
     rng, layer = np.random.default_rng(seed), copy.deepcopy(layer)
     arguments = 3 if isinstance(layer, ScaledDotProductAttention) else 1  # query, key and value
     inputs = [rng.standard_normal((1, *input_shape)).astype(np.float32) for _ in range(arguments)]

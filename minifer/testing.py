@@ -17,18 +17,22 @@ from minifer.gradcheck import TOLERANCE, compare_gradients
 from minifer.gradcheck.mistakes import Evidence, guess
 
 
-def assert_gradients(layer, *inputs, seed=0):
+def assert_gradients(layer, *inputs, seed=0, constants=(), required=()):
     """Assert that backward agrees with central differences of forward; return the gradcheck Report.
 
-    layer    any object with forward and backward; it is left alone
-    inputs   what forward takes: arrays, or tuples such as (2, 5, 4, 3), for which random numbers are drawn
+    layer       any object with forward and backward; it is left alone
+    inputs      what forward takes: arrays, or tuples such as (2, 5, 4, 3), for which random numbers are drawn
+    constants   names of what forward reads and nobody trains, such as "table"
+    required    names of numbers that are trained, such as "slope": one without a gradient passes for a constant
 
-    Raises   GradientError, an AssertionError, with a row per array and the likely mistake; LayerError when it fails
+    It is the check of `minifer gradcheck`, as strict as that: what forward reads and is no constant has a gradient.
+
+    Raises      GradientError, an AssertionError, with a row per array and the likely mistake; LayerError when it fails
     """
     __tracebackhide__ = True  # pytest then shows the line of the test, not lines in here
     rng = np.random.default_rng(seed)
     try:
-        report = compare_gradients(layer, *drawn(inputs, rng), rng=rng)
+        report = compare_gradients(layer, *drawn(inputs, rng), rng=rng, constants=constants, required=required)
     except MiniferError as error:  # its line says it all; a traceback through the check would bury it
         raise error.with_traceback(None) from None
     if not report.passed:

@@ -189,7 +189,7 @@ MISTAKES = {  # what the check has to say, as a regular expression
     "FreshMaskInBackward": "another mask than forward's",
     "LossNotDividedByBatch": "4 times too large.* the batch",
     "OneGradientTooFew": "2 gradients for 3 floating-point inputs",
-    "NoGradientSet": "left weight without a gradient",
+    "NoGradientSet": "weight changes y but has no gradient",
     "WrongGradientShape": r"not \(3,\); likely: .*reshape\(3,\)",
 }
 

@@ -373,6 +373,7 @@ class Cube:
 
 @animal("a matrix is used where its transpose belongs", (4, 5))
 class FixedMatrix:
+    constants = ("matrix",)
     matrix = np.random.default_rng(3).standard_normal((5, 5))
 
     def forward(self, x):
@@ -384,6 +385,7 @@ class FixedMatrix:
 
 @animal("wrong factor along axis 1", (4, 5))
 class FixedScales:
+    constants = ("scales",)
     scales = np.array([0.5, 2, 1.5, 3, 0.1])
 
     def forward(self, x):

@@ -1,6 +1,7 @@
 """The formulas of minifer/cost.py against loops that count every multiply-add, and those loops against the layers."""
 
 import copy
+import sys
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ from minifer import layers
 from minifer.cases import CASES, SMALL_BLOCKS, away_from_zero
 from minifer.cost import count
 from minifer.counting import KERNELS, Counter, counted, counting
+from minifer.errors import LayerError
+from minifer.kernels.pointwise import pointwise_forward
 from minifer.kernels.twin import TWINS, use_kernels
 from minifer.models import mobilenet
 
@@ -156,3 +159,75 @@ def test_counting_ends_with_its_statement(rng):
 def test_stand_ins_for_no_kernel_are_refused():
     with pytest.raises(ValueError, match="no kernel is called 'pointless'"), use_kernels({"pointless": print}):
         pass
+
+
+class DenseInNumpy(layers.Layer):
+    """What a student writes: the product is NumPy's, where nobody counts."""
+
+    def __init__(self):
+        self.weight = layers.Parameter(np.ones((3, 4), np.float32))
+
+    def forward(self, x, training=False):
+        return x @ self.weight.value
+
+    def backward(self, dy):
+        return dy @ self.weight.value.T
+
+
+def product(x, weight):
+    return sum(np.multiply(x[:, i : i + 1], weight[i]) for i in range(3))
+
+
+class DenseInLoops(DenseInNumpy):
+    def forward(self, x, training=False):
+        return np.array([[sum(a * b for a, b in zip(row, w, strict=True)) for w in self.weight.value.T] for row in x])
+
+
+class DenseInAFunction(DenseInNumpy):
+    def forward(self, x, training=False):
+        return product(x, self.weight.value)
+
+
+class DensePastTheTwin(DenseInNumpy):
+    def forward(self, x, training=False):
+        return pointwise_forward.reference(x, self.weight.value)
+
+
+class BackwardInNumpy(DenseInNumpy):
+    def forward(self, x, training=False):
+        return pointwise_forward(x, self.weight.value)
+
+
+@pytest.mark.parametrize("kind", [DenseInNumpy, DenseInLoops, DenseInAFunction, DensePastTheTwin, BackwardInNumpy])
+def test_products_that_nobody_counts_are_refused(kind):
+    method = "backward" if kind is BackwardInNumpy else "forward"
+    with pytest.raises(LayerError, match=rf"{kind.__name__}\.{method} multiplies by itself \(.*\.py, line \d+\)"):
+        counted(kind(), (3,))
+    with pytest.raises(LayerError, match="multiplies by itself"), counting():
+        kind().forward(np.ones((2, 3), np.float32))
+        kind().backward(np.ones((2, 4), np.float32))
+
+
+def test_what_is_no_layer_is_refused():
+    class Plain:
+        def forward(self, x):
+            return x
+
+    with pytest.raises(LayerError, match="Plain is no minifer"):
+        counted(Plain(), (3,))
+
+
+def test_a_layer_made_of_layers_is_counted(rng):
+    class Two(layers.Layer):
+        def __init__(self):
+            self.parts = [layers.Linear(3, 4, rng=rng), layers.Linear(4, 2, rng=rng)]
+
+        def forward(self, x, training=False):
+            return self.parts[1].forward(self.parts[0].forward(x, training=training) + 1, training=training)
+
+        def backward(self, dy):
+            return self.parts[0].backward(self.parts[1].backward(dy))
+
+    before = sys.getprofile()
+    assert counted(Two(), (3,)).forward == 12 + 8 and counted(Two(), (3,)).backward == 2 * (12 + 8)
+    assert sys.getprofile() is before

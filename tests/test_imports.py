@@ -17,7 +17,7 @@ ALLOWED = {
     "data": {"data", "kernels", "errors", "files"},
     "faces": {"faces", "data", "kernels", "errors", "files"},
     "cost": set(),
-    "counting": {"layers", "kernels"},
+    "counting": {"layers", "kernels", "gradcheck", "errors"},
     "calibration": {"layers", "errors"},
     "metrics": {"errors"},
     "schedules": {"errors"},

@@ -13,6 +13,7 @@ import pytest
 from minifer.errors import GradientError
 from minifer.gradcheck import compare_gradients
 from minifer.gradcheck.mistakes import HYPOTHESES
+from minifer.gradcheck.report import MISSING
 
 WRITTEN_ON = {**broken_layers.zoo(np.random.default_rng(0)), **broken_own_layers.zoo(np.random.default_rng(0))}
 NOT_WRITTEN_ON = more_broken_layers.zoo(np.random.default_rng(0))
@@ -29,7 +30,8 @@ def said_of(name):
     except GradientError as error:
         return str(error), set()
     assert not report.passed
-    return "\n".join(guess.text for guess in report.guesses), {guess.mistake for guess in report.guesses}
+    missing = [str(check) for check in report.checks if check.verdict == MISSING]
+    return "\n".join([*missing, *(guess.text for guess in report.guesses)]), {guess.mistake for guess in report.guesses}
 
 
 @pytest.mark.parametrize("name", WRITTEN_ON)

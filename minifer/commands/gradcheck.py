@@ -14,8 +14,9 @@ your own layer:
   minifer gradcheck my_layer.py:MyLayer --with channels=3 --input 2x5x4x3
   minifer gradcheck my_loss.py:make_loss --input 4x3 --input 4:3
 
-backward(dy) returns the gradient of each input. The gradient of self.weight is read from self.dweight, or from
-self.weight.grad where self.weight is a minifer.layers.Parameter. Take a tiny shape that is not square.
+backward(dy) returns the gradient of each input. That of self.weight is looked for in self.dweight, self.grad_weight,
+self.grads["weight"] and the like, or self.weight.grad where self.weight is a minifer.layers.Parameter. Every array that
+forward reads must have one, unless its class says constants = ("table",). Take a tiny shape that is not square.
 """
 
 
@@ -40,6 +41,12 @@ def add_arguments(parser):
         metavar="ARGS",
         help="the constructor's arguments: 'channels=3, stride=2'",
     )
+    parser.add_argument(
+        "--constant", action="append", default=[], metavar="NAME", help="an array that is not trained, such as table"
+    )
+    parser.add_argument(
+        "--require", action="append", default=[], metavar="NAME", help="a number that is trained, such as slope"
+    )
     parser.add_argument("--seed", type=as_seed, default=7)
 
 
@@ -51,11 +58,13 @@ def run(args):
     own = [name for name in args.names if is_target(name)]
     if own and not args.input:
         raise ConfigError(f"give the shape of the input of {own[0]}: --input 2x5x4x3")
-    if not own and (args.input or args.arguments):
-        raise ConfigError("--input and --with are for layers of your own, such as my_layer.py:MyLayer")
+    if not own and (args.input or args.arguments or args.constant or args.require):
+        raise ConfigError(
+            "--input, --with, --constant and --require are for layers of your own, such as my_layer.py:MyLayer"
+        )
     checks = _cases([name for name in args.names if name not in own] if args.names else None)
     checks += [(name, _own_layer(name, args)) for name in own]
-    failed = sum(not _check(name, build, args.seed, name in own) for name, build in checks)
+    failed = sum(not _check(name, build, args, name in own) for name, build in checks)
     print(f"{len(checks) - failed} of {len(checks)} pass (float64, tolerance {TOLERANCE:g})", file=sys.stderr)
     return int(failed > 0)
 
@@ -84,23 +93,24 @@ def _own_layer(target, args):
     return lambda _: (load_layer(target, args.arguments, args.seed), inputs)
 
 
-def _check(name, build, seed, in_full):
+def _check(name, build, args, own):
     """Check one layer, print the result, and return whether it passes."""
     import numpy as np
 
     from minifer.gradcheck import compare_gradients
 
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(args.seed)
+    names = {"constants": args.constant, "required": args.require} if own else {}
     try:
         layer, inputs = build(rng)
-        report = compare_gradients(layer, *inputs, rng=rng)
+        report = compare_gradients(layer, *inputs, rng=rng, **names)
     except ConfigError:  # wrong usage
         raise
     except MiniferError as error:
         print(f"FAIL  {name:34} {error}", flush=True)
         return False
     verdict = "ok  " if report.passed else "FAIL"
-    print(f"{verdict}  {name:34} largest relative error {report.error:.1e}  ({report.worst})", flush=True)
-    if in_full or not report.passed:
+    print(f"{verdict}  {name:34} {report.summary}", flush=True)
+    if own or not report.passed:
         print("\n".join(f"      {line}" for line in str(report).splitlines()), flush=True)
     return report.passed

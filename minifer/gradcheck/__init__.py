@@ -2,6 +2,10 @@
 
 load.py         finds a student's layer: file.py:Class
 subject.py      any object with forward and backward, a student's own included, in one form
+state.py        every array and number that it holds, wherever
+outputs.py      several outputs seen as one
+names.py        which array is called the gradient of which
+survey.py       what is there to check: which arrays and numbers are trained, and where their gradients are
 experiment.py   what can be measured on it: central differences, the Jacobian, the same with something changed
 check.py        compare_gradients and check_gradients: the comparison, and a second pass
 report.py       the comparison as text

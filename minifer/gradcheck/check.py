@@ -8,59 +8,119 @@ import dataclasses
 import numpy as np
 
 from minifer.errors import GradientError, LayerError
-from minifer.gradcheck.experiment import Experiment
+from minifer.gradcheck.experiment import Experiment, other_draws
 from minifer.gradcheck.mistakes import Evidence, guess, guess_of_shape
-from minifer.gradcheck.report import ArrayCheck, Report
+from minifer.gradcheck.report import MISSING, NOTHING, OK, ROUNDING, WRONG, ArrayCheck, Report
 from minifer.gradcheck.subject import Subject
+from minifer.gradcheck.survey import survey
 
 TOLERANCE = 1e-6
 TOLERANCE_OF_A_SUM = 1e-5  # the second pass compares one directional derivative per array
+KNOWN = 100  # a gradient of so many times the rounding of its numeric one is known to a hundredth
+UNDECIDED = NOTHING, ROUNDING
 
 
-def compare_gradients(layer, *inputs, rng, tolerance=TOLERANCE):
+def compare_gradients(layer, *inputs, rng, tolerance=TOLERANCE, constants=(), required=()):
     """Check a layer and return a Report; raise for what is wrong beyond numbers.
 
-    layer    any object with forward and backward (see gradcheck/subject.py); it is copied and left alone
-    inputs   what its forward takes; integer inputs, such as labels, have no gradient
-    rng      numpy Generator for dy
+    layer       any object with forward and backward; it is copied and left alone
+    inputs      what its forward takes; integer inputs, such as labels, have no gradient
+    rng         numpy Generator for dy
+    constants   names of arrays and numbers that are not trained, such as "table" or "blocks.0.table"
+    required    names of those that must have a gradient: of a number without one nobody else can know
 
-    On the copy, parameters whose entries are all equal are moved apart: a gamma of ones would hide a forgotten gamma.
+    What forward reads and is neither an input nor a constant must have a gradient (see gradcheck/survey.py). On the
+    copy, parameters whose entries are all equal are moved apart: a gamma of ones would hide a forgotten gamma. Where
+    a gradient is zero on both sides, other inputs and weights are drawn.
     The relative error of an entry is |backward - numeric| / max(|backward|, |numeric|, floor), where floor is a
-    hundredth of the largest entry of any gradient: below it rounding, not the backward pass, decides.
+    hundredth of the largest entry of any gradient, or what is lost in the rounding of y: below it rounding, not the
+    backward pass, decides.
 
     Raises   LayerError when the layer cannot be run; GradientError when a pass changes what it was given, a gradient
-             is missing or of another shape or dtype, or a second pass goes wrong after a right first one
+             is of another shape or dtype, or a second pass goes wrong after a right first one; ConfigError when the
+             layer holds nothing of the name in constants or required
     """
-    subject = Subject(layer)
-    subject.to_float64()
     inputs = [x.astype(np.float64) if np.issubdtype(x.dtype, np.floating) else x for x in map(np.asarray, inputs)]
-    made_in_init = list(subject.plain_arrays())
-    spread_constants(subject, Experiment(subject, inputs, rng).paths, rng)
+    subject, remarks = survey(Subject(layer), inputs, rng, constants, required)
+    moved = move_apart(subject, rng)
     experiment = Experiment(subject, inputs, rng)
     experiment.require_same_output()
     if not experiment.values:
         raise LayerError(f"{subject.name} has neither floating-point inputs nor parameters: there is nothing to check")
 
-    numerics = {name: experiment.numeric(name) for name in experiment.values}
-    evidence = {name: Evidence(name, experiment.gradients[name], numerics, experiment) for name in numerics}
-    for name, numeric in numerics.items():
-        shape = experiment.gradients[name].shape
-        if shape != numeric.shape:
-            raise GradientError(
-                f"{subject.name}: the gradient {name} has shape {shape}, not {numeric.shape}"
-                f"{guess_of_shape(evidence[name])}"
-            )
-    floor = max(1e-2 * max(np.abs(numeric).max() for numeric in numerics.values()), 1e-8)
-    checks = [_compare(name, experiment.gradients[name], numeric, floor) for name, numeric in numerics.items()]
-    checks = [
-        check if check.error < tolerance else dataclasses.replace(check, guess=guess(evidence[check.name]))
-        for check in checks
-    ]
-    checks = [with_hint(check, checks, experiment.paths) for check in checks]
-    report = Report(subject.name, checks, tolerance, subject.notes(made_in_init, experiment.paths))
+    checks = compared(experiment, tolerance)
+    undecided = [name for name, check in checks.items() if check.verdict in UNDECIDED]
+    for other, drawn in other_draws(subject, inputs, subject.trained, rng) if undecided else ():
+        try:
+            again = Experiment(other, drawn, rng)
+            shown = compared(again, tolerance, [name for name in undecided if shows(again, name)])
+        except LayerError:  # such as a negative number under a root
+            continue
+        checks |= {name: check for name, check in shown.items() if check.verdict not in UNDECIDED}
+        undecided = [name for name in undecided if checks[name].verdict in UNDECIDED]
+        if not undecided:
+            break
+    checks = [with_hint(check, checks.values(), experiment.paths) for check in checks.values()]
+    report = Report(subject.name, checks, tolerance, subject.notes() + remarks)
     if report.passed:
         require_second_pass(experiment, rng)
-    return report
+        return report
+    return dataclasses.replace(report, notes=report.notes + moved)
+
+
+def compared(experiment, tolerance, names=None):
+    """Return {name: ArrayCheck} of some or all gradients of an Experiment, those that are wrong with a guess."""
+    numerics = {name: experiment.numeric(name) for name in (experiment.values if names is None else names)}
+    gradients = {name: experiment.gradients[name] for name in numerics}
+    evidence = {name: Evidence(name, gradients[name], numerics, experiment) for name in numerics}
+    for name, numeric in numerics.items():
+        if gradients[name] is not None and gradients[name].shape != numeric.shape:
+            raise GradientError(
+                f"{experiment.subject.name}: the gradient {name} has shape {gradients[name].shape}, not "
+                f"{numeric.shape}{guess_of_shape(evidence[name])}"
+            )
+    floor = max(1e-2 * largest_of({**experiment.gradients, **numerics}), experiment.rounding / tolerance, 1e-300)
+    checks = {}
+    for name, numeric in numerics.items():
+        if gradients[name] is None:
+            checks[name] = ArrayCheck(name, None, numeric, (0,) * numeric.ndim, np.inf, MISSING)
+            continue
+        worst, error = worst_of(gradients[name], numeric, floor)
+        if error >= tolerance:
+            checks[name] = ArrayCheck(name, gradients[name], numeric, worst, error, WRONG, guess(evidence[name]))
+        else:
+            verdict = verdict_of(gradients[name], numeric, experiment.rounding)
+            checks[name] = ArrayCheck(name, gradients[name], numeric, worst, error, verdict)
+    return checks
+
+
+def largest_of(gradients):
+    """Return the largest entry of some gradients, of which some may be None."""
+    return max((np.abs(each).max(initial=0) for each in gradients.values() if each is not None), default=0)
+
+
+def worst_of(backward, numeric, floor):
+    """Return (index, relative error) of the entry that is furthest off."""
+    with np.errstate(invalid="ignore"):  # nan and inf in backward count as infinitely wrong
+        error = np.abs(backward - numeric) / np.maximum(np.maximum(np.abs(backward), np.abs(numeric)), floor)
+    error = np.where(np.isfinite(error), error, np.inf)
+    worst = np.unravel_index(np.argmax(error), error.shape)
+    return tuple(int(i) for i in worst), float(error[worst])
+
+
+def verdict_of(backward, numeric, rounding):
+    """Return what a gradient that agrees shows: zeros show nothing, numbers as small as rounding hardly anything."""
+    largest = np.abs(numeric).max(initial=0)
+    if not backward.any() and largest <= rounding:
+        return NOTHING
+    return ROUNDING if max(largest, np.abs(backward).max()) < KNOWN * rounding else OK
+
+
+def shows(experiment, name):
+    """Whether a numeric gradient is more than rounding, in the output or on the way to it."""
+    direction = np.random.default_rng(0).standard_normal(experiment.values[name].shape)
+    rounding = max(experiment.rounding, 1e-12 * largest_of(experiment.gradients))
+    return abs(experiment.slope(name, direction, {})) > KNOWN * rounding
 
 
 def with_hint(check, checks, paths):
@@ -77,20 +137,20 @@ def with_hint(check, checks, paths):
     return dataclasses.replace(check, guess=dataclasses.replace(check.guess, text=f"{check.guess.text}; {hint}"))
 
 
-def spread_constants(subject, paths, rng):
-    """Move every parameter whose entries are all equal to random values near them."""
-    for path in paths:
-        value = subject.get(path)
-        if value.size and np.ptp(value) == 0:
-            subject.set(path, value + rng.uniform(-0.5, 0.5, value.shape))
+def move_apart(subject, rng):
+    """Move parameters whose entries are all equal to random values near them, and return a line about each.
 
-
-def _compare(name, backward, numeric, floor):
-    with np.errstate(invalid="ignore"):  # nan and inf in backward count as infinitely wrong
-        error = np.abs(backward - numeric) / np.maximum(np.maximum(np.abs(backward), np.abs(numeric)), floor)
-    error = np.where(np.isfinite(error), error, np.inf)
-    worst = np.unravel_index(np.argmax(error), error.shape)
-    return ArrayCheck(name, backward, numeric, tuple(int(i) for i in worst), float(error[worst]))
+    A single number is moved only where it is 0, 1 or -1, which hide that it is forgotten.
+    """
+    lines = []
+    for name in subject.trained:
+        value = subject.get(name)
+        if value.size and np.ptp(value) == 0 and (value.size > 1 or np.abs(value).max() in (0, 1)):
+            other = value + rng.uniform(-0.5, 0.5, value.shape)
+            subject.set(name, other)
+            some = ", ".join(f"{entry:.4g}" for entry in other.flat[:3]) + (" ..." if value.size > 3 else "")
+            lines.append(f"{name}, which is {value.flat[0]:.4g} in the layer, was moved for the check: to {some}")
+    return lines
 
 
 def require_second_pass(first, rng):
@@ -103,10 +163,10 @@ def require_second_pass(first, rng):
     for name, gradient in second.gradients.items():
         direction = rng.standard_normal(gradient.shape)
         numeric = second.slope(name, direction, {})
-        scale = max(np.linalg.norm(gradient), floor)
+        scale, rounding = max(np.linalg.norm(gradient), floor), second.rounding * np.linalg.norm(direction)
 
-        def right(gradient, numeric=numeric, direction=direction, scale=scale):
-            return abs(np.sum(gradient * direction) - numeric) < TOLERANCE_OF_A_SUM * scale
+        def right(gradient, numeric=numeric, direction=direction, scale=scale, rounding=rounding):
+            return abs(np.sum(gradient * direction) - numeric) < TOLERANCE_OF_A_SUM * scale + rounding
 
         if right(gradient):
             continue
@@ -116,10 +176,10 @@ def require_second_pass(first, rng):
         raise GradientError(f"{first.subject.name}: {name} is right in a first pass but wrong in a second: {cause}")
 
 
-def check_gradients(layer, *inputs, rng, tolerance=TOLERANCE):
+def check_gradients(layer, *inputs, rng, tolerance=TOLERANCE, constants=(), required=()):
     """Return the Report of compare_gradients; raise GradientError naming the worst entry when the layer fails."""
-    report = compare_gradients(layer, *inputs, rng=rng, tolerance=tolerance)
+    report = compare_gradients(layer, *inputs, rng=rng, tolerance=tolerance, constants=constants, required=required)
     if not report.passed:
-        worst = report.worst
-        raise GradientError(f"{report.layer}: {worst} (relative error {worst.error:.2g}); {worst.guess}")
+        guess_of_worst = f"; {report.worst.guess}" if report.worst.guess else ""
+        raise GradientError(f"{report.layer}: {report.summary}{guess_of_worst}")
     return report

@@ -15,6 +15,7 @@ import numpy as np
 from minifer.errors import GradientError, LayerError
 
 STEP = 1e-5
+DRAWS = (1, 1, 3, 3, 10, 10, 100, 100)  # sizes of the other inputs and weights that are tried where all are zero
 MOST_ENTRIES = 20_000  # entries of inputs and parameters: each costs two forward passes
 
 
@@ -29,15 +30,34 @@ def numeric_gradient(f, x, step=STEP):
     return gradient
 
 
+def other_draws(subject, inputs, names, rng):
+    """Yield (Subject, inputs) with other inputs, and every other time with other values of the arrays `names` too.
+
+    What is positive stays positive: it may be under a root or a logarithm.
+    """
+
+    def drawn(value, scale, start):
+        other = start + scale * rng.standard_normal(value.shape)
+        return np.abs(other) if np.all(value > 0) else other
+
+    for turn, scale in enumerate(DRAWS):
+        other = subject.copy()
+        for name in names if turn % 2 == 0 else ():
+            other.set(name, drawn(subject.get(name), scale, 0))
+        sign = 1 if turn < 2 else -1
+        yield other, [drawn(x, scale, sign * x) if x.dtype.kind == "f" else x for x in inputs]
+
+
 class Experiment:
     """One layer in one state, its inputs and one upstream gradient; nothing here changes any of them.
 
     subject      the Subject before its forward pass
     inputs       what forward takes; integer inputs, such as labels, have no gradient
     y, dy        its output, and the upstream gradient, drawn at random
-    gradients    {name: what backward returned or set}: "dx" for the input x, the dotted path for a parameter
+    gradients    {name: what backward returned or set}: "dx" for the input x, the dotted path for a parameter; None
+                 where a parameter got none
     values       {name: the array that this gradient belongs to}
-    after        the Subject after forward and backward
+    between      the Subject after forward; after: after backward
 
     Raises       LayerError when a pass fails, GradientError when it breaks a rule that is not about numbers
     """
@@ -46,15 +66,17 @@ class Experiment:
         self.subject, self.inputs = subject, list(inputs)
         self.input_names = [f"d{name}" for name in subject.input_names(len(self.inputs))]
         self.differentiable = [i for i, x in enumerate(self.inputs) if np.issubdtype(x.dtype, np.floating)]
-        self.after = subject.copy()
-        self.y = self._forward()
-        self.dy = rng.standard_normal(self.y.shape) if subject.takes_dy() else np.ones(self.y.shape)
-        dx = self._backward()
-        self.paths = list(self.after.parameters())
+        self.paths = list(subject.trained)
         self.values = {self.input_names[i]: self.inputs[i] for i in self.differentiable}
         self.values |= {path: subject.get(path) for path in self.paths}
+        self.after = subject.copy()
+        self.after.clear()
+        self.y = self._forward()
+        self.dy = rng.standard_normal(self.y.shape) if subject.takes_dy() else np.ones(self.y.shape)
+        self.between = self.after.copy()
+        dx = self._backward()
         self.gradients = {self.input_names[i]: gradient for i, gradient in zip(self.differentiable, dx, strict=True)}
-        self.gradients |= {path: parameter.grad for path, parameter in self.after.parameters().items()}
+        self.gradients |= {path: self.after.gradient(path) for path in self.paths}
         self._check_types()
 
     # One forward and one backward, watched.
@@ -75,56 +97,90 @@ class Experiment:
 
     def _backward(self):
         given = self.dy.copy()
-        before = {path: parameter.value.copy() for path, parameter in self.after.parameters().items()}
-        dx = self.after.backward(given)
+        returned = self.after.backward(given)
         name = self.subject.name
         if not np.array_equal(self.dy, given):
             raise GradientError(f"{name}.backward changed its dy: work on a copy, others read it too")
-        for path, value in before.items():
-            if not np.array_equal(value, self.after.get(path)):
+        for path in self.paths:
+            if not np.array_equal(self.between.get(path), self.after.get(path)):
                 raise GradientError(f"{name}.backward changed the value of {path}: only an optimizer takes steps")
-        if not self.differentiable and dx == [None]:
+        return self.of_inputs(returned, self.after)
+
+    def of_inputs(self, returned, worker):
+        """Return the gradients of the inputs that backward returned, and leave the others in the worker's state."""
+        count, several = len(self.differentiable), isinstance(returned, tuple | list)
+        if isinstance(returned, dict):
+            wanted = [self.input_names[i] for i in self.differentiable]
+            keys = {name: next((key for key in returned if key in (name, name[1:])), None) for name in wanted}
+            if None in keys.values():
+                lacking = next(name for name, key in keys.items() if key is None)
+                raise GradientError(f"{self.subject.name}.backward returned a dict that has no {lacking!r}")
+            dx, rest = [returned[key] for key in keys.values()], set(returned) - set(keys.values())
+            extra = {key: returned[key] for key in returned if key in rest}
+        elif (
+            several
+            and len(returned) == len(self.inputs) > count
+            and all(returned[i] is None for i in range(len(returned)) if i not in self.differentiable)
+        ):
+            dx, extra = [returned[i] for i in self.differentiable], {}
+        elif several and not (count == 1 and isinstance(returned, list) and _is_array(returned, self.values)):
+            dx, extra = list(returned[:count]), dict(enumerate(returned[count:]))
+            if len(extra) == 1 and isinstance(extra[0], dict | list | tuple):
+                (extra,) = extra.values()
+        else:
+            dx, extra = [returned], {}
+        if not count and dx == [None]:
             dx = []  # of labels or indices there is no gradient to return
-        if len(dx) != len(self.differentiable):
+        if len(dx) != count:
+            number = len(returned) if several else 1
             raise GradientError(
-                f"{name}.backward returned {len(dx)} gradients for {len(self.differentiable)} floating-point inputs"
+                f"{self.subject.name}.backward returned {number} gradients for {count} floating-point inputs"
             )
+        worker.state.returned = extra
         return dx
 
     def _check_types(self):
         name = self.subject.name
         for array, gradient in self.gradients.items():
             if gradient is None and array in self.paths:
-                raise GradientError(f"{name}: backward left {array} without a gradient")
+                continue
             if gradient is None:
                 raise GradientError(f"{name}.backward returned None for {array}: does it end with 'return dx'?")
-            gradient = np.asarray(gradient)  # noqa: PLW2901
+            is_array = isinstance(gradient, np.ndarray | np.generic)
+            try:
+                gradient = np.asarray(gradient, None if is_array else np.float64)  # noqa: PLW2901
+            except (TypeError, ValueError):
+                kind = type(gradient).__name__
+                raise GradientError(f"{name}: the gradient {array} is a {kind}, which is no array") from None
             if gradient.dtype != np.float64:
                 raise GradientError(
                     f"{name}: the gradient {array} is {gradient.dtype} where everything else is float64: keep the "
                     "dtype that comes in, as np.zeros(shape, x.dtype) does"
                 )
-            self.gradients[array] = gradient.copy()
+            one = gradient.size == self.values[array].size == 1  # a bias of shape (1,) and a number, say
+            self.gradients[array] = gradient.reshape(self.values[array].shape).copy() if one else gradient.copy()
 
     # Measurements.
 
     def output(self, changes):
         """Return forward's output with some arrays changed: {name: other value}."""
         probe = self.subject.copy()
-        for path in self.paths:
-            if path in changes:
-                probe.set(path, changes[path])
+        for name in changes.keys() - set(self.input_names):
+            probe.set(name, changes[name])
         inputs = [changes.get(name, x) for name, x in zip(self.input_names, self.inputs, strict=True)]
         with contextlib.redirect_stdout(io.StringIO()):  # one print in forward would be hundreds
             return probe.forward(*inputs)
 
     def numeric(self, name):
         """Return the numeric gradient of the array `name`."""
-        return numeric_gradient(lambda value: float(np.sum(self.output({name: value}) * self.dy)), self.values[name])
+        base = self.y * self.dy  # taken away first: what an entry does not change adds no rounding
+        return numeric_gradient(
+            lambda value: float(np.sum(self.output({name: value}) * self.dy - base)), self.values[name]
+        )
 
     def slope(self, name, direction, changes):
         """Return the derivative of sum(y * dy) along a direction of the array `name`, with some arrays changed."""
-        value = changes.get(name, self.values[name])
+        value = changes[name] if name in changes else self.values[name]
         plus, minus = (self.output({**changes, name: value + sign * STEP * direction}) for sign in (1, -1))
         return float(np.sum((plus - minus) * self.dy)) / (2 * STEP)
 
@@ -145,9 +201,16 @@ class Experiment:
     def gradients_for(self, dy):
         """Return what backward gives for another dy: {name: gradient}."""
         worker = self.subject.copy()
+        worker.clear()
         worker.forward(*[x.copy() for x in self.inputs])
-        dx = dict(zip((self.input_names[i] for i in self.differentiable), worker.backward(dy.copy()), strict=True))
-        return dx | {path: parameter.grad for path, parameter in worker.parameters().items()}
+        dx = self.of_inputs(worker.backward(dy.copy()), worker)
+        dx = dict(zip((self.input_names[i] for i in self.differentiable), dx, strict=True))
+        return dx | {path: worker.gradient(path) for path in self.paths}
+
+    @property
+    def rounding(self):
+        """How far rounding of y may move an entry of a numeric gradient."""
+        return 2 * np.finfo(float).eps * float(np.linalg.norm(self.y * self.dy)) / (2 * STEP)
 
     def require_same_output(self):
         """Raise unless forward gives the same again, and a check of this size ends."""
@@ -161,3 +224,11 @@ class Experiment:
                 f"{self.subject.name}.forward gives another result for the same input: draw random numbers from a "
                 "generator that the layer holds, self.rng.random(shape), not from np.random"
             )
+
+
+def _is_array(rows, values):
+    """Whether nested lists are one array of the shape of the only input, not a gradient for each of several inputs."""
+    try:
+        return np.shape(rows) == next(iter(values.values())).shape
+    except ValueError:
+        return False

@@ -6,23 +6,31 @@ import numpy as np
 
 from minifer.report.text import aligned
 
+OK, WRONG, MISSING = "ok", "WRONG", "MISSING"
+NOTHING, ROUNDING = "checked nothing", "cannot tell"  # zeros on both sides; less than the rounding of y
+
 
 @dataclass(frozen=True)
 class ArrayCheck:
     """The comparison for one array: its name, both gradients in full, the worst entry and its relative error.
 
-    guess    the likely mistake, or None where nothing is wrong
+    backward   None where backward gave no gradient
+    verdict    OK, WRONG, MISSING, NOTHING or ROUNDING
+    guess      the likely mistake, or None where nothing is wrong
     """
 
     name: str
-    backward: np.ndarray
+    backward: np.ndarray | None
     numeric: np.ndarray
     worst: tuple
     error: float
+    verdict: str
     guess: "Guess | None" = None  # noqa: F821
 
     def __str__(self):
-        place = f"{self.name}[{','.join(map(str, self.worst))}]"
+        if self.verdict == MISSING:
+            return f"{self.name} {'changes y but ' if self.numeric.any() else ''}has no gradient"
+        place = f"{self.name}[{','.join(map(str, self.worst))}]" if self.worst else self.name
         return f"{place}: backward {self.backward[self.worst]:.6g}, numeric {self.numeric[self.worst]:.6g}"
 
 
@@ -47,8 +55,19 @@ class Report:
 
     @property
     def passed(self):
-        """Whether every entry agrees to within the tolerance."""
-        return self.error < self.tolerance
+        """Whether no gradient is missing, every entry agrees to within the tolerance, and something was compared."""
+        verdicts = {check.verdict for check in self.checks}
+        return verdicts.isdisjoint((WRONG, MISSING)) and verdicts != {NOTHING}
+
+    @property
+    def summary(self):
+        """One line: what is wrong, or how well the worst entry agrees."""
+        missing = [str(check) for check in self.checks if check.verdict == MISSING]
+        if missing:
+            return "; ".join(missing)
+        if all(check.verdict == NOTHING for check in self.checks):
+            return "checked nothing: all gradients are zero on both sides, for other inputs and weights too"
+        return f"largest relative error {self.error:.1e}  ({self.worst})"
 
     @property
     def guesses(self):
@@ -60,14 +79,25 @@ class Report:
         rows = [["gradient", "shape", "error", ""]]
         for check in self.checks:
             shape = "x".join(map(str, check.numeric.shape)) or "number"
-            verdict = "ok   " if check.error < self.tolerance else "WRONG"
-            rows.append([check.name, shape, f"{check.error:.1e}", verdict])
+            error = "" if check.verdict == MISSING else f"{check.error:.1e}"
+            rows.append([check.name, shape, error, check.verdict])
         head, *lines = aligned(rows)
         text = [head.rstrip()]
         for check, line in zip(self.checks, lines, strict=True):
             text.append(line.rstrip())
-            if check.error >= self.tolerance:
-                text.append(f"    {check}")
+            if check.verdict in (WRONG, MISSING):
+                text.append(f"    {check}{HELP.get(check.verdict, '').format(check.name)}")
             if check.guess:
                 text.append(f"    {check.guess}")
+        text += [f"note: {check.name}: {SILENT[check.verdict]}" for check in self.checks if check.verdict in SILENT]
         return "\n".join(text + [f"note: {note}" for note in self.notes])
+
+
+HELP = {
+    MISSING: ": set it in backward (self.dweight is that of self.weight); if it is no weight, name it in the class, "
+    "constants = ({0!r},), or with --constant {0}",
+}
+SILENT = {
+    NOTHING: "checked nothing: zero on both sides, for other inputs and weights too",
+    ROUNDING: "cannot tell: y depends on it so little that the difference is lost in the rounding of y",
+}

@@ -6,7 +6,6 @@ from itertools import permutations
 import numpy as np
 
 from minifer.gradcheck.evidence import close, name_axes, subsets_of_axes
-from minifer.gradcheck.subject import attributes
 
 
 def not_finite(e):
@@ -79,8 +78,9 @@ def known_numbers(e):
         last = array.shape[-1] if array.ndim else 1
         if last > 1:
             yield math.sqrt(last), "root", f"the root of {last}, the size of the last axis of {name}"
-    for name, number in attributes(e.experiment.subject.layer):
-        if isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number):
+    for name in e.experiment.subject.leaves:
+        number = e.experiment.subject.get(name)
+        if number.size == 1 and math.isfinite(number := number.item()):
             for form, size in {name: number, f"{name}^2": number**2, f"(1 - {name})": 1 - number}.items():
                 if size > 0 and size != 1:
                     yield (size, "attribute", form) if size > 1 else (1 / size, "attribute", f"1 / {form}")
