@@ -25,7 +25,7 @@ ALLOWED = {
     "allowed": {"errors"},
     "files": {"files", "errors", "allowed"},
     "inference": {"layers", "kernels", "errors"},
-    "interop": {"interop", "models", "layers", "errors"},
+    "interop": {"interop", "models", "layers", "errors", "files"},
     "gradcheck": {"gradcheck", "layers", "report", "errors"},
     "testing": {"gradcheck", "errors"},
 }
