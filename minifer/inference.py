@@ -11,7 +11,7 @@ Training needs every layer's input again in backward; inference does not, so map
 
 import numpy as np
 
-from minifer.errors import ConfigError, ShapeError
+from minifer.errors import ConfigError, DtypeError, ShapeError
 from minifer.kernels import network as kernel
 from minifer.kernels.depthwise import offset_lists
 from minifer.kernels.threads import in_turn
@@ -85,7 +85,9 @@ class InferenceNetwork:
                 row[name] = self._place(value) if isinstance(value, _Map) else value
 
     def __call__(self, images):
-        """Return logits (N, classes) of images (N,H,W,C) float32."""
+        """Return logits (N, classes) of images (N,H,W,C) float32, as data.dataset.to_float makes them of pictures."""
+        if images.dtype.kind != "f":
+            raise DtypeError(f"a network reads floats from -1 to 1, got {images.dtype}: give to_float of the pictures")
         if images.shape[1:] != self.input_shape:
             raise ShapeError(f"this network was made for pictures of {self.input_shape}, got {images.shape[1:]}")
         images = np.ascontiguousarray(images, np.float32)

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from minifer.errors import ConfigError, ShapeError
+from minifer.errors import ConfigError, DtypeError, ShapeError
 from minifer.inference import InferenceNetwork, fold
 from minifer.layers import BatchNorm, Conv2D, Linear, ReLU, Sequential
 from minifer.models import mobilenet
@@ -102,3 +102,10 @@ def test_without_the_compiler():
         "np.testing.assert_allclose(InferenceNetwork(net, (6, 5, 1))(x), net.forward(x), rtol=1e-4, atol=1e-6)\n"
     )
     subprocess.run([sys.executable, "-c", code], env={**os.environ, "NUMBA_DISABLE_JIT": "1"}, check=True)
+
+
+def test_pictures_in_whole_numbers_are_no_input():
+    """They would be read as numbers up to 255, and the answer would be another one without a word."""
+    network = InferenceNetwork(mobilenet("skip", alpha=1 / 16), (48, 48, 1))
+    with pytest.raises(DtypeError, match="to_float"):
+        network(np.zeros((1, 48, 48, 1), np.uint8))

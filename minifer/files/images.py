@@ -117,7 +117,7 @@ def read_image(source, name=None, shape=None):
         except IsADirectoryError:
             raise DataError(f"{name}: a folder, not a picture") from None
         except UnidentifiedImageError:
-            raise DataError(f"{name}: not a picture in a known format ({', '.join(formats())})") from None
+            raise DataError(f"{name}: not a picture in a known format and depth ({', '.join(formats())})") from None
         except Image.DecompressionBombError:
             raise DataError(f"{name}: {TOO_LARGE}") from None
 
@@ -251,7 +251,7 @@ def _has_deep_colours(picture):
 def _grey_of_deep(picture, name):
     """Return a picture of more than 8 bits as grey values (H,W) uint8."""
     values, tags = np.asarray(picture), getattr(picture, "tag_v2", {})  # of a TIFF
-    if picture.mode.startswith("I;16") or picture.format in ("PNG", "PPM"):
+    if picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format in ("PNG", "PPM")):
         declared = np.uint16
     else:  # Pillow has but one mode for whole numbers, in which half of uint32's are negative
         bits, kind = tags.get(BITS, (32,))[0], tags.get(SAMPLE_FORMAT, (2,))[0]

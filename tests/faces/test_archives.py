@@ -122,3 +122,18 @@ def test_a_damaged_member(tmp_path):
     path.write_bytes(bytes(content))
     with pytest.raises(DataError, match=r"data.zip/a.png: cannot be read \(Bad CRC"):
         pictures_below(path)
+
+
+def test_folders_are_read_as_everywhere(tmp_path, capsys):
+    """Links are followed, what systems leave behind is not there, and other files are counted."""
+    for name in ("a.png", "elsewhere/b.jfif", "._a.png", "@eaDir/a.png", ".thumbnails/c.png", "d.heic"):
+        (tmp_path / "data" / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / "data" / name).write_bytes(png(7))
+    (tmp_path / "data" / "elsewhere").rename(tmp_path / "elsewhere")
+    (tmp_path / "data" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "up").symlink_to(tmp_path / "data")
+    assert list(pictures_below(tmp_path / "data")) == ["a.png", "linked/b.jfif"]
+    assert "1 file that is no known picture was left out (1 .heic)" in capsys.readouterr().err
+    (tmp_path / "data" / "gone").symlink_to("nowhere")
+    with pytest.raises(DataError, match="gone: a link to nothing"):
+        pictures_below(tmp_path / "data")

@@ -265,7 +265,9 @@ def test_the_largest_value_of_a_pgm_is_white(tmp_path):
     [RAMP / np.float32(255), RAMP / np.float32(127.5) - 1, RAMP.astype(np.float32), RAMP.astype(np.int32) * 257],
 )
 def test_floats_and_large_integers_in_a_file_are_told_by_their_range(tmp_path, values):
-    np.testing.assert_array_equal(images.read_image(written(tmp_path, Image.fromarray(values), "a.tif")), RAMP)
+    picture = Image.fromarray(values)
+    for name in ("a.tif", "a.pfm") if picture.mode == "F" else ("a.tif",):
+        np.testing.assert_array_equal(images.read_image(written(tmp_path, picture, name)), RAMP)
 
 
 def test_unsigned_and_signed_integers_in_a_tiff(tmp_path):
