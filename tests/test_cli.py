@@ -155,7 +155,7 @@ def test_doctor(capsys):
         (["train", "--resume", "nowhere", "--alpha", "0.5"], "--resume goes on with the settings of its run"),
         (["train", "--threads", "1000"], "threads must be 1 to"),
         (["cost", "--input", "48x48"], "write HxWxC"),
-        (["cost", "--alpha", "-1"], "alpha is -1.0: it must be a number from 0.01 to 4"),
+        (["cost", "--alpha", "-1"], "alpha is -1.0: it must be a number from 0.01 to 8"),
         (["cost", "--alpha", "nan"], "alpha is nan"),
         (["cost", "--classes", "0"], "--classes is 0: it must be a whole number from 1 to 1000000"),
         (["cost", "--classes", "2147483648"], "--classes is 2147483648"),

@@ -164,7 +164,9 @@ def wait_for(process, text):
     raise AssertionError(f"it ended without a line that starts with {text!r}")
 
 
-@pytest.mark.parametrize("verb", ["train", "resume", "prepare", "reproduce", "evaluate", "predict"])
+@pytest.mark.parametrize(
+    "verb", ["train", "resume", "prepare", "reproduce", "evaluate", "predict", "detect", "train-landmarks"]
+)
 def test_the_second_that_would_write_there_is_refused(capsys, archive, tmp_path, verb):  # noqa: F811
     out, data = tmp_path / "out", ["--data", archive]
     out.mkdir()
@@ -175,9 +177,11 @@ def test_the_second_that_would_write_there_is_refused(capsys, archive, tmp_path,
         "reproduce": ["reproduce", *data, "--out", out],
         "evaluate": ["evaluate", "small", *data, "--split", "val", "--out", out],
         "predict": ["predict", archive.parent / "p.png", "--no-detect", "--csv", out / "t.csv"],
+        "detect": ["detect", archive.parent / "p.png", "--draw", out],
+        "train-landmarks": ["train-landmarks", *data, "--out", out / "l.npz"],
     }
-    target = {"prepare": out / "c.npz", "predict": out / "t.csv"}.get(verb, out)
-    if verb == "predict":
+    target = {"prepare": out / "c.npz", "predict": out / "t.csv", "train-landmarks": out / "l.npz"}.get(verb, out)
+    if verb in ("predict", "detect"):
         from PIL import Image
 
         Image.fromarray(np.zeros((48, 48), np.uint8)).save(archive.parent / "p.png")

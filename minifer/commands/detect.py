@@ -1,7 +1,6 @@
 """Find the faces in pictures: boxes, scores and, if asked for, landmarks."""
 
-from minifer.commands.pictures import Drawings, add_pictures, describe_face, print_rows, read_pictures
-from minifer.errors import ConfigError
+from minifer.commands.pictures import Drawings, add_pictures, claimed_drawings, describe_face, print_rows, read_pictures
 
 
 def add_arguments(parser):
@@ -18,11 +17,14 @@ def add_arguments(parser):
 
 def run(args):
     """Run `minifer detect`: one line per picture on stdout; return 1 when a picture could not be read."""
-    if args.threshold is not None and not 0 <= args.threshold <= 1:
-        raise ConfigError(f"--threshold is a score from 0 to 1, got {args.threshold}")
+    from minifer.allowed import Number, checked
+
+    if args.threshold is not None:
+        checked("--threshold", args.threshold, Number(0, 1))
     settings = {"threshold": args.threshold, "min_size": args.min_size, "scale_step": args.scale_step}
-    rows = detect(args.images, landmarks=args.landmarks, draw=args.draw, **settings)
-    return print_rows("detect", rows, describe, args.json, and_files=bool(args.draw))
+    with claimed_drawings(args.draw):
+        rows = detect(args.images, landmarks=args.landmarks, draw=args.draw, **settings)
+        return print_rows("detect", rows, describe, args.json, and_files=bool(args.draw))
 
 
 def describe(row):

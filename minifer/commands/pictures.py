@@ -4,6 +4,7 @@ import io
 import itertools
 import json
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 from minifer.commands.common import as_path, log
@@ -22,6 +23,13 @@ def add_pictures(parser):
     parser.add_argument(
         "--draw", type=as_path, metavar="DIR", help="write a copy of each picture with its faces marked to this folder"
     )
+
+
+def claimed_drawings(folder):
+    """Return a context in which the folder of --draw, if there is one, is this process's alone."""
+    from minifer.files import claimed, make_folder
+
+    return claimed(make_folder(folder)) if folder else nullcontext()
 
 
 def print_rows(verb, rows, describe, as_json, and_files):

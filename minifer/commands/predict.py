@@ -5,7 +5,7 @@ import csv
 import itertools
 
 from minifer.commands.common import add_threads, as_path, find_weights, set_threads
-from minifer.commands.pictures import Drawings, add_pictures, describe_face, print_rows, read_pictures
+from minifer.commands.pictures import Drawings, add_pictures, claimed_drawings, describe_face, print_rows, read_pictures
 from minifer.errors import ConfigError, MiniferError
 
 SURE_FROM = 0.5  # the score of a face that is classified: more likely a face than not
@@ -36,7 +36,8 @@ def run(args):
     set_threads(args)
     classifier = FaceClassifier(find_weights(args.weights), detect=not args.no_detect)
     rows = predict(args.images, classifier, args.draw)
-    with contextlib.closing(write_csv(rows, args.csv, classifier.classes) if args.csv else rows) as rows:
+    rows = write_csv(rows, args.csv, classifier.classes) if args.csv else rows
+    with claimed_drawings(args.draw), contextlib.closing(rows):
         return print_rows("predict", rows, describe, args.json, and_files=bool(args.csv or args.draw))
 
 

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from minifer.commands.common import as_path
-from minifer.errors import ConfigError, DataError, MiniferError
+from minifer.errors import DataError, MiniferError
 
 FOUND_FROM = 0.02  # the score from which a picture is taken to hold a face: below lie nearly all that hold none
 TOGETHER = 500  # pictures in a part, the unit of work that survives an interruption
+MOST_JOBS = 1024  # no more than there are cores are started
 CURVE = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
 
 
@@ -33,8 +34,10 @@ def add_arguments(parser):
 
 def run(args):
     """Run `minifer prepare`."""
-    if not 0 <= args.threshold <= 1 or args.jobs < 1:
-        raise ConfigError("--threshold is a score from 0 to 1 and --jobs at least 1")
+    from minifer.allowed import Number, Whole, checked
+
+    checked("--threshold", args.threshold, Number(0, 1))
+    checked("--jobs", args.jobs, Whole(1, MOST_JOBS))
     report = prepare(args.data, args.out, args.threshold, args.level, args.keep_all, args.jobs)
     print(json.dumps(report, indent=2) if args.json else describe(report))
 

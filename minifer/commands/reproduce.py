@@ -8,7 +8,7 @@ import json
 import time
 from pathlib import Path
 
-from minifer.allowed import Number, Record, Several, Text, Whole
+from minifer.allowed import Number, Record, Several, Text, Whole, checked
 from minifer.commands.common import add_threads, as_path, log, set_threads
 from minifer.errors import ConfigError, DataError
 
@@ -34,7 +34,10 @@ def add_arguments(parser):
 
 def run(args):
     """Run `minifer reproduce`."""
+    from minifer.commands.prepare import MOST_JOBS
+
     set_threads(args)
+    checked("--jobs", args.jobs, Whole(1, MOST_JOBS))
     from minifer.files import claimed, make_folder
 
     folder = make_folder(args.out)

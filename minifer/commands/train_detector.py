@@ -2,9 +2,9 @@
 
 import sys
 import time
+from pathlib import Path
 
 from minifer.commands.common import as_path, as_seed
-from minifer.errors import ConfigError
 
 
 def add_arguments(parser):
@@ -35,9 +35,13 @@ def add_arguments(parser):
 
 def run(args):
     """Run `minifer train-detector`."""
-    if args.rounds < 0:
-        raise ConfigError(f"--rounds must be 0 or more, got {args.rounds}")
-    train_detector(args.faces, args.scenes, args.portraits, args.out, rounds=args.rounds, seed=args.seed)
+    from minifer.allowed import Whole, checked
+    from minifer.files import claimed, make_folder
+
+    checked("--rounds", args.rounds, Whole(0, 100))
+    make_folder(Path(args.out).parent)  # said before hours are spent, not after
+    with claimed(args.out):
+        train_detector(args.faces, args.scenes, args.portraits, args.out, rounds=args.rounds, seed=args.seed)
 
 
 def train_detector(faces, scenes, portraits=None, out="detector.npz", **settings):

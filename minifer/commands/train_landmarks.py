@@ -2,9 +2,9 @@
 
 import sys
 import time
+from pathlib import Path
 
 from minifer.commands.common import as_path, as_seed
-from minifer.errors import ConfigError
 
 
 def add_arguments(parser):
@@ -28,9 +28,15 @@ def add_arguments(parser):
 
 def run(args):
     """Run `minifer train-landmarks`; with --hold-out print what it measures."""
-    if args.copies < 1 or args.hold_out < 0 or args.hold_out == 1:
-        raise ConfigError("--copies must be at least 1 and --hold-out 0 (none) or at least 2")
-    train_landmarks(args.data, args.out, args.hold_out, copies=args.copies, seed=args.seed)
+    from minifer.allowed import Whole, checked
+    from minifer.files import claimed, make_folder
+
+    checked("--copies", args.copies, Whole(1, 100))
+    if args.hold_out:
+        checked("--hold-out", args.hold_out, Whole(2, 1000))
+    make_folder(Path(args.out).parent)  # said before hours are spent, not after
+    with claimed(args.out):
+        train_landmarks(args.data, args.out, args.hold_out, copies=args.copies, seed=args.seed)
 
 
 def train_landmarks(data, out="landmarks.npz", hold_out=0, **settings):
