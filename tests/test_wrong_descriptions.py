@@ -48,7 +48,7 @@ def changed(**settings):
 @pytest.mark.parametrize(
     ("meta", "message"),
     [
-        (changed(alpha="x"), "alpha is 'x': it must be a number from 0.01 to 4"),
+        (changed(alpha="x"), "alpha is 'x': it must be a number from 0.01 to 8"),
         (changed(alpha=1e9), "alpha is 1000000000.0"),
         (changed(alpha=float("nan")), "alpha is nan"),
         (changed(alpha=4), "is of another model"),
