@@ -23,7 +23,7 @@ from minifer.cost import count
 from minifer.data.augment import Augmentation
 from minifer.data.batches import SAMPLE, Batches
 from minifer.data.dataset import check_images, to_float
-from minifer.data.duplicates import unseen_rows
+from minifer.data.duplicates import SMALLEST, unseen_rows
 from minifer.data.soft_labels import soft_labels
 from minifer.errors import CheckpointError, ConfigError, TrainingError
 from minifer.files import write_text
@@ -245,8 +245,12 @@ class Training:
 
     @cached_property
     def unseen(self):
-        """Rows of val whose picture has no copy in training: what is right there is not known by heart."""
-        return unseen_rows(self.train, self.val)
+        """Rows of val whose picture has no copy in training: what is right there is not known by heart.
+
+        No rows where the pictures are too small to be compared.
+        """
+        small = min(self.train.images.shape[1:]) < SMALLEST
+        return np.arange(0) if small else unseen_rows(self.train, self.val)
 
     def weights_in_use(self):
         """Return a context in which the model has the weights to be used: the averaged ones, if there is an average."""

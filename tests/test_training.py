@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import numba
 import numpy as np
@@ -265,6 +266,13 @@ def test_every_epoch_is_measured_on_training_pictures_as_they_are_and_on_val_wit
         plain = predict(training.model, sample.images).argmax(axis=1) == sample.labels
     assert training.rows[0]["val_unseen_top1"] == right[training.unseen].mean()
     assert training.rows[0]["train_plain_top1"] == plain.mean()
+
+
+def test_pictures_too_small_to_be_compared_have_no_top1_without_copies(faces):
+    small = {split: replace(rows, images=rows.images[:, ::2, ::2]) for split, rows in faces.items()}
+    training = Training(config.replace(TINY, epochs=1), small["train"], small["val"])
+    training.run(Silent())
+    assert training.rows[0]["val_unseen_top1"] is None
 
 
 def test_a_crop_is_the_middle():
