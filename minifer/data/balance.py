@@ -32,8 +32,7 @@ import numpy as np
 from minifer.data.dataset import Dataset
 from minifer.data.fer2013 import cache_folder
 from minifer.errors import ConfigError, DataError
-from minifer.files import replacing
-from minifer.files.npz import Npz, write_npz
+from minifer.files.npz import Npz, keep_arrays
 
 # Rows of each class after balancing the 28,709 training rows of FER2013 (table 1, column "after").
 PAPER_TARGETS = {
@@ -80,7 +79,7 @@ def balance(dataset, seed=0, targets=None):
     if result is None:
         result = _resample(dataset, seed, before, after)
         if path:
-            _write_cache(path, *result)
+            keep_arrays(path, dict(zip(("kept", "images", "labels"), result, strict=True)))
     kept, images, labels = result
     numbers = np.zeros(len(labels), int)
     for label in np.unique(labels):
@@ -211,14 +210,6 @@ def _cache_path(dataset, seed, after):
     key.update(np.ascontiguousarray(dataset.images))
     key.update(np.ascontiguousarray(dataset.labels))
     return cache_folder() / f"balance-{key.hexdigest()[:32]}.npz"
-
-
-def _write_cache(path, kept, images, labels):
-    # A cache that cannot be written is no reason to stop.
-    with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as file:
-            write_npz(file, {"kept": kept, "images": images, "labels": labels})
 
 
 def _read_cache(path, dataset, after):

@@ -13,6 +13,7 @@ Source     the standard face is the median of the landmarks over FER2013's train
 
 import hashlib
 import math
+import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -21,10 +22,10 @@ import numpy as np
 
 from minifer.data.dataset import to_float
 from minifer.data.fer2013 import cache_folder
-from minifer.errors import DataError, MiniferError
+from minifer.errors import DataError
 from minifer.faces.boxes import box_of_landmarks
 from minifer.faces.landmarks import SHIPPED, LandmarkPredictor
-from minifer.files.npz import Npz, write_arrays
+from minifer.files.npz import Npz, keep_arrays
 from minifer.kernels.resize import halve
 
 SIDE = 48  # of the standard face's square, in pixels
@@ -100,7 +101,7 @@ def read_face(image, points, side=SIDE):
     return to_float(np.rint(picture).astype(np.uint8)[None], frame[None], side)[0]
 
 
-def registered(dataset, threads=2):
+def registered(dataset):
     """Return a Dataset with the frame of each of its pictures, whatever the number of threads.
 
     They take some milliseconds a picture and are kept in the cache folder, under a hash of pictures and predictor.
@@ -115,10 +116,8 @@ def registered(dataset, threads=2):
     with suppress(DataError), Npz(path) as file:
         return replace(dataset, frames=file.arrays({"frames": "f N 2 3"}, largest=1e6)["frames"])
     predictor = LandmarkPredictor.load()
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
         frames = list(pool.map(lambda image: frame_of_crop(image, predictor), dataset.images))
     frames = np.array(frames).reshape(-1, 2, 3)
-    with suppress(OSError, MiniferError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_arrays(path, {"frames": frames})
+    keep_arrays(path, {"frames": frames})
     return replace(dataset, frames=frames)

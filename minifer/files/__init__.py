@@ -5,7 +5,7 @@ What is written is written whole or not at all; what is read is trusted in nothi
     writing      replacing, write_text, make_folder, printable, user_path
     locks        claimed: one writer at a time
     archives     open_source: THE reader of folder | zip | tar
-    npz          Npz: THE reader of .npz; write_npz, write_arrays
+    npz          Npz: THE reader of .npz; write_npz, write_arrays, keep_arrays
     documents    read_json, checked_fields: JSON of which every field is checked
     guard        guarded: damage of any kind becomes one error that names the place
 """
