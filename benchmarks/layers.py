@@ -20,6 +20,7 @@ from timing import report, start
 
 import minifer
 from minifer.config import LATE_BLOCKS, MODELS
+from minifer.cost import cost_rows
 from minifer.models import mobilenet
 
 SHAPE = (48, 48, 1)
@@ -63,7 +64,7 @@ def measure(model, shape, batch, rounds):
     model.require_input_gradient(False)
     dy = rng.standard_normal(model.forward(x, training=True).shape).astype(np.float32)
     model.backward(dy)  # compiles the kernels
-    table, _ = model.cost_rows(shape)
+    table, _ = cost_rows(model, shape)
     watch = Stopwatch(model, {line.path for line in table})
 
     for _ in range(rounds):

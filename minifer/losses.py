@@ -62,9 +62,6 @@ class SoftmaxCrossEntropy(Layer):
             raise DataError(f"label {wrong} is not one of the {classes} classes 0..{classes - 1}")
         return np.eye(classes, dtype=logits.dtype)[targets]
 
-    def cost(self, input_shape):
-        return (), 0
-
 
 def probabilities(logits):
     """Return softmax(logits) (N,C).

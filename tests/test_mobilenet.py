@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minifer.config import TrainConfig
-from minifer.cost import count
+from minifer.cost import cost_rows, count
 from minifer.errors import ConfigError
 from minifer.models import EVEN_BLOCKS, TABLES, mobilenet
 
@@ -31,7 +31,7 @@ def test_cost_counts_what_is_there():
 def test_cost_shapes_are_the_real_ones(rng):
     net = mobilenet("mha", alpha=0.125, input_shape=(30, 26, 1), attention_blocks=(4, 13), heads=2, head_units=4)
     x = rng.standard_normal((2, 30, 26, 1)).astype(np.float32)
-    table, shape = net.cost_rows((30, 26, 1))
+    table, shape = cost_rows(net, (30, 26, 1))
     assert net.forward(x).shape == (2, *shape)
     outputs = {row.path: row.output_shape for row in table}
     for path, layer in net.walk():
@@ -49,7 +49,7 @@ def test_cost_shapes_are_the_real_ones(rng):
 
 def test_even_blocks_cost_the_same_at_every_size():
     net = mobilenet("skip", stem_stride=1, blocks=EVEN_BLOCKS)
-    table, _ = net.cost_rows((48, 48, 1))
+    table, _ = cost_rows(net, (48, 48, 1))
     pointwise = {row.path: row.cost.multiply_adds for row in table if row.path.endswith("pointwise")}
     kept = {pointwise[f"block{n}.pointwise"] for n, (_, stride) in enumerate(EVEN_BLOCKS, 1) if stride == 1}
     halved = {pointwise[f"block{n}.pointwise"] for n, (_, stride) in enumerate(EVEN_BLOCKS, 1) if stride == 2}

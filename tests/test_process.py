@@ -120,7 +120,7 @@ def work(value):
     return float(layers.Softmax().forward(np.full((2, 3), value, np.float32)).sum())
 
 def cut(value):
-    from minifer.kernels.resize import halve
+    from minifer.faces.kernels.resize import halve
     return float(halve(np.full((4, 4), value, np.float32)).sum())
 
 if "late" in sys.argv:

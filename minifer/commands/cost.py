@@ -29,7 +29,7 @@ def run(args):
     """Count and print."""
     from minifer.allowed import Whole, checked
     from minifer.config import TrainConfig
-    from minifer.cost import count, separable_blocks
+    from minifer.cost import cost_rows, count, separable_blocks
     from minifer.models import TABLES, mobilenet
 
     settings = TrainConfig(model=args.model, alpha=args.alpha)
@@ -48,7 +48,7 @@ def run(args):
         outline=True,
     )
     model.require_input_gradient(False)  # as in training: nobody reads the gradient of the pictures
-    table, _ = model.cost_rows(shape)
+    table, _ = cost_rows(model, shape)
     total, blocks = count(model, shape), separable_blocks(table)
     attention = [row for row in table if row.kind == "MultiHeadSelfAttention"]
     if args.json:

@@ -8,7 +8,7 @@ This is close to the boxes of the usual frontal detectors and test sets.
 
 import numpy as np
 
-from minifer.kernels.boxes import suppress_boxes
+from minifer.faces.kernels.boxes import suppress_boxes
 
 SIDE, DOWN = 3.05, 0.45
 

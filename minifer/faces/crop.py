@@ -4,9 +4,9 @@ import numpy as np
 
 from minifer.errors import ShapeError
 from minifer.faces.boxes import roll_of_landmarks
+from minifer.faces.kernels.resize import affine
 from minifer.faces.pyramid import octaves, resized
 from minifer.files.images import check_image
-from minifer.kernels.resize import affine
 
 SIDE = 48  # of FER2013's pictures
 MARGIN = 0.12  # of the larger side of the landmarks' region, added all round

@@ -22,11 +22,11 @@ import numpy as np
 from minifer.errors import CheckpointError, ConfigError
 from minifer.faces.boxes import merge, suppress
 from minifer.faces.hog import block_features
+from minifer.faces.kernels.hog import hidden_layer, window_scores
+from minifer.faces.kernels.resize import affine
 from minifer.faces.pyramid import level_sizes, octaves, resized
 from minifer.files.images import check_image
 from minifer.files.npz import Npz, write_arrays
-from minifer.kernels.hog import hidden_layer, window_scores
-from minifer.kernels.resize import affine
 
 SHIPPED = Path(__file__).parents[1] / "weights" / "detector.npz"
 # What the file holds, as minifer.files.npz reads it: U the windows' side in cells, K the hidden units.

@@ -17,10 +17,10 @@ import numpy as np
 from minifer.faces.boxes import area, average_precision, box_of_landmarks, intersection, iou, merge
 from minifer.faces.detector import FaceDetector
 from minifer.faces.hog import block_features
+from minifer.faces.kernels.hog import gather_windows
+from minifer.faces.kernels.resize import affine
 from minifer.faces.pyramid import level_sizes, octaves, resized
 from minifer.faces.training_pictures import ALIGNED_BOX, held_out, shrunk_portrait, tight_cut, worse
-from minifer.kernels.hog import gather_windows
-from minifer.kernels.resize import affine
 
 CELL, BLOCKS = 4, 7  # 8 x 8 cells of 4 pixels: a window of 32 x 32
 WINDOW = CELL * (BLOCKS + 1)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from minifer.errors import ShapeError
-from minifer.kernels.hog import hog_blocks, hog_cells
+from minifer.faces.kernels.hog import hog_blocks, hog_cells
 
 EPS, CLIP = 1e-5, 0.2
 

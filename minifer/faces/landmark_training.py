@@ -17,6 +17,8 @@ Source     Kazemi & Sullivan, CVPR 2014; Xiong & De la Torre, CVPR 2013.
 import numpy as np
 
 from minifer.faces.boxes import box_of_landmarks, roll_of_landmarks
+from minifer.faces.kernels.descriptors import linear_step, point_descriptors
+from minifer.faces.kernels.regression_trees import best_splits, shape_pixels, sum_leaves, walk_trees
 from minifer.faces.landmarks import (
     CLIP,
     FACE,
@@ -34,8 +36,6 @@ from minifer.faces.landmarks import (
 )
 from minifer.faces.pyramid import octaves
 from minifer.faces.training_pictures import worse
-from minifer.kernels.descriptors import linear_step, point_descriptors
-from minifer.kernels.regression_trees import best_splits, shape_pixels, sum_leaves, walk_trees
 
 FINE = {"cascades": 8, "trees": 400, "directions": 32}
 # How far boxes are from true in the first look and in the others: standard deviations.

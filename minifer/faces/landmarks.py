@@ -26,12 +26,12 @@ import numpy as np
 
 from minifer.errors import CheckpointError, DataError
 from minifer.faces.boxes import place_of_landmarks
+from minifer.faces.kernels.descriptors import point_descriptors, run_steps
+from minifer.faces.kernels.regression_trees import run_cascades
+from minifer.faces.kernels.resize import affine
 from minifer.faces.pyramid import octaves
 from minifer.files.images import check_image
 from minifer.files.npz import Npz, write_arrays
-from minifer.kernels.descriptors import point_descriptors, run_steps
-from minifer.kernels.regression_trees import run_cascades
-from minifer.kernels.resize import affine
 
 SHIPPED = Path(__file__).parents[1] / "weights" / "landmarks.npz"
 PATCH, FACE = 112, 72  # the side of a patch and of the face's box in it, in pixels
@@ -93,7 +93,7 @@ class Frame:
 
     def sampling(self, pictures):
         """Return how to take the patch from a picture's octaves: which of them, how many times smaller than the picture
-        it is, and the matrix for kernels.resize.affine.
+        it is, and the matrix for faces.kernels.resize.affine.
 
         Shapes     pictures: octaves of (H,W)   matrix (2,3)
         """
@@ -110,7 +110,7 @@ class Frame:
 class Trees:
     """T cascades of M trees over P pixels. The leaves are small integers in a basis of K shapes.
 
-    The arguments of kernels.regression_trees.run_cascades.
+    The arguments of faces.kernels.regression_trees.run_cascades.
     """
 
     mean: np.ndarray  # (L,2), the mean shape in a patch
@@ -150,7 +150,7 @@ class Trees:
 class Steps:
     """R linear steps from descriptors to shapes, in small integers and a basis of K shapes.
 
-    The arguments of kernels.descriptors.run_steps.
+    The arguments of faces.kernels.descriptors.run_steps.
     """
 
     mean: np.ndarray  # (L,2), the mean shape in a patch

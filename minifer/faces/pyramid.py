@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minifer.kernels.resize import bilinear, halve
+from minifer.faces.kernels.resize import bilinear, halve
 
 
 def octaves(image, smallest):

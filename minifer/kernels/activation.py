@@ -7,9 +7,9 @@ softmax   y[m,c] = exp(x[m,c] - max_c) / sum_c exp(x[m,c] - max_c)
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
-from minifer.kernels.twin import Twin
+from minifer.kernels.twin import Twin, parallel
 
 CHUNK = 4096  # entries per task
 
@@ -24,7 +24,7 @@ def clip_grad_x_numpy(dy, x, low, high):
     return np.where((x > low) & (x < high), dy, x.dtype.type(0))
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@parallel
 def clip_forward_numba(x, low, high):
     """y; a NaN passes through."""
     y = np.empty_like(x)
@@ -38,7 +38,7 @@ def clip_forward_numba(x, low, high):
     return y
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@parallel
 def clip_grad_x_numba(dy, x, low, high):
     """Return dx."""
     dx = np.empty_like(x)
@@ -62,7 +62,7 @@ def softmax_grad_x_numpy(dy, y):
     return y * (dy - (dy * y).sum(axis=1, keepdims=True))
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@parallel
 def softmax_forward_numba(x):
     """y; one row per task."""
     rows, width = x.shape
@@ -80,7 +80,7 @@ def softmax_forward_numba(x):
     return y
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@parallel
 def softmax_grad_x_numba(dy, y):
     """Return dx; one row per task."""
     rows, width = y.shape

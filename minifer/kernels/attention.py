@@ -19,11 +19,11 @@ Source: Vaswani et al., Attention Is All You Need, 2017, eq. 1; Dao et al., Flas
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
 from minifer.kernels.packing import transpose_panel
 from minifer.kernels.tile import PANEL, TILE_ROWS, multiply_tile
-from minifer.kernels.twin import Twin
+from minifer.kernels.twin import Twin, parallel, serial
 
 BLOCK = 4 * TILE_ROWS  # query rows whose scores exist at once
 LANES = 16  # sums or maxima that run side by side
@@ -53,13 +53,13 @@ def attention_backward_numpy(dy, query, key, value, y, log_sum, scale):
     return np.einsum("nats,nsad->ntad", dscores, key), np.einsum("nats,ntad->nsad", dscores, query), dvalue
 
 
-@njit(cache=True, error_model="numpy")
+@serial
 def _up(count, unit):
     """Return count rounded up to a multiple of unit."""
     return (count + unit - 1) // unit * unit
 
 
-@njit(cache=True, error_model="numpy")
+@serial
 def _copy_rows(source, n, a, first, last, out, length):
     """out[t, d] = source[n, first + t, a, d], rows of `length` numbers; rows from `last` on stay what they are."""
     width = source.shape[3]
@@ -69,7 +69,7 @@ def _copy_rows(source, n, a, first, last, out, length):
             row[d] = head[d]
 
 
-@njit(cache=True, error_model="numpy")
+@serial
 def _return_rows(values, length, first, last, target, n, a):
     """target[n, first + t, a, d] = values[t, d]."""
     width = target.shape[3]
@@ -79,7 +79,7 @@ def _return_rows(values, length, first, last, target, n, a):
             head[d] = row[d]
 
 
-@njit(cache=True, error_model="numpy")
+@serial
 def _columns(source, n, a, out):
     """Pack the transpose of source[n, :, a, :] into panels: out[panel, d, v] = source[n, panel*PANEL + v, a, d]."""
     _, tokens, heads, width = source.shape
@@ -89,7 +89,7 @@ def _columns(source, n, a, out):
         transpose_panel(flat, start, heads * width, out, column * width, width, min(PANEL, tokens - column))
 
 
-@njit(cache=True, error_model="numpy")
+@serial
 def _multiply(a, a_row, a_step, b, b_panel, b_step, rows, columns, steps, out, out_row, accumulate):
     """out (+)= a @ b in tiles; rows and columns are whole tiles, panel p of b starts at p * b_panel."""
     for row in range(0, rows, TILE_ROWS):
@@ -100,7 +100,7 @@ def _multiply(a, a_row, a_step, b, b_panel, b_step, rows, columns, steps, out, o
             )
 
 
-@njit(cache=True, error_model="numpy")
+@serial
 def _exp(row, exponents):
     """Replace every x <= 0 of row by exp(x); exponents is scratch.
 
@@ -129,7 +129,7 @@ def _exp(row, exponents):
         bits[s] += exponents[s] << 23
 
 
-@njit(cache=True, error_model="numpy")
+@serial
 def _softmax(row, scale, lanes, exponents):
     """Replace scores by probabilities; return the logarithm of the sum. lanes and exponents are scratch.
 
@@ -165,7 +165,7 @@ def _softmax(row, scale, lanes, exponents):
     return top * scale + np.log(total)
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@parallel
 def attention_forward_numba(query, key, value, scale):
     """Return y and log_sum; one picture and head per task."""
     batch, tokens, heads, width = query.shape
@@ -195,7 +195,7 @@ def attention_forward_numba(query, key, value, scale):
     return y, log_sum
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@parallel
 def attention_backward_numba(dy, query, key, value, y, log_sum, scale):
     """Return dquery, dkey, dvalue; one picture and head per task, which owns its slices of all three."""
     batch, tokens, heads, width = query.shape

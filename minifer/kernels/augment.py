@@ -24,7 +24,7 @@ Source     Keys, "Cubic convolution interpolation for digital image processing",
 import numpy as np
 from numba import njit, prange
 
-from minifer.kernels.twin import Twin
+from minifer.kernels.twin import Twin, parallel
 
 
 def augment_numpy(images, height, width, maps, contrast, offset, boxes, fill):
@@ -68,7 +68,7 @@ def cubic_weights(t):
     return a * t * rest * rest, (b * t - c) * t * t + one, (b * rest - c) * rest * rest + one, a * rest * t * t
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@parallel
 def augment_numba(images, height, width, maps, contrast, offset, boxes, fill):
     """Twin of augment_numpy: one picture per task."""
     count, last_row, last_column = images.shape[0], images.shape[1] - 1, images.shape[2] - 1

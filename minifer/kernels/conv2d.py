@@ -10,9 +10,9 @@ kernels/pointwise.py.
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
-from minifer.kernels.twin import Twin
+from minifer.kernels.twin import Twin, parallel
 
 
 def gather_patches_numpy(x, kh, kw, stride, padding):
@@ -36,7 +36,7 @@ def scatter_patches_numpy(patches, batch, height, width, channels, kh, kw, strid
     return np.ascontiguousarray(x_padded[:, top : top + height, left : left + width])
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@parallel
 def gather_patches_numba(x, kh, kw, stride, padding):
     """Return patches, one picture per task."""
     batch, height, width, channels = x.shape
@@ -60,7 +60,7 @@ def gather_patches_numba(x, kh, kw, stride, padding):
     return patches
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@parallel
 def scatter_patches_numba(patches, batch, height, width, channels, kh, kw, stride, padding):
     """Return (N,H,W,C), one picture per task."""
     top, bottom, left, right = padding

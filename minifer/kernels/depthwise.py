@@ -13,10 +13,10 @@ Cost N*OH*OW*C*KH*KW multiply-adds for each of the three.   Source: Howard et al
 import functools
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
 from minifer.kernels.rows import multiply_rows
-from minifer.kernels.twin import Twin
+from minifer.kernels.twin import Twin, parallel, serial
 
 BLOCKS = 16  # a weight gradient sums over the batch in this many parts, whatever the thread count
 
@@ -72,7 +72,7 @@ def depthwise_grad_weight_numpy(x, dy, stride, padding, kh, kw):
 # is not in the list. The sums themselves are then all of one form (kernels/rows.py), channels innermost.
 
 
-@njit(cache=True, error_model="numpy")
+@serial
 def _pairs(oh, ow, height, width, kh, kw, stride, top, left, channels):
     """Return all (output pixel, input pixel, tap) that belong together: three arrays of offsets, in entries."""
     most = oh * ow * kh * kw
@@ -89,7 +89,7 @@ def _pairs(oh, ow, height, width, kh, kw, stride, top, left, channels):
     return outputs[:count], inputs[:count], taps[:count]
 
 
-@njit(cache=True, error_model="numpy")
+@serial
 def _grouped(key, groups, channels, a, b):
     """Return (starts, a, b): the pairs of offsets a, b sorted by key (a counting sort), and where each group starts."""
     starts = np.zeros(groups + 1, np.int64)
@@ -105,7 +105,7 @@ def _grouped(key, groups, channels, a, b):
     return starts, a_sorted, b_sorted
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@parallel
 def _gather(source, pixels, weight, starts, source_offsets, weight_offsets, batch, channels):
     """Return (N * pixels * C): for every pixel the sum of source * weight over its pairs."""
     out = np.empty(batch * pixels * channels, source.dtype)
@@ -154,7 +154,7 @@ def depthwise_grad_x_numba(dy, weight, stride, padding, height, width):
     return dx.reshape(batch, height, width, channels)
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@parallel
 def _sum_over_positions(x, dy, starts, x_offsets, dy_offsets, bands, taps, batch, channels):
     """Return (BLOCKS, taps * C): the sums of x * dy over the positions of each tap, for every block of pictures."""
     blocks = min(BLOCKS, batch)

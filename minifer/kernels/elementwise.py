@@ -1,9 +1,9 @@
 """The sum of two arrays, where a skip connection meets its block: y = a + b. In backward both get dy."""
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
-from minifer.kernels.twin import Twin
+from minifer.kernels.twin import Twin, parallel
 
 CHUNK = 8192  # entries per task
 
@@ -13,7 +13,7 @@ def add_numpy(a, b):
     return a + b
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@parallel
 def _add_flat(a, b, y):
     for chunk in prange((a.size + CHUNK - 1) // CHUNK):
         # Slices, since an index that starts anywhere but at 0 could be negative, and the check would cost the vectors.

@@ -15,10 +15,11 @@ Source: Goto & van de Geijn, "Anatomy of High-Performance Matrix Multiplication"
 import functools
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
 from minifer.kernels.packing import copy_panel, copy_tile, transpose_panel
 from minifer.kernels.tile import PANEL, TILE_ROWS, multiply_tile
+from minifer.kernels.twin import parallel, serial
 
 TASKS = 8  # pieces of work at most; every piece copies what it needs of a and b, so more of them cost more
 STEPS = 256  # longest part of a sum between two visits to out: a tile's values of a stay in the first-level cache
@@ -28,7 +29,7 @@ TILE_STEPS = STEPS + 2 * PANEL  # length of a copied row of a: no power of two, 
 LINE = 64  # bytes of a cache line
 
 
-@njit(cache=True, error_model="numpy")
+@serial
 def _copy_b(b, transposed, first_panel, last_panel, columns, steps, k0, count, packed, packed_start):
     """packed[panel - first_panel, k, v] = B[k0 + k, panel*PANEL + v], 0 beyond the last column."""
     together = count if transposed else 32  # rows of B whose panels are copied in turn, while their pages are at hand
@@ -43,7 +44,7 @@ def _copy_b(b, transposed, first_panel, last_panel, columns, steps, k0, count, p
                 copy_panel(b, (k0 + k) * columns + column, columns, packed, target, PANEL, part, valid)
 
 
-@njit(cache=True, error_model="numpy")
+@serial
 def _copy_a(a, transposed, a_start, a_row, a_step, valid_rows, count, tile_a):
     """tile_a[k, r] (transposed) or tile_a[r, k] = A[row + r, k0 + k] for the valid rows of a tile."""
     if transposed:
@@ -58,7 +59,7 @@ def _copy_a(a, transposed, a_start, a_row, a_step, valid_rows, count, tile_a):
             copy_panel(a, source + whole * PANEL, PANEL, tile_a, target + whole * PANEL, PANEL, 1, count % PANEL)
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@parallel
 def _multiply(a, a_transposed, copy_a, b, b_transposed, copy_b, rows, columns, steps, splits, row_blocks, groups, out):
     """out[split, m, n] = sum of A[m,k] * B[k,n] over the split's share of all k.
 
@@ -112,7 +113,7 @@ def _multiply(a, a_transposed, copy_a, b, b_transposed, copy_b, rows, columns, s
                                 out[place + r * columns + v] = before + tile_out[r * PANEL + v]
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@parallel
 def _sum_splits(parts, out):
     """out[i] = parts[0, i] + parts[1, i] + ..., always in this order."""
     for i in prange(out.size):

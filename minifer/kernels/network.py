@@ -19,11 +19,12 @@ would make them compete for the same cache lines.
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
 from minifer.kernels.attention import attention_forward_numba
 from minifer.kernels.rows import multiply_rows
 from minifer.kernels.tile import FEW_ROWS, PANEL, TILE_ROWS, multiply_few_rows, multiply_tile
+from minifer.kernels.twin import parallel, serial
 
 PATCHES, DEPTHWISE, POINTWISE, SUBSAMPLE, AVERAGE, NORMALIZE, ATTENTION = range(7)
 STEP = np.dtype(
@@ -36,7 +37,7 @@ TASKS = 8  # pieces of work of a product
 STEPS = 256  # longest part of a sum between two visits to memory (see kernels/matmul.py)
 
 
-@njit(cache=True, error_model="numpy")
+@serial
 def _clip(y, low, high):
     """Clip in place; a NaN stays one."""
     for c in range(y.size):
@@ -44,7 +45,7 @@ def _clip(y, low, high):
         y[c] = high if z > high else z
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@parallel
 def _patches(memory, program, number, pictures, batch, starts, sources, taps):
     """PATCHES: the windows of an ordinary convolution as rows; a pointwise convolution does the rest."""
     picture_size = pictures.size // batch
@@ -60,7 +61,7 @@ def _patches(memory, program, number, pictures, batch, starts, sources, taps):
                     memory[place + taps[t] + c] = pictures[n * picture_size + sources[t] + c]
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@parallel
 def _depthwise(memory, program, number, batch, weights, starts, sources, taps):
     """DEPTHWISE: the lists name, for every output position, the positions under its window and their taps."""
     chunks = min(program[number].outputs, 8)
@@ -80,7 +81,7 @@ def _depthwise(memory, program, number, batch, weights, starts, sources, taps):
             _clip(y, s.low, s.high)
 
 
-@njit(cache=True, error_model="numpy")
+@serial
 def _return_tile(memory, edge, place, row, rows, columns):
     """Copy what lies inside the map from a tile that was computed in scratch."""
     for r in range(rows):
@@ -88,7 +89,7 @@ def _return_tile(memory, edge, place, row, rows, columns):
             memory[place + r * row + v] = memory[edge + r * PANEL + v]
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@parallel
 def _pointwise(memory, program, number, batch, weights):
     """POINTWISE: weights lie in panels; tiles at an edge are computed at the start of memory, a piece for each task."""
     rows = batch * program[number].outputs
@@ -143,7 +144,7 @@ def _pointwise(memory, program, number, batch, weights):
                         y[v] += shortcut[v]
 
 
-@njit(cache=True, error_model="numpy")
+@serial
 def _subsample(memory, s, batch, sources):
     """SUBSAMPLE: what a projection with a stride looks at."""
     for n in range(batch):
@@ -153,7 +154,7 @@ def _subsample(memory, s, batch, sources):
             memory[y : y + s.channels] = memory[x : x + s.channels]
 
 
-@njit(cache=True, error_model="numpy")
+@serial
 def _average(memory, s, batch):
     """AVERAGE over the positions of each picture."""
     share = np.float32(1 / s.inputs)
@@ -170,7 +171,7 @@ def _average(memory, s, batch):
             y[c] *= share
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@parallel
 def _normalize(memory, program, number, batch, weights):
     """NORMALIZE every token; weight is the table of positions, bias holds epsilon."""
     for task in prange(batch * program[number].outputs):
@@ -201,7 +202,7 @@ def _normalize(memory, program, number, batch, weights):
             y[c] = (y[c] - mean) * inv_std
 
 
-@njit(cache=True, error_model="numpy")
+@serial
 def _attend(memory, s, batch):
     """ATTENTION: query, key and value lie behind each other at the source, `weight` numbers apart."""
     size = batch * s.outputs * s.channels
@@ -215,7 +216,7 @@ def _attend(memory, s, batch):
         memory[s.target + t * s.target_row : s.target + t * s.target_row + s.channels] = rows[t]
 
 
-@njit(cache=True, error_model="numpy")
+@serial
 def run_network(program, pictures, batch, memory, weights, starts, sources, taps):
     """Run all steps of a program on `batch` pictures (one-dimensional float32); results stay in memory.
 

@@ -17,9 +17,9 @@ Source: Ioffe & Szegedy, 2015; Ba, Kiros & Hinton, Layer Normalization, 2016.
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
-from minifer.kernels.twin import Twin
+from minifer.kernels.twin import Twin, parallel, serial
 
 BLOCKS = 16  # pieces that the rows are cut into at most, for the threads to share
 BLOCK_ROWS = 32  # rows of a piece at least: below that, adding up the pieces would cost more than the pieces
@@ -55,7 +55,7 @@ def normalize_grad_x_numpy(dy, x, mean, inv_std, gamma, beta, low, high, dgamma,
     return (gamma * inv_std * (dz - dbeta / len(x) - x_hat * (dgamma / len(x)))).astype(x.dtype)
 
 
-@njit(cache=True, error_model="numpy")
+@serial
 def _add_blocks(sums):
     """Add the sums of all blocks to those of the first, in order and row by row: columns would be strided."""
     for block in range(1, sums.shape[0]):
@@ -64,7 +64,7 @@ def _add_blocks(sums):
                 sums[0, part, c] += sums[block, part, c]
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@parallel
 def batch_moments_numba(x):
     """Return mean and (biased) variance (C,) from sums about the first row, which keeps them from cancelling."""
     rows, channels = x.shape
@@ -92,7 +92,7 @@ def batch_moments_numba(x):
     return mean, var
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@parallel
 def normalize_numba(x, mean, inv_std, gamma, beta, low, high):
     """y in one pass."""
     rows, channels = x.shape
@@ -110,7 +110,7 @@ def normalize_numba(x, mean, inv_std, gamma, beta, low, high):
     return y
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@parallel
 def normalize_sums_numba(dy, x, mean, inv_std, gamma, beta, low, high):
     """Return dgamma, dbeta (C,)."""
     rows, channels = x.shape
@@ -142,7 +142,7 @@ def normalize_sums_numba(dy, x, mean, inv_std, gamma, beta, low, high):
     return dgamma, dbeta
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@parallel
 def normalize_grad_x_numba(dy, x, mean, inv_std, gamma, beta, low, high, dgamma, dbeta):
     """Return dx in one pass: dx = a * dz + b * x + d with three numbers a, b, d per channel."""
     rows, channels = x.shape
@@ -183,7 +183,7 @@ def layer_norm_grad_x_numpy(dy, x_hat, inv_std, gamma):
     return inv_std[:, None] * (g - g.mean(axis=1, keepdims=True) - x_hat * (g * x_hat).mean(axis=1, keepdims=True))
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@parallel
 def layer_norm_forward_numba(x, gamma, beta, eps):
     """Return y, x_hat, inv_std; one row per task."""
     rows, width = x.shape
@@ -203,7 +203,7 @@ def layer_norm_forward_numba(x, gamma, beta, eps):
     return y, x_hat, inv_std
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@parallel
 def layer_norm_grad_x_numba(dy, x_hat, inv_std, gamma):
     """Return dx; one row per task."""
     rows, width = dy.shape

@@ -10,10 +10,11 @@ a pass over memory, so the copies ask for the lines they will need before they n
 """
 
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
 from minifer.kernels.tile import PANEL, TILE_ROWS
+from minifer.kernels.twin import serial
 from minifer.kernels.vectors import INDEX, INTEGER, VECTOR_BYTES, Emitter
 
 AHEAD = 16  # rows between the one that is copied and the one that is asked for
@@ -115,25 +116,25 @@ if VECTOR_BYTES:
         i = types.intp
         return types.void(a, i, i, out, i, i), _emit_transpose
 else:
-    _copy = njit(cache=True, error_model="numpy")(_copy_loops)
+    _copy = serial(_copy_loops)
 
-    @njit(cache=True, error_model="numpy")
+    @serial
     def copy_panel(a, a_start, a_step, out, out_start, out_step, steps, valid):
         """Copy rows of a panel."""
         _copy(a, a_start, a_step, out, out_start, out_step, steps, valid, PANEL)
 
-    @njit(cache=True, error_model="numpy")
+    @serial
     def copy_tile(a, a_start, a_step, out, out_start, out_step, steps, valid):
         """Copy the columns that are rows of a transposed tile."""
         _copy(a, a_start, a_step, out, out_start, out_step, steps, valid, TILE_ROWS)
 
-    @njit(cache=True, error_model="numpy")
+    @serial
     def _transpose_square(a, a_start, a_row, out, out_start, out_row):
         """The smallest square there is."""
         out[out_start] = a[a_start]
 
 
-@njit(cache=True, error_model="numpy")
+@serial
 def transpose_panel(a, a_start, a_row, out, out_start, steps, valid):
     """out[out_start + k*PANEL + v] = a[a_start + v*a_row + k] if v < valid else 0, for k < steps, v < PANEL."""
     lanes = max(1, VECTOR_BYTES // a.itemsize)

@@ -10,10 +10,10 @@ the middle show where the time goes.
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
 from minifer.kernels import matmul
-from minifer.kernels.twin import Twin
+from minifer.kernels.twin import Twin, parallel
 
 
 def pointwise_forward_numpy(x, weight):
@@ -46,7 +46,7 @@ def pointwise_grad_weight_numba(x, dy, out=None):
     return matmul.multiply_transposed_left(x, dy, out)
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@parallel
 def pointwise_forward_naive(x, weight):
     """Second rung: one sum after another. It walks down a column of weight, a cache line per step, one lane at work."""
     rows, channels, filters = x.shape[0], x.shape[1], weight.shape[1]
@@ -60,7 +60,7 @@ def pointwise_forward_naive(x, weight):
     return y
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@parallel
 def pointwise_forward_channels_innermost(x, weight):
     """Third rung: the output channels innermost, so that neighbours in memory are neighbours in a vector.
 

@@ -1,9 +1,9 @@
 """Global average pooling: y[n,c] = 1/(H*W) sum_ij x[n,i,j,c], hence dx[n,i,j,c] = dy[n,c] / (H*W)."""
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
-from minifer.kernels.twin import Twin
+from minifer.kernels.twin import Twin, parallel
 
 
 def global_average_numpy(x):
@@ -17,7 +17,7 @@ def global_average_grad_x_numpy(dy, height, width):
     return np.ascontiguousarray(np.broadcast_to(share[:, None, None, :], (len(dy), height, width, dy.shape[1])))
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@parallel
 def global_average_numba(x):
     """y; one picture per task."""
     batch, height, width, channels = x.shape
@@ -33,7 +33,7 @@ def global_average_numba(x):
     return y
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@parallel
 def global_average_grad_x_numba(dy, height, width):
     """Return dx; one picture per task."""
     batch, channels = dy.shape

@@ -10,10 +10,11 @@ Plain loops take over where the processor lacks fused multiply-add or the JIT is
 """
 
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from minifer.kernels.twin import serial
 from minifer.kernels.vectors import INTEGER, VECTOR_BYTES, Emitter
 
 
@@ -110,4 +111,4 @@ if VECTOR_BYTES:
         arguments = (out, i, a, i, a_offsets, b, i, b_offsets, i, i, i, types.boolean)
         return types.void(*arguments), _emit_rows
 else:
-    multiply_rows = njit(cache=True, error_model="numpy")(_multiply_rows_loops)
+    multiply_rows = serial(_multiply_rows_loops)

@@ -8,9 +8,10 @@ loaded serves all rows, every a value serves both vectors, so arithmetic and not
 """
 
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
+from minifer.kernels.twin import serial
 from minifer.kernels.vectors import INTEGER, VECTOR_BYTES, Emitter
 
 TILE_ROWS = 6 if VECTOR_BYTES == 32 else 12
@@ -84,14 +85,14 @@ if VECTOR_BYTES:
 
     multiply_tile, multiply_few_rows = _tile_of(TILE_ROWS), _tile_of(FEW_ROWS)
 else:
-    _loops = njit(cache=True, error_model="numpy")(_multiply_tile_loops)
+    _loops = serial(_multiply_tile_loops)
 
-    @njit(cache=True, error_model="numpy")
+    @serial
     def multiply_tile(a, a_start, a_row, a_step, b, b_start, b_step, out, out_start, out_row, steps, accumulate):
         """A tile of TILE_ROWS rows."""
         _loops(a, a_start, a_row, a_step, b, b_start, b_step, out, out_start, out_row, steps, accumulate, TILE_ROWS)
 
-    @njit(cache=True, error_model="numpy")
+    @serial
     def multiply_few_rows(a, a_start, a_row, a_step, b, b_start, b_step, out, out_start, out_row, steps, accumulate):
         """A tile of FEW_ROWS rows."""
         _loops(a, a_start, a_row, a_step, b, b_start, b_step, out, out_start, out_row, steps, accumulate, FEW_ROWS)

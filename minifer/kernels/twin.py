@@ -3,7 +3,13 @@
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 
+from numba import njit
+
 from minifer.kernels.threads import in_turn
+
+# How kernels are compiled: once, into the cache; x / 0 is inf as in NumPy. Never with fastmath: it reorders sums.
+parallel = njit(parallel=True, cache=True, error_model="numpy")  # its prange loops share the cores
+serial = njit(cache=True, error_model="numpy", nogil=True)  # starts no threads, so several may run at a time
 
 BACKENDS = ("numba", "numpy")
 TWINS = []

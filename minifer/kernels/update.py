@@ -21,9 +21,9 @@ Source    Kingma & Ba 2015, algorithm 1 (Adam); Loshchilov & Hutter 2019, algori
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
-from minifer.kernels.twin import Twin
+from minifer.kernels.twin import Twin, parallel
 
 
 def adam_update_numpy(value, mean, square, grad, rate, beta1, beta2, epsilon, weight_decay, decoupled, decayed, step):
@@ -64,7 +64,7 @@ def average_update_numpy(average, value, decay):
     average += (1 - decay) * (value - average)
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@parallel
 def adam_update_numba(value, mean, square, grad, rate, beta1, beta2, epsilon, weight_decay, decoupled, decayed, step):
     """adam_update_numpy in one pass over the memory."""
     block = 16384
@@ -91,7 +91,7 @@ def adam_update_numba(value, mean, square, grad, rate, beta1, beta2, epsilon, we
             x[i] = xi - pace * mi / (np.sqrt(si) * inverse_root + epsilon_)
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@parallel
 def sgd_update_numba(value, velocity, grad, rate, momentum, nesterov, weight_decay, decayed):
     """sgd_update_numpy in one pass over the memory."""
     block = 16384
@@ -111,7 +111,7 @@ def sgd_update_numba(value, velocity, grad, rate, momentum, nesterov, weight_dec
             x[i] -= pace * (along_grad * gi + along_velocity * vi)
 
 
-@njit(parallel=True, cache=True, error_model="numpy")
+@parallel
 def average_update_numba(average, value, decay):
     """average_update_numpy in one pass over the memory."""
     block = 16384

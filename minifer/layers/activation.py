@@ -1,7 +1,5 @@
 """Activations: ReLU, ReLU6 and softmax."""
 
-import math
-
 import numpy as np
 
 from minifer.kernels.activation import clip_forward, clip_grad_x, softmax_forward, softmax_grad_x
@@ -29,13 +27,6 @@ class ReLU(Layer):
         (x,) = self.saved()
         dy = self.check_dy(dy, x.shape, x.dtype)
         return clip_grad_x(dy.reshape(-1), x.reshape(-1), self.low, self.high).reshape(x.shape)
-
-    def cost(self, input_shape):
-        return input_shape, 0
-
-    def traffic(self, input_shape):
-        size = math.prod(input_shape)
-        return 2 * size, 3 * size * self.input_gradient  # dx is found from x and dy
 
 
 class ReLU6(ReLU):
@@ -71,10 +62,3 @@ class Softmax(Layer):
         y, shape = self.saved()
         dy = self.check_dy(dy, shape, y.dtype)
         return softmax_grad_x(dy.reshape(y.shape), y).reshape(shape)
-
-    def cost(self, input_shape):
-        return input_shape, 0
-
-    def traffic(self, input_shape):
-        size = math.prod(input_shape)
-        return 2 * size, 3 * size * self.input_gradient  # dx is found from y and dy

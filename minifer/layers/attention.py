@@ -1,10 +1,7 @@
 """Attention: every position of a map looks at every other and takes what it needs from it."""
 
-import math
-
 import numpy as np
 
-from minifer.cost import Cost, LayerCost, additions, count
 from minifer.errors import ConfigError, ShapeError
 from minifer.kernels.attention import attention_backward, attention_forward
 from minifer.kernels.elementwise import add
@@ -46,18 +43,6 @@ class ScaledDotProductAttention(Layer):
     @staticmethod
     def _scale(query):
         return query.shape[-1] ** -0.5
-
-    def cost(self, input_shape):
-        tokens, heads, width = input_shape
-        return input_shape, 2 * tokens * tokens * heads * width
-
-    def backward_multiply_adds(self, input_shape):
-        tokens, heads, width = input_shape
-        return 5 * tokens * tokens * heads * width * self.input_gradient
-
-    def traffic(self, input_shape):
-        size = math.prod(input_shape)
-        return 4 * size, 8 * size * self.input_gradient  # query, key, value, y; backward also dy and 3 gradients
 
 
 class MultiHeadSelfAttention(Layer):
@@ -174,23 +159,3 @@ class MultiHeadSelfAttention(Layer):
         for layer in (self.attention, self.output):
             layer.require_input_gradient(self.has_backward())
         return self.has_backward()
-
-    def cost(self, input_shape):
-        height, width, channels = input_shape
-        tokens, inner = height * width, self.heads * self.head_units
-        return input_shape, 4 * tokens * channels * inner + 2 * tokens * tokens * inner
-
-    def cost_rows(self, input_shape, path=""):
-        """Return one row, the sum over the layers that it is made of and the additions between them."""
-        height, width, channels = input_shape
-        tokens, inner = height * width, self.heads * self.head_units
-        parts = [(layer, (tokens, channels)) for layer in (self.norm, self.query, self.key, self.value) if layer]
-        parts += [(self.attention, (tokens, self.heads, self.head_units)), (self.output, (tokens, inner))]
-        cost = sum((count(layer, shape) for layer, shape in parts), Cost())
-        if self.position is not None:
-            size = self.position.value.size
-            cost += additions(input_shape, forward=1, backward=0)
-            cost += Cost(trainable_parameters=0 if self.frozen else size, parameters=size)
-        cost += additions(input_shape, forward=int(self.residual), backward=int(self.residual and self.input_gradient))
-        cost += additions(input_shape, forward=0, backward=2 * self.query.input_gradient)  # of dz
-        return [LayerCost(path, type(self).__name__, input_shape, input_shape, cost)], input_shape

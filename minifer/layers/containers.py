@@ -1,6 +1,5 @@
 """Layers made of layers: nesting replaces a graph."""
 
-from minifer.cost import LayerCost, additions
 from minifer.errors import ConfigError
 from minifer.kernels.elementwise import add
 from minifer.layers.base import Layer
@@ -49,13 +48,6 @@ class Sequential(Layer):
             required = layer.require_input_gradient(required)
         return required
 
-    def cost_rows(self, input_shape, path=""):
-        table = []
-        for name, layer in self.layers.items():
-            rows, input_shape = layer.cost_rows(input_shape, f"{path}.{name}" if path else name)
-            table += rows
-        return table, input_shape
-
 
 class Residual(Sequential):
     """A Sequential whose input is added to its output, through a projection where the two have different shapes.
@@ -91,13 +83,3 @@ class Residual(Sequential):
     def require_input_gradient(self, required):
         body = super().require_input_gradient(required)
         return (self.projection.require_input_gradient(required) if self.projection else required) or body
-
-    def cost_rows(self, input_shape, path=""):
-        table, output_shape = super().cost_rows(input_shape, path)
-        if self.projection is not None:
-            rows, _ = self.projection.cost_rows(input_shape, f"{path}.projection" if path else "projection")
-            table += rows
-        add_cost = additions(output_shape, forward=1, backward=0)
-        if self.input_gradient:
-            add_cost += additions(input_shape, forward=0, backward=1)
-        return [*table, LayerCost(path, type(self).__name__, output_shape, output_shape, add_cost)], output_shape

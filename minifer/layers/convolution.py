@@ -92,11 +92,6 @@ class Conv2D(_Windowed):
         dpatches = pointwise_grad_x(dy, self.weight.value.reshape(-1, self.filters))
         return scatter_patches(dpatches, *x_shape, self.kernel, self.kernel, self.stride, padding)
 
-    def cost(self, input_shape):
-        height, width, _ = input_shape
-        _, oh, ow = self.geometry(height, width)
-        return (oh, ow, self.filters), oh * ow * self.weight.value.size
-
 
 class DepthwiseConv2D(_Windowed):
     """Depthwise convolution: one small filter for each channel.
@@ -130,11 +125,6 @@ class DepthwiseConv2D(_Windowed):
         if not self.input_gradient:
             return None
         return depthwise_grad_x(dy, self.weight.value, self.stride, padding, *x.shape[1:3])
-
-    def cost(self, input_shape):
-        height, width, channels = input_shape
-        _, oh, ow = self.geometry(height, width)
-        return (oh, ow, channels), oh * ow * self.weight.value.size
 
 
 class PointwiseConv2D(Layer):
@@ -177,8 +167,3 @@ class PointwiseConv2D(Layer):
         spread = np.zeros(full_shape, x.dtype)
         spread[:, :: self.stride, :: self.stride] = dx
         return spread
-
-    def cost(self, input_shape):
-        height, width, _ = input_shape
-        oh, ow = -(-height // self.stride), -(-width // self.stride)
-        return (oh, ow, self.filters), oh * ow * self.weight.value.size

@@ -1,7 +1,5 @@
 """The layers at the end of the network: pooling, dropout, dense."""
 
-import math
-
 import numpy as np
 
 from minifer.errors import ConfigError
@@ -42,9 +40,6 @@ class Linear(Layer):
                 self.bias.grad = dy.sum(axis=0)
         return pointwise_grad_x(dy, self.weight.value) if self.input_gradient else None
 
-    def cost(self, input_shape):
-        return (*input_shape[:-1], self.filters), math.prod(input_shape[:-1]) * self.weight.value.size
-
 
 class GlobalAveragePool(Layer):
     """Mean over all positions of a map.
@@ -64,9 +59,6 @@ class GlobalAveragePool(Layer):
     def backward(self, dy):
         (batch, height, width, channels), dtype = self.saved()
         return global_average_grad_x(self.check_dy(dy, (batch, channels), dtype), height, width)
-
-    def cost(self, input_shape):
-        return input_shape[-1:], 0
 
 
 class Dropout(Layer):
@@ -96,10 +88,3 @@ class Dropout(Layer):
     def backward(self, dy):
         (mask,) = self.saved()
         return self.check_dy(dy, mask.shape, mask.dtype) * mask
-
-    def cost(self, input_shape):
-        return input_shape, 0
-
-    def traffic(self, input_shape):
-        size = math.prod(input_shape)
-        return 3 * size, 3 * size * self.input_gradient  # the mask is one more array

@@ -1,10 +1,13 @@
-"""What a layer holds: its attributes, and what lies in lists, tuples and dicts there."""
+"""What a layer holds: its attributes, what lies in lists, tuples and dicts there, and the walk through all below it."""
 
 import functools
 import types
 from collections import deque
 
 import numpy as np
+
+from minifer.errors import ConfigError
+from minifer.layers.checks import Checks
 
 NOTHING = {bool, int, float, str, type(None)}  # types of most attributes, which hold nothing
 
@@ -60,3 +63,41 @@ def _hidden(value):
     if isinstance(value, np.ndarray):
         return value.flat if value.dtype == object else ()
     return list(getattr(value, "__dict__", {}).values()) if not isinstance(value, type | types.ModuleType) else ()
+
+
+def walk(layer, path="", kinds=()):
+    """Yield (dotted path, layer, [(path, thing, hidden)] of what it holds of some kinds) for a layer and all below it.
+
+    In order of definition, each layer once.
+    """
+    seen, ahead = set(), [(path, layer)]
+    while ahead:
+        path, layer = ahead.pop()
+        if id(layer) not in seen:
+            seen.add(id(layer))
+            things = list(held(layer.attributes(), (Checks, *kinds), f"{path}." if path else ""))
+            yield path, layer, things
+            below = [(name, thing) for name, thing, hidden in things if isinstance(thing, Checks) and not hidden]
+            ahead += below[::-1]
+
+
+def find(layer, *kinds, trainable_only=False):
+    """Return {dotted path: thing} of everything of some kinds in a layer and all below it, each thing once."""
+    found, seen, frozen, concealed = {}, {id(layer)}, set(), []
+    for _, part, things in walk(layer, kinds=kinds):
+        for path, thing, hidden in things:
+            if hidden:
+                concealed.append((path, thing))
+                continue
+            if isinstance(thing, kinds) and id(thing) not in seen and found.setdefault(path, thing) is not thing:
+                raise ConfigError(f"{type(layer).__name__} holds two different things by the name {path!r}")
+            seen.add(id(thing))
+            if part.frozen:
+                frozen.add(id(thing))
+    for path, thing in concealed:
+        if id(thing) not in seen:
+            raise ConfigError(
+                f"{type(layer).__name__}: the {type(thing).__name__} in {path} would not be found: hold layers and "
+                "parameters in attributes of a Layer, or in lists, tuples or dicts there"
+            )
+    return {path: thing for path, thing in found.items() if not trainable_only or id(thing) not in frozen}

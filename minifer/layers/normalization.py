@@ -1,6 +1,5 @@
 """Normalization over the batch (with the activation that follows it) and over the features of one token."""
 
-import math
 from contextlib import contextmanager
 
 import numpy as np
@@ -74,14 +73,6 @@ class BatchNorm(Layer):
             dgamma = dbeta = np.zeros_like(mean)
         return normalize_grad_x(*given, dgamma, dbeta).reshape(x.shape)
 
-    def cost(self, input_shape):
-        return input_shape, 0
-
-    def traffic(self, input_shape):
-        size = math.prod(input_shape)
-        forward = 2 if self.frozen else 3  # one more for the statistics of the batch
-        return forward * size, (2 * self.trains() + 3 * self.input_gradient) * size
-
 
 @contextmanager
 def lent_norms(layer):
@@ -125,10 +116,3 @@ class LayerNorm(Layer):
         if not self.input_gradient:
             return None
         return layer_norm_grad_x(dy, x_hat, inv_std, self.gamma.value).reshape(shape)
-
-    def cost(self, input_shape):
-        return input_shape, 0
-
-    def traffic(self, input_shape):
-        size = math.prod(input_shape)
-        return 3 * size, (2 * self.trains() + 3 * self.input_gradient) * size  # forward writes y and x_hat

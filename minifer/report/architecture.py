@@ -3,6 +3,7 @@
 import itertools
 from dataclasses import dataclass
 
+from minifer.cost import cost_rows
 from minifer.layers import MultiHeadSelfAttention, Residual
 from minifer.report.canvas import BLUE, GREEN, GREY, INK, ORANGE, SKY, new_figure
 from minifer.report.text import aligned
@@ -26,7 +27,7 @@ def parts(model, input_shape):
     found, shape = [], tuple(input_shape)
     for name, layer in model.layers.items():
         before = shape
-        rows, shape = layer.cost_rows(shape, name)
+        rows, shape = cost_rows(layer, shape, name)
         parameters = sum(row.cost.parameters for row in rows)
         multiply_adds = sum(row.cost.multiply_adds for row in rows)
         if name == "stem_norm":

@@ -9,10 +9,10 @@ import pytest
 from minifer.errors import CheckpointError, DataError, MiniferError
 from minifer.faces import LandmarkPredictor, landmark_training
 from minifer.faces.boxes import box_of_landmarks, roll_of_landmarks
+from minifer.faces.kernels.resize import affine_points_numpy
 from minifer.faces.landmarks import MIRROR, PATCH, SURE, Doubt, Frame, face_patch, surroundings
 from minifer.faces.pyramid import octaves
 from minifer.files import npz
-from minifer.kernels.resize import affine_points_numpy
 from minifer.kernels.twin import use_backend
 
 HELEN = Path(__file__).parents[3] / "shared" / "data" / "helen.zip"

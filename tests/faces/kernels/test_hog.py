@@ -5,7 +5,7 @@ import pytest
 
 from minifer.errors import ShapeError
 from minifer.faces.hog import block_features
-from minifer.kernels import hog
+from minifer.faces.kernels import hog
 
 
 def skimage_blocks(image, cell):

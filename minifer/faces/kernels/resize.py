@@ -9,12 +9,9 @@ Bilinear alone skips pixels when it shrinks by more than two, so a pyramid halve
 Pictures are uint8 or float32; what comes out is float32.
 """
 
-import numba
 import numpy as np
 
-from minifer.kernels.twin import Twin
-
-_FLAGS = {"cache": True, "error_model": "numpy", "nogil": True}
+from minifer.kernels.twin import Twin, serial
 
 
 def halve_numpy(x):
@@ -69,7 +66,7 @@ def affine_points_numpy(points, matrix):
     return (points[:, ::-1] - 0.5) @ matrix[::-1, :2].T + matrix[::-1, 2] + 0.5
 
 
-@numba.njit(**_FLAGS)
+@serial
 def halve_numba(x):
     """As halve_numpy: first the sums of two rows, then of two columns of those."""
     height, width = x.shape[0] // 2, x.shape[1] // 2
@@ -84,7 +81,7 @@ def halve_numba(x):
     return y
 
 
-@numba.njit(**_FLAGS)
+@serial
 def bilinear_numba(x, height, width):
     """As bilinear_numpy: first the blend of two rows, then of two pixels of it."""
     y = np.empty((height, width), np.float32)
@@ -108,7 +105,7 @@ def bilinear_numba(x, height, width):
     return y
 
 
-@numba.njit(**_FLAGS)
+@serial
 def affine_numba(x, matrix, height, width):
     """As affine_numpy, a row at a time in three loops: the first and the last compute many columns at once, which jumps
     through the picture, those of the loop between them, would not allow.

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minifer.kernels import resize
+from minifer.faces.kernels import resize
 
 
 @pytest.fixture(params=[np.uint8, np.float32], ids=["uint8", "float32"])

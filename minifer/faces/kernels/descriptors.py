@@ -6,18 +6,16 @@
                  d /= |d|;  d = min(d, clip);  d /= |d|
     step         shape += (descriptors of all points @ weight^T) @ basis + bias
 
-This is HOG (kernels/hog.py) with the cells placed by the shape instead of by a grid.
+This is HOG (faces/kernels/hog.py) with the cells placed by the shape instead of by a grid.
 
 Source     Xiong & De la Torre, "Supervised descent method and its applications to face alignment", CVPR 2013.
 """
 
-import numba
 import numpy as np
 
-from minifer.kernels.resize import affine_points_numpy
-from minifer.kernels.twin import Twin
+from minifer.faces.kernels.resize import affine_points_numpy
+from minifer.kernels.twin import Twin, serial
 
-_FLAGS = {"cache": True, "error_model": "numpy", "nogil": True}
 # No fastmath, here or in any kernel: a sum that the compiler may reorder has other bits in the process that compiled it
 # than in the next one, which loads it from the cache. Sums that should be several at once are written so.
 LANES = 64
@@ -83,10 +81,10 @@ def _gradients_numpy(patches):
 # The compiled twins.
 
 
-@numba.njit(**_FLAGS)
+@serial
 def _gradients(patch, border):
     """Return magnitude and orientation of a patch, rounded to whole numbers, with a border of zeros; the orientation as
-    in kernels/hog.py.
+    in faces/kernels/hog.py.
     """
     height, width = patch.shape
     magnitude = np.zeros((height + 2 * border, width + 2 * border), np.float32)
@@ -113,7 +111,7 @@ def _gradients(patch, border):
     return magnitude, orientation
 
 
-@numba.njit(**_FLAGS)
+@serial
 def _square(d):
     """Return the sum of the squares of a descriptor (81,), as three sums at a time."""
     first, second, third = np.float32(0), np.float32(0), np.float32(0)
@@ -124,7 +122,7 @@ def _square(d):
     return first + second + third
 
 
-@numba.njit(**_FLAGS)
+@serial
 def _describe(magnitude, orientation, border, shape, cell, clip):
     """Return the descriptors (81 L,) of a shape's points.
 
@@ -155,7 +153,7 @@ def _describe(magnitude, orientation, border, shape, cell, clip):
     return descriptors.ravel()
 
 
-@numba.njit(**_FLAGS)
+@serial
 def point_descriptors_numba(patches, shapes, cell, clip):
     """As point_descriptors_numpy."""
     descriptors = np.empty((patches.shape[0], 81 * shapes.shape[1]), np.float32)
@@ -166,7 +164,7 @@ def point_descriptors_numba(patches, shapes, cell, clip):
     return descriptors
 
 
-@numba.njit(**_FLAGS)
+@serial
 def linear_step_numba(descriptors, weight):
     """As linear_step_numpy; LANES sums at a time become vector instructions."""
     depth, directions = descriptors.shape[1], weight.shape[0]
@@ -190,7 +188,7 @@ def linear_step_numba(descriptors, weight):
     return sums
 
 
-@numba.njit(**_FLAGS)
+@serial
 def run_steps_numba(patch, matrix, mean, cell, weight, basis, bias, clip):
     """As run_steps_numpy, all in one compiled call: what predicts."""
     shape, border = mean.copy(), 3 * cell.max()

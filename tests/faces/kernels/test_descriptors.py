@@ -4,8 +4,8 @@ matter."""
 import numpy as np
 import pytest
 
-from minifer.kernels import descriptors as kernels
-from minifer.kernels.resize import affine_points_numpy
+from minifer.faces.kernels import descriptors as kernels
+from minifer.faces.kernels.resize import affine_points_numpy
 
 
 @pytest.fixture

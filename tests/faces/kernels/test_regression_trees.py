@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from minifer.kernels import regression_trees as kernels
-from minifer.kernels.resize import affine_points_numpy
+from minifer.faces.kernels import regression_trees as kernels
+from minifer.faces.kernels.resize import affine_points_numpy
 
 
 @pytest.fixture

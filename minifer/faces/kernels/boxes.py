@@ -5,12 +5,9 @@ dropped        a box, when a better one was kept with
                    shared > overlap * (area(a) + area(b) - shared)      or      shared > inside * min(area(a), area(b))
 """
 
-import numba
 import numpy as np
 
-from minifer.kernels.twin import Twin
-
-_FLAGS = {"cache": True, "error_model": "numpy", "nogil": True}
+from minifer.kernels.twin import Twin, serial
 
 
 def suppress_boxes_numpy(boxes, order, overlap, inside):
@@ -31,7 +28,7 @@ def suppress_boxes_numpy(boxes, order, overlap, inside):
     return np.array(kept, np.int64)
 
 
-@numba.njit(**_FLAGS)
+@serial
 def suppress_boxes_numba(boxes, order, overlap, inside):
     """As suppress_boxes_numpy: each box meets those kept before it."""
     kept = np.empty(order.shape[0], np.int64)

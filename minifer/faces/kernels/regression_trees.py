@@ -14,13 +14,10 @@ of a tree are stored together, (a, b, threshold) each, so that a walk reads few 
 Source     Kazemi & Sullivan, "One millisecond face alignment with an ensemble of regression trees", CVPR 2014.
 """
 
-import numba
 import numpy as np
 
-from minifer.kernels.resize import affine_numpy, affine_points_numpy
-from minifer.kernels.twin import Twin
-
-_FLAGS = {"cache": True, "error_model": "numpy", "nogil": True}
+from minifer.faces.kernels.resize import affine_numpy, affine_points_numpy
+from minifer.kernels.twin import Twin, serial
 
 
 def shape_pixels_numpy(patches, shapes, mean, anchor, offset):
@@ -114,7 +111,7 @@ def _turn_numpy(shapes, mean):
 # The compiled twins.
 
 
-@numba.njit(**_FLAGS)
+@serial
 def _turn(shape, mean):
     mean_x, mean_y = mean[:, 0].mean(), mean[:, 1].mean()
     shape_x, shape_y = shape[:, 0].mean(), shape[:, 1].mean()
@@ -128,7 +125,7 @@ def _turn(shape, mean):
     return cosine / norm, sine / norm
 
 
-@numba.njit(**_FLAGS)
+@serial
 def _places(shape, cosine, sine, anchor, offset, height, width):
     """Return the row and the column of each pixel of one shape in a patch of that height and width."""
     rows, columns = np.empty(anchor.shape[0]), np.empty(anchor.shape[0])
@@ -141,7 +138,7 @@ def _places(shape, cosine, sine, anchor, offset, height, width):
     return rows, columns
 
 
-@numba.njit(**_FLAGS)
+@serial
 def shape_pixels_numba(patches, shapes, mean, anchor, offset):
     """As shape_pixels_numpy."""
     count, height, width = patches.shape
@@ -154,7 +151,7 @@ def shape_pixels_numba(patches, shapes, mean, anchor, offset):
     return pixels
 
 
-@numba.njit(**_FLAGS)
+@serial
 def _picture_pixels(picture, matrix, size, shape, cosine, sine, anchor, offset):
     """As shape_pixels_numba, in a patch that is never cut out: only the pixels asked for are interpolated."""
     pixels = np.empty((1, anchor.shape[0]), np.int16)
@@ -175,7 +172,7 @@ def _picture_pixels(picture, matrix, size, shape, cosine, sine, anchor, offset):
     return pixels
 
 
-@numba.njit(**_FLAGS)
+@serial
 def best_splits_numba(pixels, residual, node, first, count, a, b, threshold):
     """As best_splits_numpy; one pass over the samples sums what goes right for all questions of their node."""
     questions, depth = a.shape[1], residual.shape[1]
@@ -208,7 +205,7 @@ def best_splits_numba(pixels, residual, node, first, count, a, b, threshold):
     return best
 
 
-@numba.njit(**_FLAGS)
+@serial
 def walk_trees_numba(pixels, questions):
     """As walk_trees_numpy: all trees take a step before any takes the next, since one step of a tree must wait for the
     one before. Unsigned numbers spare Numba the question whether an index counts from the end.
@@ -230,7 +227,7 @@ def walk_trees_numba(pixels, questions):
     return leaf
 
 
-@numba.njit(**_FLAGS)
+@serial
 def sum_leaves_numba(leaf, value):
     """As sum_leaves_numpy; four leaves at a time read and write the sums once."""
     trees, directions = value.shape[0], value.shape[2]
@@ -248,7 +245,7 @@ def sum_leaves_numba(leaf, value):
     return total
 
 
-@numba.njit(**_FLAGS)
+@serial
 def run_cascades_numba(picture, matrix, size, mean, anchor, offset, questions, leaves, basis):
     """As run_cascades_numpy, all in one compiled call: what predicts."""
     shape, move = mean.copy(), np.empty(2 * mean.shape[0])

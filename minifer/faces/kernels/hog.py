@@ -12,12 +12,9 @@ all windows are one correlation. (One pixel differs: a window cut out first has 
 Source     Dalal & Triggs, "Histograms of oriented gradients for human detection", CVPR 2005; scikit-image 0.26.
 """
 
-import numba
 import numpy as np
 
-from minifer.kernels.twin import Twin
-
-_FLAGS = {"cache": True, "error_model": "numpy", "nogil": True}
+from minifer.kernels.twin import Twin, serial
 
 
 def hog_cells_numpy(image, cell):
@@ -89,7 +86,7 @@ def hidden_layer_numpy(blocks, rows, columns, hidden, bias):
 # The compiled twins.
 
 
-@numba.njit(**_FLAGS)
+@serial
 def _row_votes(up, row, down, cosine, sine, magnitude, orientation):
     """Fill one row of gradient magnitudes and orientation bins.
 
@@ -115,7 +112,7 @@ def _row_votes(up, row, down, cosine, sine, magnitude, orientation):
         orientation[j] = 0 if y == 0 else o
 
 
-@numba.njit(**_FLAGS)
+@serial
 def hog_cells_numba(image, cell):
     """As hog_cells_numpy."""
     height, width = image.shape
@@ -137,7 +134,7 @@ def hog_cells_numba(image, cell):
     return cells
 
 
-@numba.njit(**_FLAGS)
+@serial
 def hog_blocks_numba(cells, eps, clip):
     """As hog_blocks_numpy."""
     rows, columns = cells.shape[0] - 1, cells.shape[1] - 1
@@ -170,7 +167,7 @@ def hog_blocks_numba(cells, eps, clip):
     return blocks
 
 
-@numba.njit(**_FLAGS)
+@serial
 def window_scores_numba(blocks, weight):
     """As window_scores_numpy: each block meets all U*V places of the template at once, then adds to U*V windows."""
     height, width, depth = blocks.shape
@@ -201,7 +198,7 @@ def window_scores_numba(blocks, weight):
     return scores
 
 
-@numba.njit(**_FLAGS)
+@serial
 def gather_windows_numba(blocks, rows, columns, height, width):
     """As gather_windows_numpy."""
     depth = blocks.shape[2]
@@ -217,7 +214,7 @@ def gather_windows_numba(blocks, rows, columns, height, width):
     return features
 
 
-@numba.njit(**_FLAGS)
+@serial
 def hidden_layer_numba(blocks, rows, columns, hidden, bias):
     """As hidden_layer_numpy; four windows at a time share each row of weights that is read."""
     template_rows, template_columns, depth, width = hidden.shape

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minifer.kernels import boxes as kernels
+from minifer.faces.kernels import boxes as kernels
 
 
 @pytest.mark.parametrize("count", [0, 1, 7, 60])

@@ -1,0 +1,43 @@
+"""The arrays of a layer: those that training moves, and those that are only saved with them."""
+
+
+class Parameter:
+    """One trainable array and the gradient that the latest backward left in it.
+
+    Assigning to `grad` copies into the array that is there already, if there is one of the same shape and dtype: an
+    optimizer lays all gradients of a network into one stretch of memory this way (see optimizers.Flat).
+    """
+
+    def __init__(self, value):
+        self.value = value
+        self._grad = None
+
+    @property
+    def grad(self):
+        """The gradient dloss/dvalue of the latest backward, or None before the first."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, grad):
+        if grad is None or self._grad is None or self._grad.shape != grad.shape or self._grad.dtype != grad.dtype:
+            self._grad = grad
+        elif self._grad is not grad:
+            self._grad[...] = grad
+
+    def grad_memory(self):
+        """Return the array that the last gradient is in, for a kernel to write the next one into, or None."""
+        fits = self._grad is not None and self._grad.shape == self.value.shape and self._grad.dtype == self.value.dtype
+        return self._grad if fits else None
+
+    def __repr__(self):
+        return f"Parameter{self.value.shape}"
+
+
+class Statistic:
+    """One array that is saved with the weights but not trained, such as BatchNorm's running mean."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def __repr__(self):
+        return f"Statistic{self.value.shape}"
