@@ -37,8 +37,8 @@ def pictures_in(file):
 
 def minifer(files):
     """Return minifer's searches."""
-    from minifer.commands.prepare import FOUND_FROM
     from minifer.faces import FaceDetector
+    from minifer.faces.prepare import FOUND_FROM
 
     detector = FaceDetector.load()
 

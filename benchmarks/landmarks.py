@@ -82,9 +82,9 @@ def race(portraits, args):
 
 def main():
     """Measure and print."""
-    from minifer.commands.train_landmarks import measure
     from minifer.faces import LandmarkPredictor
     from minifer.faces.archives import portraits_below
+    from minifer.faces.landmark_training import measure
     from minifer.faces.landmarks import SHIPPED
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

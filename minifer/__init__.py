@@ -13,25 +13,24 @@ The letters used everywhere:
 __version__ = "0.1.0"
 
 from importlib import import_module
+from importlib.util import find_spec
+from pkgutil import iter_modules
 
 _LAZY = {  # public name -> where it lives; imported on first use, so that `minifer --help` answers at once
-    "layers": "minifer.layers",
-    "models": "minifer.models",
-    "faces": "minifer.faces",
-    "gradcheck": "minifer.gradcheck",
-    "cost": "minifer.cost",
-    "counting": "minifer.counting",
+    "Recognizer": "minifer.recognizer",
     "use_backend": "minifer.kernels.twin",
     "threads": "minifer.kernels.threads",
 }
+__all__ = ["Recognizer", "__version__", "threads", "use_backend"]
 
 
 def __getattr__(name):
-    if name not in _LAZY:
-        raise AttributeError(f"module 'minifer' has no attribute {name!r}")
-    module = import_module(_LAZY[name])
-    return getattr(module, name, module)
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    if not name.startswith("_") and find_spec(f"minifer.{name}"):  # minifer.training, without an import of its own
+        return import_module(f"minifer.{name}")
+    raise AttributeError(f"module 'minifer' has no attribute {name!r}")
 
 
 def __dir__():
-    return [*globals(), *_LAZY]
+    return sorted({*globals(), *__all__, *(module.name for module in iter_modules(__path__))})

@@ -73,3 +73,8 @@ def outputs():
 def unread():
     """Whether standard output takes nothing any more: who does nothing but print may stop."""
     return getattr(sys.stdout, "error", None) is not None
+
+
+def log(text):
+    """Print a line of the log, which goes to stderr: stdout is for results."""
+    print(text, file=sys.stderr, flush=True)

@@ -5,99 +5,41 @@ decides the next bit is either a pure function of seed, epoch and step (order, a
 (weights, optimizer, schedule, average, dropout's generators, position).
 """
 
-import csv
-import io
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
 from minifer import checkpoint, config
-from minifer.allowed import Maybe, Number, Record, Several, Switch, Text, Whole, like
+from minifer.allowed import Maybe, Number, Record, Several, Switch, Whole, like
 from minifer.averaging import Average, recalibrate
-from minifer.calibration import LEAST, MOST, fit_temperature, take_up
-from minifer.cost import count
+from minifer.calibration import fit_temperature, take_up
 from minifer.data.augment import Augmentation
 from minifer.data.batches import SAMPLE, Batches
-from minifer.data.dataset import check_images, to_float
 from minifer.data.duplicates import SMALLEST, unseen_rows
 from minifer.data.soft_labels import soft_labels
 from minifer.errors import CheckpointError, ConfigError, TrainingError
-from minifer.files import write_text
+from minifer.evaluation import predict
 from minifer.files.documents import checked_fields
 from minifer.files.guard import guarded
 from minifer.layers import Dropout
-from minifer.losses import SoftmaxCrossEntropy, probabilities
-from minifer.models import TABLES, mobilenet
+from minifer.losses import SoftmaxCrossEntropy
+from minifer.models.trained import DESCRIPTION, build_model, check_classes, read_description, start_from
 from minifer.optimizers import SGD, Adam
+from minifer.run_folder import COLUMNS, write_metrics
 from minifer.schedules import Constant, Cosine, EarlyStopping, ReduceOnPlateau
 
-# Of metrics.csv. train_top1 is of pictures as the epoch changed them, while the weights moved; train_plain_top1 of a
-# sample of the training pictures as they are, val_unseen_top1 of val's pictures without a copy in training.
-COLUMNS = (
-    "epoch", "rate", "train_loss", "train_top1", "train_plain_top1", "val_loss", "val_top1", "val_unseen_top1",
-    "seconds", "pictures_per_second",
-)  # fmt: skip
 END_SHIFT = 1 / 16  # of the side: how far the end phase moves pictures, by whole pixels
 
 ROW = Record(epoch=Whole(1, 10**9), **dict.fromkeys(COLUMNS[1:], Maybe(Number(-1e300, 1e300))))
-# What every weights file says of its network.
-DESCRIPTION = {
-    "config": Record(),
-    "classes": Several(Text(1, 100)),
-    "image_shape": Several(Whole(1, 1024), least=2, most=2),
-    "temperature": Maybe(Number(LEAST, MOST)),  # that its last layer has taken up, see minifer.calibration
-}
-MOST_MULTIPLY_ADDS = 10**11  # of one picture, which takes some seconds; MobileNet has 6 * 10**8 of 224 x 224 pixels
-
-
-def build_model(settings, image_shape, classes, outline=False):
-    """Return the network that a TrainConfig describes, for pictures (H, W); outline as in mobilenet."""
-    return mobilenet(
-        settings.model,
-        alpha=settings.alpha,
-        input_shape=(*image_shape, 1),
-        classes=classes,
-        stem_stride=settings.stem_stride,
-        attention_blocks=settings.attention_blocks if settings.model == "mha" else None,
-        heads=settings.heads,
-        head_units=settings.head_units,
-        attention_positions=settings.attention_positions,
-        dropout=settings.dropout,
-        blocks=TABLES[settings.blocks],
-        linear=settings.linear,
-        seed=settings.seed,
-        outline=outline,
-    )
 
 
 def build_augmentation(settings):
     """Return the Augmentation that a TrainConfig describes; raise ConfigError for a limit that is out of range."""
     names = {field.name for field in fields(Augmentation)} - {"whole"}
     return Augmentation(**{name: getattr(settings, name) for name in names})
-
-
-def predict(model, images, frames=None, batch_size=128):
-    """Return probabilities (N, classes) for images (N,H,W) uint8, or (N,H,W,1) float32 as the network reads them.
-
-    Any number of threads may call it with one model. Of no pictures it returns an array of shape (0, classes).
-
-    images     also of other types, see data.dataset.check_images
-    frames     (N,2,3) of images uint8, where the network was trained on registered pictures (see faces.registration)
-    """
-    images, found = check_images(images), []
-    if not len(images):  # how many classes there are, one blank picture tells
-        return predict(model, np.zeros((1, *images.shape[1:]), images.dtype))[:0]
-    for start in range(0, len(images), batch_size):
-        part = slice(start, start + batch_size)
-        x = images[part]
-        if x.dtype == np.uint8:
-            x = to_float(x, None if frames is None else frames[part])
-        found.append(probabilities(model.forward(x)))
-    return np.concatenate(found)
 
 
 @dataclass
@@ -329,7 +271,7 @@ class Training:
             "generators": {path: rng.bit_generator.state for path, rng in self._generators()},
         }
         checkpoint.save(folder / "last.npz", arrays, meta)
-        self.write_table(folder)
+        write_metrics(folder, self.rows)
 
     def restore(self, folder):
         """Go on from last.npz of a run folder.
@@ -374,14 +316,6 @@ class Training:
         for path, rng in self.model.generators().items():
             yield path.removesuffix(".rng"), rng
 
-    def write_table(self, folder):
-        """Write metrics.csv."""
-        text = io.StringIO()
-        table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-        table.writeheader()
-        table.writerows(self.rows)
-        write_text(folder / "metrics.csv", text.getvalue())
-
 
 class Observer:
     """Watches a run and does nothing; subclasses show progress and save."""
@@ -421,75 +355,6 @@ def _prefixed(prefix, arrays):
 
 def _without_prefix(prefix, arrays):
     return {name.removeprefix(f"{prefix}/"): array for name, array in arrays.items() if name.startswith(f"{prefix}/")}
-
-
-def check_classes(trained_for, classes, path):
-    """Raise TrainingError unless a weights file was trained for these classes in this order."""
-    if tuple(trained_for) != tuple(classes):
-        raise TrainingError(
-            f"{path} was trained for the classes {', '.join(trained_for)}, "
-            f"the data has {', '.join(classes)}: use weights and data of one class list"
-        )
-
-
-def read_description(meta, path):
-    """Return (TrainConfig, classes, image shape (H, W)) of a checkpoint's description.
-
-    Raises     CheckpointError when it describes no network, or one that cannot be
-    """
-    known = checked_fields(meta, DESCRIPTION, path, CheckpointError)
-    if len(set(known["classes"])) < len(known["classes"]):
-        raise CheckpointError(f"{path}: one of its classes is there twice: {', '.join(known['classes'])}")
-    try:
-        return config.from_dict(meta["config"], str(path)), known["classes"], known["image_shape"]
-    except ConfigError as error:
-        raise CheckpointError(str(error)) from error
-
-
-def load_weights(path):
-    """Return (model, description) of a weights file such as best.npz.
-
-    Raises     CheckpointError when it is damaged, describes no network, or holds the arrays of another one: this is
-               known before memory is taken for a network
-    """
-    arrays, meta = checkpoint.load(path)
-    settings, classes, image_shape = read_description(meta, path)
-    try:
-        model = build_model(settings, image_shape, len(classes), outline=True)
-    except ConfigError as error:
-        raise CheckpointError(f"{path}: {error}") from error
-    with np.errstate(over="ignore"):
-        model.load_state(arrays, str(path))
-    for name, array in model.state().items():
-        if not np.isfinite(array).all() or (name.endswith("running_var") and array.min() < 0):
-            raise CheckpointError(f"{path}: {name} is infinite, or a variance below 0: {checkpoint.REMEDY}")
-    work = count(model, (*image_shape, 1)).multiply_adds
-    if work > MOST_MULTIPLY_ADDS:
-        raise CheckpointError(
-            f"{path}: a picture of {image_shape[0]} x {image_shape[1]} would take {work} multiply-adds, "
-            f"more than {MOST_MULTIPLY_ADDS}: is its description that of another network?"
-        )
-    return model, {**meta, "config": config.to_dict(settings), "classes": classes, "image_shape": image_shape}
-
-
-def start_from(model, path):
-    """Give a model what a trained one learned: a weights file, a run folder, or Keras' .h5 from ImageNet.
-
-    Of the same network it takes everything, so that training goes on; of another the stem and blocks.
-    """
-    path = Path(path)
-    if path.suffix.lower() in {".h5", ".hdf5"}:
-        from minifer.interop.keras import load_keras_mobilenet
-
-        load_keras_mobilenet(path, model)
-        return
-    path = path / "best.npz" if path.is_dir() else path
-    arrays, _ = checkpoint.load(path)
-    same = {name: array.shape for name, array in arrays.items()} == {
-        name: array.shape for name, array in model.state().items()
-    }
-    load = model.load_state if same else model.load_extraction
-    load(arrays, str(path))
 
 
 def first_bad_layer(model, x):

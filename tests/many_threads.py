@@ -14,13 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 import numba
 import numpy as np
 
-from minifer.commands.common import find_weights
-from minifer.commands.predict import FaceClassifier
 from minifer.data import synthetic
 from minifer.data.dataset import to_float
 from minifer.faces import crop_face
 from minifer.inference import InferenceNetwork
 from minifer.models import mobilenet
+from minifer.recognizer import Recognizer
 from minifer.training import predict
 
 
@@ -49,20 +48,20 @@ def answers():
     images = np.random.default_rng(1).integers(0, 255, (12, 24, 24), np.uint8)
     batches = [images[k : k + 1 + k % 5] for k in range(8)]
     floats = [(batch[..., None] / np.float32(128) - 1).astype(np.float32) for batch in batches]
-    classifier = FaceClassifier(find_weights("best"))
+    recognizer = Recognizer.load("best")
     face = portrait()
     pictures = [face, face[:, ::-1], face[5:, 3:], np.full((70, 60), 90, np.uint8)]
     drawn = to_float(synthetic.generate(4, seed=1).images)
-    (found,) = classifier.detector.detect(face)
-    points = classifier.landmarks.predict(face, found.box)
+    (found,) = recognizer.detector.detect(face)
+    points = recognizer.landmarks.predict(face, found.box)
     return {
         "InferenceNetwork": (1, network, floats),
         "training.predict": (1, lambda batch: predict(model, batch), batches),
         "forward": (1, model.forward, floats),
-        "FaceClassifier.faces": (0.25, lambda image: str(classifier.faces(image)), pictures),
-        "FaceClassifier.probabilities": (0.5, lambda k: classifier.probabilities(drawn[: k + 1]), range(4)),
-        "FaceDetector": (0.25, lambda image: str(classifier.detector.detect(image)), pictures),
-        "LandmarkPredictor": (0.5, lambda image: classifier.landmarks.predict(image, found.box), pictures[:2]),
+        "Recognizer.predict": (0.25, lambda image: str(recognizer.predict(image)), pictures),
+        "Recognizer.probabilities": (0.5, lambda k: recognizer.probabilities(drawn[: k + 1]), range(4)),
+        "FaceDetector": (0.25, lambda image: str(recognizer.detector.detect(image)), pictures),
+        "LandmarkPredictor": (0.5, lambda image: recognizer.landmarks.predict(image, found.box), pictures[:2]),
         "crop_face": (0.25, lambda image: crop_face(image, points), pictures[:2]),
     }
 

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 
 from minifer import calibration, checkpoint, config
-from minifer.commands.evaluate import evaluate_weights
 from minifer.data import synthetic
 from minifer.errors import ConfigError
+from minifer.evaluation import evaluate_weights, predict
 from minifer.layers import Linear, ReLU, Sequential
 from minifer.losses import probabilities
+from minifer.models.trained import load_weights
 from minifer.report.text import format_report
-from minifer.training import Observer, Training, load_weights, predict
+from minifer.training import Observer, Training
 
 
 @pytest.mark.parametrize("temperature", [0.4, 1.0, 2.5])

@@ -13,6 +13,7 @@ from minifer.commands import detect, pictures, prepare, train_detector, train_la
 from minifer.data.dataset import Dataset
 from minifer.data.fer2013 import load, save_npz
 from minifer.errors import ConfigError, DataError, MiniferError
+from minifer.faces import prepare as preparing
 
 
 def parse(command, *arguments):
@@ -154,7 +155,7 @@ def small_fer(tmp_path, face):
 
 
 def test_prepare_drops_training_rows_only_and_says_so(small_fer, tmp_path):
-    report = prepare.prepare(small_fer, tmp_path / "out.npz", jobs=1)
+    report = preparing.prepare(small_fer, tmp_path / "out.npz", jobs=1)
     assert report["splits"]["train"] == {"pictures": 4, "found": 2, "kept": 2, "dropped": 2}
     assert report["splits"]["val"] == {"pictures": 2, "found": 1, "kept": 2, "dropped": 0}
     assert report["missed_by_class"]["disgust"] == 1
@@ -173,32 +174,32 @@ def test_prepare_drops_training_rows_only_and_says_so(small_fer, tmp_path):
 
 
 def test_prepare_can_keep_everything(small_fer, tmp_path):
-    report = prepare.prepare(small_fer, tmp_path / "out.npz", keep_all=True, level=True, jobs=1)
+    report = preparing.prepare(small_fer, tmp_path / "out.npz", keep_all=True, level=True, jobs=1)
     assert report["splits"]["train"]["kept"] == 4
 
 
 def test_an_interrupted_preparation_goes_on_where_it_was(small_fer, tmp_path, monkeypatch):
-    monkeypatch.setattr(prepare, "TOGETHER", 2)
+    monkeypatch.setattr(preparing, "TOGETHER", 2)
     done = []
 
-    def interrupted(images, path, level, threshold, part=prepare.process_part):
+    def interrupted(images, path, level, threshold, part=preparing.process_part):
         if len(done) == 2:
             raise KeyboardInterrupt
         done.append(path.name)
         part(images, path, level, threshold)
 
-    monkeypatch.setattr(prepare, "process_part", interrupted)
+    monkeypatch.setattr(preparing, "process_part", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        prepare.prepare(small_fer, tmp_path / "out.npz", jobs=1)
+        preparing.prepare(small_fer, tmp_path / "out.npz", jobs=1)
     assert not (tmp_path / "out.npz").exists()
     monkeypatch.undo()
-    monkeypatch.setattr(prepare, "TOGETHER", 2)
+    monkeypatch.setattr(preparing, "TOGETHER", 2)
     first = done.copy()
-    part = prepare.process_part
+    part = preparing.process_part
     monkeypatch.setattr(
         prepare, "process_part", lambda images, path, *rest: (done.append(path.name), part(images, path, *rest))
     )
-    prepare.prepare(small_fer, tmp_path / "out.npz", jobs=1)
+    preparing.prepare(small_fer, tmp_path / "out.npz", jobs=1)
     assert len(done) == 3
     assert done[2] not in first
     assert not (tmp_path / "out.parts").exists()
@@ -206,11 +207,11 @@ def test_an_interrupted_preparation_goes_on_where_it_was(small_fer, tmp_path, mo
 
 def test_wrong_settings_of_prepare(small_fer, tmp_path):
     with pytest.raises(DataError, match="suffix"):
-        prepare.prepare(small_fer, tmp_path / "out.csv")
+        preparing.prepare(small_fer, tmp_path / "out.csv")
     with pytest.raises(DataError, match="no such file"):
-        prepare.prepare(tmp_path / "missing", tmp_path / "out.npz")
+        preparing.prepare(tmp_path / "missing", tmp_path / "out.npz")
     with pytest.raises(MiniferError, match="cannot write"):
-        prepare.prepare(small_fer, small_fer / "out.npz")
+        preparing.prepare(small_fer, small_fer / "out.npz")
     with pytest.raises(ConfigError, match="threshold"):
         prepare.run(parse(prepare, "--data", small_fer, "--out", tmp_path / "o.npz", "--threshold", "7"))
 

@@ -76,10 +76,10 @@ def test_a_table_that_nobody_watches_is_complete(monkeypatch, pictures, tmp_path
 
 
 def test_what_is_only_printed_stops_with_its_reader(monkeypatch, pictures):
-    from minifer.commands.predict import FaceClassifier
+    from minifer.recognizer import Recognizer
 
-    seen, faces = [], FaceClassifier.faces
-    monkeypatch.setattr(FaceClassifier, "faces", lambda self, image: seen.append(1) or faces(self, image))
+    seen, predict = [], Recognizer.predict
+    monkeypatch.setattr(Recognizer, "predict", lambda self, image: seen.append(1) or predict(self, image))
     monkeypatch.setattr(sys, "stdout", Deaf(errno.EPIPE))
     assert main(["predict", str(pictures), "--no-detect"]) == 1
     assert len(seen) == 2

@@ -10,14 +10,15 @@ from PIL import Image
 from test_cli import run
 
 from minifer import checkpoint, config, weights
-from minifer.commands import common, predict
-from minifer.commands.prepare import find_and_crop
+from minifer.commands import predict
 from minifer.data import synthetic
 from minifer.data.dataset import CLASSES
+from minifer.evaluation import predict as forward
 from minifer.faces import FaceDetector, LandmarkPredictor, crop_face, fit_square, read_image
+from minifer.faces.prepare import find_and_crop
 from minifer.faces.registration import read_face, registered
-from minifer.training import build_model, load_weights
-from minifer.training import predict as forward
+from minifer.models.trained import build_model, find_weights, load_weights
+from minifer.recognizer import Recognizer
 
 HELEN = Path(__file__).parents[2] / "shared" / "data" / "helen.zip"
 TINY = config.TrainConfig(model="skip", alpha=1 / 16)
@@ -180,15 +181,15 @@ def test_several_faces_are_numbered():
 
 def test_a_network_of_another_size_gets_crops_of_its_size(tmp_path, portrait):
     save_network(tmp_path / "small.npz", side=32)
-    classifier = predict.FaceClassifier(tmp_path / "small.npz", detect=False)
-    (face,) = classifier.faces(portrait)
+    recognizer = Recognizer(tmp_path / "small.npz", detect=False)
+    (face,) = recognizer.predict(portrait)
     expected = forward(load_weights(tmp_path / "small.npz")[0], fit_square(portrait, 32)[None])[0]
     np.testing.assert_allclose(list(face["probabilities"].values()), expected, atol=1e-5)
 
 
 def test_no_faces_have_no_probabilities(run_folder):
-    classifier = predict.FaceClassifier(run_folder / "best.npz", detect=False)
-    assert classifier.probabilities([]).shape == (0, 7)
+    recognizer = Recognizer(run_folder / "best.npz", detect=False)
+    assert recognizer.probabilities([]).shape == (0, 7)
 
 
 @pytest.mark.parametrize("verb", [("predict", "x.png", "--weights"), ("evaluate", "--data=x.zip", "--split=val")])
@@ -210,10 +211,10 @@ def test_shipped_names_are_found(tmp_path, monkeypatch):
     shipped = tmp_path / "weights" / weights.NETWORKS["small"]
     shipped.parent.mkdir()
     shipped.write_bytes(b"")
-    assert common.find_weights("small") == shipped
+    assert find_weights("small") == shipped
     (tmp_path / "small").mkdir()  # one's own run of that name needs a path
-    assert common.find_weights("small") == shipped
-    assert str(common.find_weights("./small")) == "small/best.npz"
+    assert find_weights("small") == shipped
+    assert str(find_weights("./small")) == "small/best.npz"
 
 
 def test_what_cannot_work_is_one_line(capsys, run_folder, drawn, tmp_path):

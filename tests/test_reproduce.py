@@ -9,7 +9,7 @@ import pytest
 
 from minifer import cli, config
 from minifer.data import fer2013, synthetic
-from minifer.paper import plan
+from minifer.reproduce import plan
 
 TINY = dataclasses.replace(
     plan.PLANS["quick"],
@@ -89,11 +89,11 @@ def test_what_is_finished_is_not_done_again(reproduced, drawn, capsys):
 def test_an_interrupted_run_goes_on(reproduced, drawn, monkeypatch, capsys):
     import shutil
 
-    from minifer.commands import train
+    from minifer import runs
 
     shutil.rmtree(reproduced / "arms" / "plain-0")
     with monkeypatch.context() as patch:
-        patch.setattr(train, "run_to_end", lambda training, folder: False)
+        patch.setattr(runs, "run_to_end", lambda training, folder: False)
         assert cli.main(["reproduce", "--data", str(drawn), "--out", str(reproduced)]) == 130
     assert "the same command goes on" in capsys.readouterr().err
     assert cli.main(["reproduce", "--data", str(drawn), "--out", str(reproduced)]) == 0

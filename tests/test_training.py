@@ -17,12 +17,14 @@ import pytest
 from minifer import checkpoint, config, metrics
 from minifer.averaging import recalibrate
 from minifer.cases import away_from_zero
-from minifer.commands.evaluate import write_evaluation
 from minifer.data import fer2013, synthetic
 from minifer.data.dataset import Dataset, to_float
 from minifer.errors import CheckpointError, ConfigError, DtypeError, ShapeError, TrainingError
+from minifer.evaluation import predict
 from minifer.layers import BatchNorm
-from minifer.training import Observer, Training, fit, load_weights, middle, predict
+from minifer.models.trained import load_weights
+from minifer.run_folder import write_evaluation
+from minifer.training import Observer, Training, fit, middle
 
 TINY = config.TrainConfig(
     model="mha", alpha=1 / 16, attention_blocks=(12, 13), heads=2, head_units=4, epochs=3, batch_size=16,

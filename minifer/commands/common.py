@@ -2,10 +2,7 @@
 
 import argparse
 import json
-import sys
-from pathlib import Path
 
-from minifer import weights
 from minifer.allowed import Several, Whole
 from minifer.errors import ConfigError
 from minifer.files import user_path
@@ -47,39 +44,9 @@ def set_threads(args):
             raise ConfigError(str(error)) from error
 
 
-def log(text):
-    """Print a line of the log, which goes to stderr: stdout is for results."""
-    print(text, file=sys.stderr, flush=True)
-
-
 def print_json(document):
     """Print one JSON document on stdout."""
     print(json.dumps(document, indent=2))
-
-
-def find_weights(name):
-    """Return the path of a weights file, given a file, a run folder or the name of shipped weights.
-
-    A name that ships means what ships, whatever the current folder holds: ./best is a folder or file of that name.
-
-    Raises     ConfigError when it is a bare name that is none of these; a path is left for its reader to complain about
-    """
-    name, path = str(name), Path(name)
-    if name in weights.NETWORKS:
-        shipped = weights.FOLDER / weights.NETWORKS[name]
-        if shipped.exists():
-            return shipped
-        what = f"are missing from {weights.FOLDER}"
-    else:
-        if path.is_dir():
-            return path / "best.npz"
-        if path.exists() or path.suffix or path.name != name:
-            return path
-        what = "are neither a file, a run folder nor shipped"
-    raise ConfigError(
-        f"the weights {name!r} {what} (names that ship: {' and '.join(weights.NETWORKS)}); train a network with "
-        "'minifer train --data fer2013.zip --out runs/mine' and give runs/mine instead"
-    )
 
 
 def parse_shape(text):

@@ -1,6 +1,6 @@
 """Find the faces in pictures: boxes, scores and, if asked for, landmarks."""
 
-from minifer.commands.pictures import Drawings, add_pictures, claimed_drawings, describe_face, print_rows, read_pictures
+from minifer.commands.pictures import Drawings, add_pictures, claimed_drawings, print_rows, read_pictures
 
 
 def add_arguments(parser):
@@ -53,7 +53,7 @@ def detect(paths, threshold=None, min_size=24, scale_step=1.15, landmarks=False,
         if image is not None:
             for found in detector.detect(image, threshold, min_size, scale_step):
                 points = None if predictor is None else predictor.predict(image, found.box)
-                row["faces"].append(describe_face(found, points))
+                row["faces"].append(found.as_dict(points))
             if drawings is not None:
                 drawings.save(image, row["faces"], path, label=lambda face: f"{face['score']:.2f}")
         yield row

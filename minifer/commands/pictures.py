@@ -7,9 +7,9 @@ import sys
 from contextlib import nullcontext
 from pathlib import Path
 
-from minifer.commands.common import as_path, log
+from minifer.commands.common import as_path
 from minifer.errors import DataError, MiniferError
-from minifer.output import unread
+from minifer.output import log, unread
 
 # Stands in the first bytes of what --draw writes, so that it is known again under any name, in any folder.
 DRAWN = b"minifer\0faces marked"
@@ -107,12 +107,6 @@ def find_pictures(paths):
 def is_drawing(data):
     """Whether the bytes of a picture are what --draw wrote."""
     return DRAWN in data[:100]
-
-
-def describe_face(found, points=None):
-    """Return a Detection, and its landmarks if there are any, as a JSON-able dict."""
-    face = {"box": found.box.round(2).tolist(), "score": round(found.score, 4)}
-    return face if points is None else {**face, "landmarks": points.round(2).tolist()}
 
 
 class Drawings:

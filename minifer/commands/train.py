@@ -5,15 +5,13 @@ Without --data it draws faces and trains on those. A run folder holds everything
 
 import argparse
 import dataclasses
-import json
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 
 from minifer import config
-from minifer.commands.common import add_threads, as_path, as_paths, find_weights, log, set_threads
-from minifer.errors import BusyError, ConfigError
-from minifer.process import noted
+from minifer.commands.common import add_threads, as_path, as_paths, set_threads
+from minifer.errors import ConfigError
+from minifer.output import log
 
 PATHS = {"pretrained": as_path, "teacher": as_paths}  # the settings that are paths
 
@@ -76,6 +74,9 @@ def run(args):
 def train(args, claims):
     """Train in a folder that is claimed for this process until the stack of claims ends."""
     from minifer.files import claimed
+    from minifer.models.trained import find_weights
+    from minifer.run_folder import new_folder, read_settings, write_settings
+    from minifer.training import Training, build_augmentation
 
     changes = {
         name.removeprefix("setting_"): value for name, value in vars(args).items() if name.startswith("setting_")
@@ -85,7 +86,7 @@ def train(args, claims):
             raise ConfigError("--resume goes on with the settings of its run: only --data and --threads go with it")
         folder = Path(args.resume)
         claims.enter_context(claimed(folder))
-        settings, data = config.read(folder / "config.json")
+        settings, data = read_settings(folder)
         data = args.data or data
     else:
         preset = args.preset or ("quick" if args.data else "demo")
@@ -97,8 +98,6 @@ def train(args, claims):
         data = args.data
         folder = new_folder(args.out, preset, claims)
 
-    from minifer.training import Training, build_augmentation
-
     build_augmentation(settings)  # a wrong setting is said before minutes are spent on data
     train, val = read_data(data, settings.seed)
     if settings.balance == "nearmiss-smote":
@@ -108,33 +107,9 @@ def train(args, claims):
         training.restore(folder)
         log(f"going on after epoch {training.epoch}, step {training.step}")
     else:
-        from minifer.files import write_text
-
-        data = str(Path(data).resolve()) if data else None
-        write_text(folder / "config.json", json.dumps({"data": data, "config": config.to_dict(settings)}, indent=2))
+        write_settings(folder, settings, data)
     describe(training, data)
     return carry_out(training, folder)
-
-
-def new_folder(out, preset, claims):
-    """Return a new run folder, and claim it; one that holds a run already is never written over."""
-    from minifer.files import claimed, make_folder
-
-    folder, number = Path(out or f"runs/{preset}"), 1
-    while True:
-        if not (folder / "config.json").exists():
-            try:
-                claims.enter_context(claimed(make_folder(folder)))
-            except BusyError:
-                if out:
-                    raise
-            else:
-                if not (folder / "config.json").exists():
-                    return folder
-        if out:
-            raise ConfigError(f"{out} holds a run already: go on with --resume {out}, or choose another --out")
-        number += 1
-        folder = Path(f"runs/{preset}-{number}")
 
 
 def read_data(path, seed):
@@ -179,79 +154,14 @@ def describe(training, data):
 
 def carry_out(training, folder):
     """Run the training, then evaluate and report the best weights."""
+    from minifer.report.text import format_report
+    from minifer.runs import evaluate_best, run_to_end
+
     if not run_to_end(training, folder):
         log(f"interrupted and saved: minifer train --resume {folder} goes on")
         return 130
-
-    from minifer.report.text import format_report
-
     result = evaluate_best(training, folder)
     log(f"best weights of epoch {training.stopping.best_epoch + 1}, evaluated on the validation split:")
     print(format_report(result))
     log(f"everything is in {folder}: curves.png, confusion.png, metrics.csv, predictions.csv, best.npz")
     return 0
-
-
-def run_to_end(training, folder):
-    """Run the training, saving after every epoch and when interrupted; return whether it is finished."""
-    with noted() as signals:
-        observer = Progress(training, folder)
-        try:
-            finished = training.run(observer, lambda: bool(signals))
-        finally:
-            observer.close()
-        if not finished:
-            training.save(folder)
-    return finished
-
-
-def evaluate_best(training, folder):
-    """Draw a finished run's curves, measure its best weights on the validation split, write and return the result."""
-    from minifer.commands.evaluate import evaluate_weights, write_evaluation
-    from minifer.report.figures import draw_curves
-
-    draw_curves(training.rows, folder / "curves.png")
-    result, probs = evaluate_weights(folder / "best.npz", training.val, "val")
-    write_evaluation(folder, result, probs, training.val)
-    return result
-
-
-class Progress:
-    """An observer that shows a bar on a terminal, plain lines otherwise, and saves after every epoch."""
-
-    def __init__(self, training, folder):
-        self.folder, self.bar = folder, None
-        if sys.stderr.isatty():
-            from tqdm import tqdm
-
-            steps = len(training.batches)
-            self.bar = tqdm(total=training.settings.epochs * steps, initial=training.epoch * steps + training.step)
-
-    def step(self, training):
-        """Move the bar."""
-        if self.bar is not None:
-            self.bar.update()
-            sums = training.sums
-            self.bar.set_description(
-                f"epoch {training.epoch + 1} loss {sums['loss'] / sums['rows']:.3f}", refresh=False
-            )
-
-    def epoch(self, training):
-        """Save, and write one line."""
-        training.save(self.folder)
-        row = training.rows[-1]
-        line = (
-            f"epoch {row['epoch']:3d}/{training.settings.epochs}  loss {row['train_loss']:.4f}  "
-            f"top-1 {100 * row['train_top1']:5.2f} %  val loss {row['val_loss']:.4f}  "
-            f"val top-1 {100 * row['val_top1']:5.2f} %  rate {row['rate']:.2e}  {row['seconds']:.1f} s  "
-            f"{row['pictures_per_second']:.0f} pictures/s"
-        )
-        if self.bar is None:
-            log(line)
-        else:
-            self.bar.write(line, file=sys.stderr)
-
-    def close(self):
-        """Leave the terminal as it was."""
-        if self.bar is not None:
-            self.bar.close()

@@ -51,8 +51,8 @@ def train_detector(faces, scenes, portraits=None, out="detector.npz", **settings
     Raises     DataError when a path holds no usable pictures
     """
     from minifer.errors import DataError
+    from minifer.faces import detector_training
     from minifer.faces.archives import pictures_below, portraits_below
-    from minifer.faces.detector import FaceDetector
 
     def pictures(path, part):
         try:
@@ -64,7 +64,7 @@ def train_detector(faces, scenes, portraits=None, out="detector.npz", **settings
     aligned = pictures(faces, "faces")
     if wrong := next((face.shape for face in aligned if face.shape != (36, 36)), None):
         raise DataError(f"{faces}: faces must be aligned pictures of 36 x 36 pixels, got {wrong}")
-    detector = FaceDetector.train(
+    detector = detector_training.train_detector(
         aligned,
         pictures(scenes, "scenes"),
         portraits_below(portraits) if portraits else (),

@@ -45,46 +45,19 @@ def train_landmarks(data, out="landmarks.npz", hold_out=0, **settings):
     With hold_out = N, every N-th portrait is not trained on, and errors on those are printed.
     Raises     DataError when the path holds no portraits with landmarks
     """
+    from minifer.faces import landmark_training
     from minifer.faces.archives import portraits_below
-    from minifer.faces.landmarks import LandmarkPredictor
 
     start = time.perf_counter()
     portraits = portraits_below(data)
     kept = [portrait for i, portrait in enumerate(portraits) if not hold_out or i % hold_out]
-    predictor = LandmarkPredictor.train(
+    predictor = landmark_training.train_landmarks(
         kept,
         log=lambda text: print(f"{time.perf_counter() - start:6.0f} s  {text}", file=sys.stderr, flush=True),
         **settings,
     )
     predictor.save(out)
     if hold_out:
-        for name, value in measure(predictor, portraits[::hold_out]).items():
+        for name, value in landmark_training.measure(predictor, portraits[::hold_out]).items():
             print(f"{name}: {value:.4f}")
     return predictor
-
-
-def measure(predictor, portraits, boxes=None):
-    """Return errors on portraits: mean over both distances of the eyes, and the mean shape's, for boxes from the
-    landmarks.
-
-    Shapes     portraits: list of ((H,W) uint8, landmarks (68,2))   boxes: list of (4,), instead of those of the
-               landmarks
-    """
-    import numpy as np
-
-    from minifer.faces.boxes import box_of_landmarks
-    from minifer.faces.landmark_training import errors
-    from minifer.faces.landmarks import FACE, PATCH
-
-    true = np.array([points for _, points in portraits])
-    boxes = [box_of_landmarks(points) for points in true] if boxes is None else boxes
-    found = np.array([predictor.predict(image, box) for (image, _), box in zip(portraits, boxes, strict=True)])
-    at_box = (predictor.trees.mean - PATCH / 2) / FACE
-    mean_shape = np.array([(box[:2] + box[2:]) / 2 + at_box * (box[2] - box[0]) for box in boxes])
-    return {
-        "error over eye corners": float(errors(found, true).mean()),
-        "error over eye centres": float(errors(found, true, "centres").mean()),
-        "share of faces over 0.08": float((errors(found, true) > 0.08).mean()),
-        "mean shape, over eye corners": float(errors(mean_shape, true).mean()),
-        "mean shape, over eye centres": float(errors(mean_shape, true, "centres").mean()),
-    }

@@ -1,15 +1,10 @@
 """Soft labels: what another network says of the training pictures, mixed into their labels (distillation)."""
 
-import csv
-from pathlib import Path
-
 import numpy as np
 
+from minifer.data.predictions import read_predictions
 from minifer.errors import ConfigError, DataError
 from minifer.files import printable
-from minifer.files.guard import guarded
-
-MOST_BYTES = 256 << 20  # of a predictions.csv; FER2013's has 3 MB
 
 
 def soft_labels(dataset, teachers, share):
@@ -41,7 +36,7 @@ def probabilities_of(dataset, predictions):
             f"{predictions}: no row for {missing[0]} and {len(missing) - 1} more training pictures: "
             "write it with `minifer evaluate ... --split train --out DIR` from the data to be trained on"
         )
-    teacher = np.array([said[name] for name in names], np.float32)
+    teacher = np.array([said[name].probabilities for name in names], np.float32)
     totals = teacher.sum(axis=1, keepdims=True)
     wrong = np.flatnonzero(~(np.isfinite(totals[:, 0]) & (teacher.min(axis=1) >= 0) & (totals[:, 0] > 0)))
     if len(wrong):
@@ -49,20 +44,3 @@ def probabilities_of(dataset, predictions):
             f"{predictions}, row {dataset.names[wrong[0]]}: probabilities are finite, at least 0, not all 0"
         )
     return teacher / totals
-
-
-def read_predictions(path, classes):
-    """Return {picture name: probabilities in the order of classes} of a predictions.csv."""
-    path = Path(path)
-    with guarded(path, remedy="`minifer evaluate ... --split train --out DIR` writes a predictions.csv"):
-        if not path.is_file():
-            what = "not a file" if path.exists() else "no such file"
-            raise DataError(f"{path}: {what}: `minifer evaluate ... --split train --out DIR` writes one")
-        if path.stat().st_size > MOST_BYTES:
-            raise DataError(f"{path}: {path.stat().st_size} bytes, no predictions.csv has more than {MOST_BYTES}")
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            table = csv.DictReader(file)
-            absent = [name for name in ("name", *classes) if name not in (table.fieldnames or ())]
-            if absent:
-                raise DataError(f"{path}: no column {absent[0]!r}: a predictions.csv of these classes is needed")
-            return {row["name"]: [float(row[c]) for c in classes] for row in table}

@@ -49,6 +49,11 @@ class Detection:
     def __iter__(self):
         return iter((self.box, self.score))
 
+    def as_dict(self, points=None):
+        """Return it, and its landmarks (68,2) if they are given, as a JSON-able dict."""
+        face = {"box": self.box.round(2).tolist(), "score": round(self.score, 4)}
+        return face if points is None else {**face, "landmarks": points.round(2).tolist()}
+
 
 @dataclass
 class FaceDetector:
@@ -75,16 +80,6 @@ class FaceDetector:
     def window(self):
         """The side of a window in pixels."""
         return (self.template.shape[0] + 1) * self.cell
-
-    @classmethod
-    def train(cls, faces, scenes, portraits=(), **settings):
-        """Return a detector trained on aligned faces, scenes without faces, and portraits with landmarks.
-
-        See minifer.faces.detector_training.train_detector, which this calls.
-        """
-        from minifer.faces.detector_training import train_detector
-
-        return train_detector(faces, scenes, portraits, **settings)
 
     def detect(self, image, threshold=None, min_size=24, scale_step=1.15):
         """Return the faces in a picture, best first: a list of Detection.

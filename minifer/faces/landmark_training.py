@@ -62,6 +62,27 @@ def train_landmarks(portraits, seed=0, copies=10, fine=None, log=print):
     return predictor
 
 
+def measure(predictor, portraits, boxes=None):
+    """Return errors on portraits: mean over both distances of the eyes, and the mean shape's, for boxes from the
+    landmarks.
+
+    Shapes     portraits: list of ((H,W) uint8, landmarks (68,2))   boxes: list of (4,), instead of those of the
+               landmarks
+    """
+    true = np.array([points for _, points in portraits])
+    boxes = [box_of_landmarks(points) for points in true] if boxes is None else boxes
+    found = np.array([predictor.predict(image, box) for (image, _), box in zip(portraits, boxes, strict=True)])
+    at_box = (predictor.trees.mean - PATCH / 2) / FACE
+    mean_shape = np.array([(box[:2] + box[2:]) / 2 + at_box * (box[2] - box[0]) for box in boxes])
+    return {
+        "error over eye corners": float(errors(found, true).mean()),
+        "error over eye centres": float(errors(found, true, "centres").mean()),
+        "share of faces over 0.08": float((errors(found, true) > 0.08).mean()),
+        "mean shape, over eye corners": float(errors(mean_shape, true).mean()),
+        "mean shape, over eye centres": float(errors(mean_shape, true, "centres").mean()),
+    }
+
+
 def learn_doubt(predictor, patches, shapes, log, ridge=0.03):
     """Return Doubt, fitted to whether what a predictor finds in samples, from one start each, is further than ASTRAY
     from the truth.

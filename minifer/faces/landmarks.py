@@ -207,13 +207,6 @@ class LandmarkPredictor:
     steps: Steps
     doubt: Doubt
 
-    @classmethod
-    def train(cls, portraits, **settings):
-        """Return a predictor trained on portraits with landmarks: landmark_training.train_landmarks."""
-        from minifer.faces.landmark_training import train_landmarks
-
-        return train_landmarks(portraits, **settings)
-
     def predict(self, image, box):
         """Return the 68 landmarks of the face in a box, as x, y in the picture's pixels.
 

@@ -45,6 +45,19 @@ class Layer(checks.Checks):
         """Set every parameter's grad and return dx, or a tuple with one gradient per floating-point input."""
         raise NotImplementedError(f"{type(self).__name__}.backward")
 
+    def __call__(self, *inputs, training=False):
+        """Return forward(*inputs)."""
+        return self.forward(*inputs, training=training)
+
+    def __repr__(self):
+        """A line for a layer; of a layer of layers, one for each below it, with its path and what it holds."""
+        lines = []
+        for path, layer in self.walk():
+            held = [f"{name} {item.value.shape}" for name, item in vars(layer).items() if isinstance(item, Parameter)]
+            name = f"{type(layer).__name__}({', '.join(held)})"
+            lines.append(f"  {path}: {name}" if path else name)
+        return "\n".join(lines)
+
     # What forward leaves for backward.
 
     def save(self, training, *arrays):

@@ -5,7 +5,9 @@ from minifer.config import TrainConfig
 from minifer.data import synthetic
 from minifer.data.dataset import CLASSES, Dataset, to_float
 from minifer.errors import DataError, MiniferError
-from minifer.training import Training, build_model, predict
+from minifer.evaluation import predict
+from minifer.models.trained import build_model
+from minifer.training import Training
 
 
 def dataset(count=5, labels=(0, 6, 6, 4, 5)):

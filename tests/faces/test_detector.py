@@ -8,7 +8,7 @@ import pytest
 from minifer.errors import CheckpointError, ConfigError, DataError, MiniferError
 from minifer.faces import Detection, FaceDetector
 from minifer.faces.boxes import iou
-from minifer.faces.detector_training import random_windows
+from minifer.faces.detector_training import random_windows, train_detector
 from minifer.faces.training_pictures import with_faces
 from minifer.files import npz
 from minifer.kernels.twin import use_backend
@@ -43,7 +43,7 @@ def trained():
     rng = np.random.default_rng(0)
     faces, scenes = [drawn_face(rng) for _ in range(80)], [drawn_scene(rng) for _ in range(8)]
     logged = []
-    detector = FaceDetector.train(faces, scenes, rounds=1, hidden=4, epochs=2, log=logged.append)
+    detector = train_detector(faces, scenes, rounds=1, hidden=4, epochs=2, log=logged.append)
     return detector, logged
 
 
@@ -66,7 +66,7 @@ def test_training_finds_drawn_faces_in_scenes_it_has_not_seen(trained, rng):
 def test_training_twice_gives_the_same_detector(rng):
     faces, scenes = [drawn_face(rng) for _ in range(24)], [drawn_scene(rng) for _ in range(4)]
     settings = {"rounds": 1, "hidden": 2, "epochs": 1, "log": lambda text: None}
-    first, second = (FaceDetector.train(faces, scenes, **settings) for _ in range(2))
+    first, second = (train_detector(faces, scenes, **settings) for _ in range(2))
     np.testing.assert_array_equal(first.template, second.template)
     np.testing.assert_array_equal(first.hidden, second.hidden)
 

@@ -51,7 +51,7 @@ def portraits():
 @pytest.fixture(scope="module")
 def trained(portraits):
     small = {"cascades": 2, "trees": 15, "directions": 8}
-    return LandmarkPredictor.train(portraits[:50], copies=4, fine=small, log=lambda text: None)
+    return landmark_training.train_landmarks(portraits[:50], copies=4, fine=small, log=lambda text: None)
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_the_frame_of_landmarks_is_that_of_their_box_turned_upright(portraits):
 
 
 def test_training_beats_the_mean_shape_on_faces_it_has_not_seen(trained, portraits):
-    from minifer.commands.train_landmarks import measure
+    from minifer.faces.landmark_training import measure
 
     errors = measure(trained, portraits[50:])
     assert errors["error over eye corners"] < 0.5 * errors["mean shape, over eye corners"]
@@ -100,7 +100,7 @@ def test_training_beats_the_mean_shape_on_faces_it_has_not_seen(trained, portrai
 
 def test_training_twice_gives_the_same_predictor(portraits):
     settings = {"copies": 1, "fine": {"cascades": 1, "trees": 3, "directions": 4}, "log": lambda text: None}
-    first, second = (LandmarkPredictor.train(portraits[:6], **settings) for _ in range(2))
+    first, second = (landmark_training.train_landmarks(portraits[:6], **settings) for _ in range(2))
     np.testing.assert_array_equal(first.trees.leaves, second.trees.leaves)
     np.testing.assert_array_equal(first.steps.weight, second.steps.weight)
 
@@ -227,12 +227,12 @@ def test_other_starts_are_tried_only_in_doubt_and_the_least_doubtful_wins(traine
 def test_a_predictor_trained_on_part_of_helen_finds_the_rest():
     if not HELEN.exists():
         pytest.skip(f"the portraits are not at {HELEN}")
-    from minifer.commands.train_landmarks import measure
     from minifer.faces.archives import portraits_below
+    from minifer.faces.landmark_training import measure
 
     portraits = portraits_below(HELEN)[:240]
     small = {"cascades": 3, "trees": 60, "directions": 24}
-    predictor = LandmarkPredictor.train(portraits[40:], copies=3, fine=small, log=lambda text: None)
+    predictor = landmark_training.train_landmarks(portraits[40:], copies=3, fine=small, log=lambda text: None)
     assert measure(predictor, portraits[:40])["error over eye corners"] < 0.07
 
 

@@ -6,11 +6,11 @@ from importlib.metadata import version
 import numpy as np
 
 from minifer import __version__
-from minifer.paper import data_figures, network_figures, printed, result_figures, tables
 from minifer.report.architecture import draw_architecture
 from minifer.report.html import figure, page, paragraph, preformatted, table
 from minifer.report.inside import draw_attention
 from minifer.report.text import aligned
+from minifer.reproduce import data_figures, network_figures, printed, result_figures, tables
 
 CLAIM_HEADER = ["claim", "printed", "measured here", "verdict"]
 
@@ -24,7 +24,7 @@ def in_short(results):
 def report(results, plan, folder, whole, cropped, balanced):
     """Return the page.
 
-    results    see minifer.paper.tables
+    results    see minifer.reproduce.tables
     plan       what was carried out
     folder     holds networks/
     whole, cropped, balanced    {split: Dataset} of whole and of cropped pictures; balanced training rows
@@ -134,7 +134,7 @@ def balancing(results, cropped, balanced):
 def network(results, folder, val):
     """Figures 5 to 8, and table 2."""
     from minifer.models import mobilenet
-    from minifer.training import load_weights
+    from minifer.models.trained import load_weights
 
     plain, meta = load_weights(folder / "networks" / "plain" / "best.npz")
     mha, _ = load_weights(folder / "networks" / "mha" / "best.npz")

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from minifer.paper import printed
-from minifer.paper.plan import ARMS, BASE
+from minifer.reproduce import printed
+from minifer.reproduce.plan import ARMS, BASE
 
 
 @dataclass

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from minifer.paper import printed
-from minifer.paper.plan import ARMS, BASE
 from minifer.report.canvas import BLUE, GREY, INK, ORANGE, SKY, new_figure, plain_frame
+from minifer.reproduce import printed
+from minifer.reproduce.plan import ARMS, BASE
 
 
 def three_readings(results):

@@ -8,8 +8,8 @@ import pytest
 
 from minifer import metrics
 from minifer.data.dataset import CLASSES
-from minifer.paper import printed, tables
-from minifer.paper.plan import ARMS, BASE
+from minifer.reproduce import printed, tables
+from minifer.reproduce.plan import ARMS, BASE
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,69 @@
+"""What a trained network says of a data set, and how good that is."""
+
+import numpy as np
+
+from minifer import metrics
+from minifer.calibration import tempered
+from minifer.cost import count
+from minifer.data.dataset import check_images, to_float
+from minifer.data.duplicates import unseen_rows
+from minifer.data.views import views
+from minifer.losses import probabilities
+from minifer.models.trained import check_classes, load_weights
+
+
+def predict(model, images, frames=None, batch_size=128):
+    """Return probabilities (N, classes) for images (N,H,W) uint8, or (N,H,W,1) float32 as the network reads them.
+
+    Any number of threads may call it with one model. Of no pictures it returns an array of shape (0, classes).
+
+    images     also of other types, see data.dataset.check_images
+    frames     (N,2,3) of images uint8, where the network was trained on registered pictures (see faces.registration)
+    """
+    images, found = check_images(images), []
+    if not len(images):  # how many classes there are, one blank picture tells
+        return predict(model, np.zeros((1, *images.shape[1:]), images.dtype))[:0]
+    for start in range(0, len(images), batch_size):
+        part = slice(start, start + batch_size)
+        x = images[part]
+        if x.dtype == np.uint8:
+            x = to_float(x, None if frames is None else frames[part])
+        found.append(probabilities(model.forward(x)))
+    return np.concatenate(found)
+
+
+def evaluate_weights(path, dataset, split, tta=False):
+    """Return (result as a JSON-able dict, probabilities (N, classes)) of a weights file on a Dataset.
+
+    tta     average over two views of each picture, see data.views
+    """
+    model, meta = load_weights(path)
+    check_classes(meta["classes"], dataset.classes, path)
+    settings = meta["config"]
+    if settings.get("register"):
+        from minifer.faces.registration import registered
+
+        dataset = registered(dataset)
+    if tta:
+        probs = np.mean([predict(model, view) for view in views(dataset.images, dataset.frames)], axis=0)
+    else:
+        probs = predict(model, dataset.images, dataset.frames)
+    result = {
+        "split": split,
+        "model": settings["model"],
+        "alpha": settings["alpha"],
+        "parameters": count(model, (*meta["image_shape"], 1)).trainable_parameters,
+        "tta": tta,
+        **metrics.evaluate(probs, dataset.labels, dataset.classes),
+    }
+    if meta.get("temperature") and not tta:  # of a mean of two views it cannot be taken back
+        before = tempered(probs, 1 / meta["temperature"])
+        result["temperature"] = meta["temperature"]
+        result["calibration_error_without_temperature"] = metrics.expected_calibration_error(before, dataset.labels)
+    return result, probs
+
+
+def on_unseen(train, dataset, probs):
+    """Return metrics.top1 of the pictures that have no copy in the training rows."""
+    rows = unseen_rows(train, dataset)
+    return metrics.top1(probs[rows].argmax(axis=1) == dataset.labels[rows])

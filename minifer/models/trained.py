@@ -1,0 +1,136 @@
+"""Trained networks: found by name, built from their description, and given the weights of others."""
+
+from pathlib import Path
+
+import numpy as np
+
+from minifer import checkpoint, config, weights
+from minifer.allowed import Maybe, Number, Record, Several, Text, Whole
+from minifer.calibration import LEAST, MOST
+from minifer.cost import count
+from minifer.errors import CheckpointError, ConfigError, TrainingError
+from minifer.files.documents import checked_fields
+from minifer.models.mobilenet import TABLES, mobilenet
+
+# What every weights file says of its network.
+DESCRIPTION = {
+    "config": Record(),
+    "classes": Several(Text(1, 100)),
+    "image_shape": Several(Whole(1, 1024), least=2, most=2),
+    "temperature": Maybe(Number(LEAST, MOST)),  # that its last layer has taken up, see minifer.calibration
+}
+MOST_MULTIPLY_ADDS = 10**11  # of one picture, which takes some seconds; MobileNet has 6 * 10**8 of 224 x 224 pixels
+
+
+def find_weights(name):
+    """Return the path of a weights file, given a file, a run folder or the name of shipped weights.
+
+    A name that ships means what ships, whatever the current folder holds: ./best is a folder or file of that name.
+
+    Raises     ConfigError when it is a bare name that is none of these; a path is left for its reader to complain about
+    """
+    name, path = str(name), Path(name)
+    if name in weights.NETWORKS:
+        shipped = weights.FOLDER / weights.NETWORKS[name]
+        if shipped.exists():
+            return shipped
+        what = f"are missing from {weights.FOLDER}"
+    else:
+        if path.is_dir():
+            return path / "best.npz"
+        if path.exists() or path.suffix or path.name != name:
+            return path
+        what = "are neither a file, a run folder nor shipped"
+    raise ConfigError(
+        f"the weights {name!r} {what} (names that ship: {' and '.join(weights.NETWORKS)}); train a network with "
+        "'minifer train --data fer2013.zip --out runs/mine' and give runs/mine instead"
+    )
+
+
+def build_model(settings, image_shape, classes, outline=False):
+    """Return the network that a TrainConfig describes, for pictures (H, W); outline as in mobilenet."""
+    return mobilenet(
+        settings.model,
+        alpha=settings.alpha,
+        input_shape=(*image_shape, 1),
+        classes=classes,
+        stem_stride=settings.stem_stride,
+        attention_blocks=settings.attention_blocks if settings.model == "mha" else None,
+        heads=settings.heads,
+        head_units=settings.head_units,
+        attention_positions=settings.attention_positions,
+        dropout=settings.dropout,
+        blocks=TABLES[settings.blocks],
+        linear=settings.linear,
+        seed=settings.seed,
+        outline=outline,
+    )
+
+
+def read_description(meta, path):
+    """Return (TrainConfig, classes, image shape (H, W)) of a checkpoint's description.
+
+    Raises     CheckpointError when it describes no network, or one that cannot be
+    """
+    known = checked_fields(meta, DESCRIPTION, path, CheckpointError)
+    if len(set(known["classes"])) < len(known["classes"]):
+        raise CheckpointError(f"{path}: one of its classes is there twice: {', '.join(known['classes'])}")
+    try:
+        return config.from_dict(meta["config"], str(path)), known["classes"], known["image_shape"]
+    except ConfigError as error:
+        raise CheckpointError(str(error)) from error
+
+
+def load_weights(path):
+    """Return (model, description) of a weights file such as best.npz.
+
+    Raises     CheckpointError when it is damaged, describes no network, or holds the arrays of another one: this is
+               known before memory is taken for a network
+    """
+    arrays, meta = checkpoint.load(path)
+    settings, classes, image_shape = read_description(meta, path)
+    try:
+        model = build_model(settings, image_shape, len(classes), outline=True)
+    except ConfigError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    with np.errstate(over="ignore"):
+        model.load_state(arrays, str(path))
+    for name, array in model.state().items():
+        if not np.isfinite(array).all() or (name.endswith("running_var") and array.min() < 0):
+            raise CheckpointError(f"{path}: {name} is infinite, or a variance below 0: {checkpoint.REMEDY}")
+    work = count(model, (*image_shape, 1)).multiply_adds
+    if work > MOST_MULTIPLY_ADDS:
+        raise CheckpointError(
+            f"{path}: a picture of {image_shape[0]} x {image_shape[1]} would take {work} multiply-adds, "
+            f"more than {MOST_MULTIPLY_ADDS}: is its description that of another network?"
+        )
+    return model, {**meta, "config": config.to_dict(settings), "classes": classes, "image_shape": image_shape}
+
+
+def check_classes(trained_for, classes, path):
+    """Raise TrainingError unless a weights file was trained for these classes in this order."""
+    if tuple(trained_for) != tuple(classes):
+        raise TrainingError(
+            f"{path} was trained for the classes {', '.join(trained_for)}, "
+            f"the data has {', '.join(classes)}: use weights and data of one class list"
+        )
+
+
+def start_from(model, path):
+    """Give a model what a trained one learned: a weights file, a run folder, or Keras' .h5 from ImageNet.
+
+    Of the same network it takes everything, so that training goes on; of another the stem and blocks.
+    """
+    path = Path(path)
+    if path.suffix.lower() in {".h5", ".hdf5"}:
+        from minifer.interop.keras import load_keras_mobilenet
+
+        load_keras_mobilenet(path, model)
+        return
+    path = path / "best.npz" if path.is_dir() else path
+    arrays, _ = checkpoint.load(path)
+    same = {name: array.shape for name, array in arrays.items()} == {
+        name: array.shape for name, array in model.state().items()
+    }
+    load = model.load_state if same else model.load_extraction
+    load(arrays, str(path))

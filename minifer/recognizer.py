@@ -1,0 +1,106 @@
+"""What does this face show? The whole way from a picture to probabilities, as one object."""
+
+from pathlib import Path
+
+import numpy as np
+
+from minifer.data.dataset import to_float
+from minifer.errors import ConfigError
+from minifer.faces.crop import crop_face, fit_square
+from minifer.faces.detector import FaceDetector
+from minifer.faces.landmarks import LandmarkPredictor
+from minifer.faces.registration import frame_of_crop, read_face
+from minifer.files.images import check_image, read_image
+from minifer.inference import InferenceNetwork
+from minifer.losses import probabilities
+from minifer.models.trained import find_weights, load_weights
+
+SURE_FROM = 0.5  # the score of a face that is classified: more likely a face than not
+
+
+class Recognizer:
+    """Finds the faces in pictures and says what they express, with a trained network.
+
+    Every face is found, its landmarks are fitted, and it is cut out (or sampled along its frame) as the pictures were
+    that the network was trained on. Any number of threads may call one.
+
+        recognizer = Recognizer.load("best")
+        for face in recognizer.predict("photo.jpg"):
+            print(face["box"], face["probabilities"])
+
+    detect     False: look for no face, each picture is one, as in FER2013
+    Raises     CheckpointError when the weights are damaged; ConfigError when the network reads no squares
+    """
+
+    def __init__(self, path, detect=True):
+        model, meta = load_weights(path)
+        height, width = meta["image_shape"]
+        if height != width:
+            raise ConfigError(f"{path} was trained on pictures of {height} x {width}, a face's crop is a square")
+        self.side, self.classes = height, tuple(meta["classes"])
+        self.register = meta["config"].get("register", False)
+        self.network = InferenceNetwork(model, (height, width, 1))
+        self.detector = FaceDetector.load() if detect else None
+        self.landmarks = LandmarkPredictor.load() if detect or self.register else None
+        self.path = Path(path)
+
+    @classmethod
+    def load(cls, name="best", detect=True):
+        """Return the Recognizer of shipped weights ("best", "small"), a weights file or a run folder."""
+        return cls(find_weights(name), detect)
+
+    def __repr__(self):
+        return f"Recognizer({str(self.path)!r}, {len(self.classes)} classes, {self.side}x{self.side})"
+
+    def __call__(self, image):
+        return self.predict(image)
+
+    def predict(self, image):
+        """Return a dict for each face in a picture, the surest face first; an empty list where there is none.
+
+            box      [x1, y1, x2, y2] in pixels       landmarks       68 pairs [x, y]
+            score    0 to 1, how sure the face is     probabilities   {class: probability}
+
+        Without detection the whole picture is the one face: its score is None, and it has no landmarks.
+
+        image      path of a file, a PIL picture, or an array (H,W) or (H,W,3) of any type (see files.images)
+        """
+        return self.predict_batch([image])[0]
+
+    def predict_batch(self, images):
+        """Return what predict returns of each picture; the network runs once on the faces of all."""
+        found = [self._find(self._read(image)) for image in images]
+        inputs = [x for _, xs in found for x in xs]
+        probs = iter(self.probabilities(inputs))
+        for faces, _ in found:
+            for face in faces:
+                # Seven decimals are what float32 holds.
+                pairs = zip(self.classes, next(probs), strict=True)
+                face["probabilities"] = {name: round(float(p), 7) for name, p in pairs}
+        return [faces for faces, _ in found]
+
+    def probabilities(self, inputs):
+        """Return probabilities (N, classes) of N faces (side, side, 1) ready to be read; N may be 0."""
+        return probabilities(self.network(np.reshape(np.array(inputs, np.float32), (-1, *self.network.input_shape))))
+
+    def _read(self, image):
+        if isinstance(image, str | Path):
+            return read_image(image)
+        return check_image(image)
+
+    def _find(self, image):
+        """Return (faces, what the network reads of each)."""
+        if self.detector is None:
+            face = {"box": [0.0, 0.0, float(image.shape[1]), float(image.shape[0])], "score": None}
+            square = fit_square(image, self.side)
+            frames = frame_of_crop(square, self.landmarks)[None] if self.register else None
+            return [face], [to_float(square[None], frames)[0]]
+        faces, inputs = [], []
+        for found in self.detector.detect(image, SURE_FROM):
+            points = self.landmarks.predict(image, found.box)
+            faces.append(found.as_dict(points))
+            if self.register:
+                inputs.append(read_face(image, points, self.side))
+            else:
+                inputs.append(to_float(crop_face(image, points, side=self.side)[None])[0])  # as `minifer prepare`
+        return faces, inputs

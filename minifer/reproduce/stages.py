@@ -1,0 +1,181 @@
+"""The stages of the study. Each leaves its result in the folder, so that the same call goes on where it was stopped."""
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+
+from minifer import config
+from minifer.allowed import Record, Several, Text, Whole
+from minifer.data import balance, fer2013
+from minifer.data.duplicates import count_duplicates, unseen_rows
+from minifer.data.predictions import read_predictions
+from minifer.errors import ConfigError, DataError
+from minifer.faces.prepare import prepare
+from minifer.files import claimed, make_folder, printable, write_text
+from minifer.files.documents import read_json
+from minifer.metrics import top1
+from minifer.output import log
+from minifer.reproduce import page, plan, tables
+from minifer.runs import train_once
+
+
+def reproduce(data, out, preset="quick", imagenet=None, jobs=2):
+    """Carry out every stage that has left no result in the folder yet; return the report in short, as text.
+
+    data        path of FER2013     out         folder for the report and everything it rests on
+    preset      name in plan.PLANS  imagenet    a file of Keras' ImageNet weights to start from as well
+    jobs        processes that look for faces
+    """
+    folder = make_folder(out)
+    with claimed(folder):
+        dedicate(folder, preset, str(Path(data).resolve()))
+        return carry_out(data, folder, preset, imagenet, jobs)
+
+
+def carry_out(data, folder, preset, imagenet, jobs):
+    """As reproduce, in a folder that is this process's alone."""
+    chosen = plan.PLANS[preset]
+
+    stage("pictures")
+    whole = pictures(data, folder, chosen.rows)
+    stage("pictures that are there twice")
+    twice = duplicates(whole, folder / "duplicates.json")
+    stage("crops")
+    cropped, prepared = crops(folder, jobs)
+    stage("balancing")
+    balanced, counts = balancing(whole["train"], cropped["train"])
+    stage("the three networks")
+    networks = three_networks(folder / "networks", chosen.network, cropped, twice["unseen"], imagenet)
+    stage("the ablation")
+    arms, curves = ablation(folder / "arms", chosen, cropped, whole)
+
+    results = {
+        "preset": preset,
+        "prepare": prepared,
+        "counts": counts,
+        "networks": networks,
+        "arms": arms,
+        "curves": curves,
+        "duplicates": twice["counts"],
+    }
+    stage("the report")
+    write_text(folder / "results.json", json.dumps(results, indent=1))
+    for table in tables.every_table(results):
+        write_text(folder / f"{table.name}.csv", table.csv())
+    write_text(folder / "report.html", page.report(results, chosen, folder, whole, cropped, balanced))
+    return page.in_short(results)
+
+
+def stage(name):
+    """Log what begins."""
+    log(f"{time.strftime('%H:%M:%S')}  {name}")
+
+
+def dedicate(folder, preset, data):
+    """Note what a folder is for; raise ConfigError when it is for something else already."""
+    path, mine = folder / "reproduction.json", {"preset": preset, "data": data}
+    if not path.exists():
+        write_text(path, json.dumps(mine, indent=2))
+    elif (found := read_json(path, {"preset": Text(), "data": Text()})) != mine:
+        raise ConfigError(
+            f"{folder} holds the preset {found['preset']} on {found['data']}: give the same, or another --out"
+        )
+
+
+def pictures(data, folder, rows):
+    """Return {split: Dataset} of whole pictures, as many training rows as the plan wants; they are kept in a file.
+
+    Raises     DataError when a split is missing; ConfigError when the file holds others: the data was changed since
+    """
+    path, splits = folder / "pictures.npz", fer2013.load(data)
+    if missing := [split for split in ("train", "val") if split not in splits]:
+        raise DataError(f"{data}: no split {missing[0]!r}: the study needs Training and PublicTest")
+    if rows:
+        splits["train"] = splits["train"].take(evenly(len(splits["train"]), rows))
+    if not path.exists():
+        fer2013.save_npz(path, splits)
+    kept = fer2013.load(path)
+    for split, part in splits.items():
+        if split not in kept or not all(
+            np.array_equal(getattr(kept[split], name), getattr(part, name)) for name in ("images", "labels", "names")
+        ):
+            raise ConfigError(f"{data} is not what {folder} was begun with: choose another --out")
+    return kept
+
+
+def evenly(available, wanted):
+    """Return every so-many-th index, so that a sorted archive gives all its classes."""
+    return np.linspace(0, available - 1, min(wanted, available)).astype(int)
+
+
+def duplicates(splits, path):
+    """Return {"counts": rows of data.duplicates.count_duplicates, "unseen": rows of val}; they are kept in a file."""
+    if not path.exists():
+        unseen = unseen_rows(splits["train"], splits["val"]).tolist()
+        write_text(path, json.dumps({"counts": count_duplicates(splits), "unseen": unseen}, indent=1))
+    rows = Several(Whole(0, len(splits["val"]) - 1), least=0, most=len(splits["val"]))
+    return read_json(path, {"counts": Several(Record(), least=0), "unseen": rows})
+
+
+def on_unseen(folder, val, rows):
+    """Return metrics.top1 of the predictions in a run folder, of these rows of val only."""
+    said = read_predictions(folder / "predictions.csv", val.classes)
+    rows = [said[printable(val.names[row])] for row in rows]
+    return top1([row.likeliest == row.label for row in rows])
+
+
+def crops(folder, jobs):
+    """Return {split: Dataset} of cropped pictures, and the report of `minifer prepare`."""
+    path, report = folder / "cropped.npz", folder / "cropped-report.json"
+    if report.exists():
+        prepared = read_json(report, {"splits": Record(), "missed_by_class": Record(), "curve": Record()})
+    else:
+        prepared = prepare(folder / "pictures.npz", path, jobs=jobs)
+    return fer2013.load(path), prepared
+
+
+def balancing(whole, cropped):
+    """Return balanced training rows, and {class: rows, cropped, kept, dropped, synthetic, after}."""
+    balanced = balance.balance(cropped)
+    rows, found = whole.counts(), cropped.counts()
+    return balanced, {
+        name: {"rows": rows[name], "cropped": found[name], **count}
+        for name, count in balance.counts(cropped, balanced).items()
+    }
+
+
+def three_networks(folder, settings, data, unseen, imagenet=None):
+    """Return {network: evaluation} of table 3: plain, then skips and attention on its extraction, which stays.
+
+    With the file of ImageNet weights both are trained on that extraction too. Each evaluation has metrics.top1 of the
+    rows of val that are unseen beside it.
+    """
+
+    def trained(name, settings):
+        result, _ = train_once(folder / name, settings, data)
+        return {**result, "unseen": on_unseen(folder / name, data["val"], unseen)}
+
+    plain = config.replace(settings, model="plain")
+    results = {"plain": trained("plain", plain)}
+    for name in ("skip", "mha"):
+        transfer = config.replace(settings, model=name, pretrained=str((folder / "plain").resolve()), freeze=True)
+        results[name] = trained(name, transfer)
+        if imagenet:
+            transfer = config.replace(transfer, pretrained=str(Path(imagenet).resolve()))
+            results[f"{name}, from ImageNet"] = trained(f"{name}-imagenet", transfer)
+    return results
+
+
+def ablation(folder, chosen, cropped, whole):
+    """Return {arm: [evaluation for each seed]} and {arm: [training loss of each epoch, for each seed]}."""
+    results, curves = {}, {}
+    for arm, (_, changes, crop) in plan.ARMS.items():
+        runs = []
+        for seed in range(chosen.seeds):
+            settings = config.replace(chosen.arm, **changes, seed=seed)
+            place = folder / f"{arm.replace(' + ', '-').replace(' ', '-')}-{seed}"
+            runs.append(train_once(place, settings, cropped if crop else whole))
+        results[arm], curves[arm] = (list(parts) for parts in zip(*runs, strict=True))
+    return results, curves
