@@ -54,7 +54,7 @@ class TrainConfig:
     epochs: int = setting(100, "passes over the training rows, at most", within=(1, 100_000))
     batch_size: int = setting(32, "pictures in a batch", within=(1, 4096))
     optimizer: str = setting("adam", "adam, or sgd with Nesterov momentum", ("adam", "sgd"))
-    rate: float = setting(1e-3, "learning rate at the start, or at the top of the cosine", within=(1e-30, 100))
+    learning_rate: float = setting(1e-3, "learning rate at the start, or at the top of the cosine", within=(1e-30, 100))
     weight_decay: float = setting(0.0, "decoupled weight decay of Adam, L2 of SGD", within=(0, 100))
     schedule: str = setting("plateau", "how the rate falls", ("plateau", "cosine", "constant"))
     warmup: float = setting(0.0, "epochs in which the cosine schedule's rate first rises", within=(0, 100_000))
@@ -62,7 +62,7 @@ class TrainConfig:
         0.5, "what the rate is multiplied by when val top-1 stagnates", within=(0.001, 0.999)
     )
     plateau_patience: int = setting(5, "epochs without improvement until then", within=(1, 100_000))
-    min_rate: float = setting(0.0, "the rate never falls below it", within=(0, 100))
+    min_learning_rate: float = setting(0.0, "the rate never falls below it", within=(0, 100))
     early_stopping: int = setting(
         0, "epochs without improvement after which training stops; 0 never", within=(0, 100_000)
     )
@@ -122,22 +122,23 @@ NO_AUGMENTATION = {"flip": False, "shift": 0.0, "rotation": 0.0, "zoom": 0.0, "b
 # What the networks that ship are trained with.
 BEST = {
     "model": "skip", "blocks": "even", "linear": True, "register": True, "dropout": 0.2, "epochs": 200,
-    "batch_size": 64, "rate": 3e-3, "schedule": "cosine", "warmup": 3.0, "weight_decay": 0.05, "average": 0.9995,
+    "batch_size": 64, "learning_rate": 3e-3, "schedule": "cosine", "warmup": 3.0, "weight_decay": 0.05,
+    "average": 0.9995,
     "keep": "last", "calibrate": True, "label_smoothing": 0.1, "crop": 40, "end_phase": 0.2,
     "shift": 0.06, "rotation": 8.0, "zoom": 0.1, "brightness": 0.2, "contrast": 0.2, "erasing": 0.3,
 }  # fmt: skip
 
 PRESETS = {
     "demo": TrainConfig(
-        alpha=0.25, heads=4, head_units=16, attention_blocks=(11, 13), epochs=8, rate=3e-3, schedule="cosine",
+        alpha=0.25, heads=4, head_units=16, attention_blocks=(11, 13), epochs=8, learning_rate=3e-3, schedule="cosine",
         warmup=0.5, average=0.99, shift=0.05, rotation=5.0, zoom=0.05,
     ),
     "quick": TrainConfig(
-        model="skip", alpha=0.5, epochs=14, batch_size=32, rate=3e-3, schedule="cosine", warmup=1.0,
+        model="skip", alpha=0.5, epochs=14, batch_size=32, learning_rate=3e-3, schedule="cosine", warmup=1.0,
         weight_decay=0.01, label_smoothing=0.1, average=0.998,
     ),
     "paper": TrainConfig(
-        attention_blocks=None, plateau_patience=5, min_rate=0.00025, early_stopping=20, **NO_AUGMENTATION
+        attention_blocks=None, plateau_patience=5, min_learning_rate=0.00025, early_stopping=20, **NO_AUGMENTATION
     ),
     "best": TrainConfig(**BEST, alpha=4.0),
     "small": TrainConfig(**BEST, alpha=2.0),
@@ -154,6 +155,7 @@ def to_dict(config):
     return dataclasses.asdict(config)
 
 
+RENAMED = {"rate": "learning_rate", "min_rate": "min_learning_rate"}  # settings of earlier versions
 # Settings of earlier versions that did not help, and the value at which they did nothing.
 REMOVED = {"sharpness": 0.0, "mixup": 0.0}
 
@@ -165,6 +167,7 @@ def from_dict(settings, source="the settings"):
     """
     if not isinstance(settings, dict) or "model" not in settings:
         raise ConfigError(f"{source}: 'model' is missing: these are not the settings of a run")
+    settings = {RENAMED.get(name, name): value for name, value in settings.items()}
     settings = {name: value for name, value in settings.items() if name not in REMOVED or value != REMOVED[name]}
     unknown = sorted(settings.keys() - {f.name for f in dataclasses.fields(TrainConfig)})
     if unknown:

@@ -69,5 +69,7 @@ def probabilities(logits):
     Raises     TrainingError when a logit is not finite: there is nothing true that could be returned
     """
     if not np.isfinite(logits).all():
-        raise TrainingError("the network's output is not finite: its weights are too large, train it at a lower --rate")
+        raise TrainingError(
+            "the network's output is not finite: its weights are too large, train it at a lower --learning-rate"
+        )
     return softmax_forward(np.ascontiguousarray(logits))

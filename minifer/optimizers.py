@@ -1,7 +1,7 @@
 """Optimizers: how a gradient becomes a step. They know parameters by their dotted paths and nothing about layers.
 
-    optimizer = Adam(layer.parameters(trainable_only=True), rate=1e-3)
-    for each batch:   forward, backward,   optimizer.rate = schedule.rate(step),   optimizer.step()
+    optimizer = Adam(layer.parameters(trainable_only=True), learning_rate=1e-3)
+    for each batch:   forward, backward,   optimizer.learning_rate = schedule.learning_rate(step),   optimizer.step()
 
 All values live in one stretch of memory and all gradients in another, so that a step is one call of one kernel however
 many layers there are. The equations are in kernels/update.py; the numbers equal PyTorch's Adam, AdamW and SGD.
@@ -69,11 +69,11 @@ class Optimizer:
 
     moments = ()
 
-    def __init__(self, parameters, rate, weight_decay):
-        require(rate >= 0, f"rate is {rate}: it must not be negative")
+    def __init__(self, parameters, learning_rate, weight_decay):
+        require(learning_rate >= 0, f"learning_rate is {learning_rate}: it must not be negative")
         require(weight_decay >= 0, f"weight_decay is {weight_decay}: it must not be negative")
         self.flat = Flat(parameters)
-        self.rate, self.weight_decay, self.steps = rate, weight_decay, 0
+        self.learning_rate, self.weight_decay, self.steps = learning_rate, weight_decay, 0
         self.memory = {name: np.zeros_like(self.flat.value) for name in self.moments}
 
     def step(self):
@@ -111,7 +111,7 @@ class Adam(Optimizer):
     """Adam: a step of about the rate for every element, whatever the size of its gradient.
 
     mean <- beta1 mean + (1 - beta1) grad      square <- beta2 square + (1 - beta2) grad^2
-    value <- value - rate * m_hat / (sqrt(s_hat) + epsilon)      m_hat, s_hat corrected for starting at zero
+    value <- value - learning_rate * m_hat / (sqrt(s_hat) + eps)      m_hat, s_hat corrected for starting at zero
 
     Weight decay shrinks the values directly (decoupled=True: AdamW) or is added to the gradient, where Adam's division
     undoes much of it (decoupled=False: PyTorch's Adam).
@@ -122,11 +122,13 @@ class Adam(Optimizer):
 
     moments = ("mean", "square")
 
-    def __init__(self, parameters, rate=1e-3, beta1=0.9, beta2=0.999, epsilon=1e-8, weight_decay=0.0, decoupled=True):
+    def __init__(
+        self, parameters, learning_rate=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0, decoupled=True
+    ):
         require(0 <= beta1 < 1 and 0 <= beta2 < 1, f"beta1, beta2 are {beta1}, {beta2}: both must lie in [0, 1)")
-        require(epsilon > 0, f"epsilon is {epsilon}: it must be positive, it guards a division by zero")
-        super().__init__(parameters, rate, weight_decay)
-        self.beta1, self.beta2, self.epsilon, self.decoupled = beta1, beta2, epsilon, decoupled
+        require(eps > 0, f"eps is {eps}: it must be positive, it guards a division by zero")
+        super().__init__(parameters, learning_rate, weight_decay)
+        self.beta1, self.beta2, self.eps, self.decoupled = beta1, beta2, eps, decoupled
 
     def update(self):
         adam_update(
@@ -134,10 +136,10 @@ class Adam(Optimizer):
             self.memory["mean"],
             self.memory["square"],
             self.flat.grad,
-            float(self.rate),
+            float(self.learning_rate),
             float(self.beta1),
             float(self.beta2),
-            float(self.epsilon),
+            float(self.eps),
             float(self.weight_decay),
             self.decoupled,
             self.flat.decayed,
@@ -148,8 +150,8 @@ class Adam(Optimizer):
 class SGD(Optimizer):
     """Gradient descent with momentum: velocity <- momentum * velocity + grad.
 
-    value <- value - rate * (grad + momentum * velocity) with nesterov, which looks one step ahead along the velocity;
-    value <- value - rate * velocity without. Weight decay is added to the gradient.
+    value <- value - learning_rate * (grad + momentum * velocity) with nesterov, one step ahead;
+    value <- value - learning_rate * velocity without. Weight decay is added to the gradient.
 
     Raises    ConfigError for settings that cannot work; and what Flat raises
     Source    Sutskever et al. 2013
@@ -157,9 +159,9 @@ class SGD(Optimizer):
 
     moments = ("velocity",)
 
-    def __init__(self, parameters, rate=0.01, momentum=0.9, nesterov=True, weight_decay=0.0):
+    def __init__(self, parameters, learning_rate=0.01, momentum=0.9, nesterov=True, weight_decay=0.0):
         require(0 <= momentum < 1, f"momentum is {momentum}: it must lie in [0, 1)")
-        super().__init__(parameters, rate, weight_decay)
+        super().__init__(parameters, learning_rate, weight_decay)
         self.momentum, self.nesterov = momentum, nesterov
 
     def update(self):
@@ -167,7 +169,7 @@ class SGD(Optimizer):
             self.flat.value,
             self.memory["velocity"],
             self.flat.grad,
-            float(self.rate),
+            float(self.learning_rate),
             float(self.momentum),
             self.nesterov,
             float(self.weight_decay),

@@ -21,7 +21,7 @@ from minifer.files.documents import read_json
 # Of metrics.csv. train_top1 is of pictures as the epoch changed them, while the weights moved; train_plain_top1 of a
 # sample of the training pictures as they are, val_unseen_top1 of val's pictures without a copy in training.
 COLUMNS = (
-    "epoch", "rate", "train_loss", "train_top1", "train_plain_top1", "val_loss", "val_top1", "val_unseen_top1",
+    "epoch", "learning_rate", "train_loss", "train_top1", "train_plain_top1", "val_loss", "val_top1", "val_unseen_top1",
     "seconds", "pictures_per_second",
 )  # fmt: skip
 

@@ -95,7 +95,7 @@ class Progress:
         line = (
             f"epoch {row['epoch']:3d}/{training.settings.epochs}  loss {row['train_loss']:.4f}  "
             f"top-1 {100 * row['train_top1']:5.2f} %  val loss {row['val_loss']:.4f}  "
-            f"val top-1 {100 * row['val_top1']:5.2f} %  rate {row['rate']:.2e}  {row['seconds']:.1f} s  "
+            f"val top-1 {100 * row['val_top1']:5.2f} %  rate {row['learning_rate']:.2e}  {row['seconds']:.1f} s  "
             f"{row['pictures_per_second']:.0f} pictures/s"
         )
         if self.bar is None:

@@ -13,10 +13,10 @@ from minifer.errors import ConfigError, TrainingError
 class Constant:
     """The same rate at every step."""
 
-    def __init__(self, rate):
-        self.constant = require_rate(rate)
+    def __init__(self, learning_rate):
+        self.constant = require_learning_rate(learning_rate)
 
-    def rate(self, step):
+    def learning_rate(self, step):
         return self.constant
 
     def end_epoch(self, metric):
@@ -30,27 +30,27 @@ class Constant:
 
 
 class Cosine(Constant):
-    """Half a cosine from rate down to min_rate over `steps` steps, after a straight climb over the first `warmup`.
+    """Half a cosine down to min_learning_rate over `steps` steps, after a straight climb over the first `warmup`.
 
-    step < warmup    rate * (step + 1) / warmup
-    else             min_rate + (rate - min_rate) * (1 + cos(pi * t)) / 2      t = (step - warmup) / (steps - warmup)
-    step >= steps    min_rate
+    step < warmup    learning_rate * (step + 1) / warmup
+    else             low + (learning_rate - low) * (1 + cos(pi * t)) / 2        t = (step - warmup) / (steps - warmup)
+    step >= steps    low = min_learning_rate
 
-    Raises    ConfigError unless 0 <= warmup < steps and 0 <= min_rate <= rate
+    Raises    ConfigError unless 0 <= warmup < steps and 0 <= min_learning_rate <= learning_rate
     Source    Loshchilov & Hutter 2017, equation 5 without restarts; warm-up: Goyal et al. 2017, section 2.2
     """
 
-    def __init__(self, rate, steps, warmup=0, min_rate=0.0):
-        super().__init__(rate)
+    def __init__(self, learning_rate, steps, warmup=0, min_learning_rate=0.0):
+        super().__init__(learning_rate)
         if not 0 <= warmup < steps:
             raise ConfigError(f"warmup is {warmup} of {steps} steps: it must leave steps for the cosine")
-        self.steps, self.warmup, self.min_rate = steps, warmup, require_floor(min_rate, rate)
+        self.steps, self.warmup, self.min_learning_rate = steps, warmup, require_floor(min_learning_rate, learning_rate)
 
-    def rate(self, step):
+    def learning_rate(self, step):
         if step < self.warmup:
             return self.constant * (step + 1) / self.warmup
         t = min((step - self.warmup) / (self.steps - self.warmup), 1.0)
-        return self.min_rate + (self.constant - self.min_rate) * (1 + math.cos(math.pi * t)) / 2
+        return self.min_learning_rate + (self.constant - self.min_learning_rate) * (1 + math.cos(math.pi * t)) / 2
 
 
 class ReduceOnPlateau:
@@ -59,13 +59,13 @@ class ReduceOnPlateau:
     An improvement, in mode "max" ("min" mirrors it), is
         absolute    metric > best + min_delta
         relative    metric > best * (1 + min_delta)
-    The `cooldown` epochs that follow a reduction are not counted. The rate never falls below min_rate, and a reduction
-    by no more than epsilon is not made.
+    The `cooldown` epochs that follow a reduction are not counted. The rate never falls below min_learning_rate, and a
+    reduction by no more than eps is not made.
 
     The same rates come from
         Keras      ReduceLROnPlateau(patience=patience, cooldown=cooldown + 1 if cooldown else 0), threshold absolute.
-                   It counts down before it looks, so that its cooldown of 1 is none; it has no epsilon (epsilon=0).
-        PyTorch    ReduceLROnPlateau(patience=patience - 1, cooldown=cooldown, eps=epsilon), threshold_mode "rel" or
+                   It counts down before it looks, so that its cooldown of 1 is none; it has no eps (eps=0).
+        PyTorch    ReduceLROnPlateau(patience=patience - 1, cooldown=cooldown, eps=eps), threshold_mode "rel" or
                    "abs". Its patience is the number of bad epochs it tolerates: it reduces after one more.
 
     Raises    ConfigError for settings that cannot work, patience < 1 among them
@@ -73,15 +73,15 @@ class ReduceOnPlateau:
 
     def __init__(
         self,
-        rate,
+        learning_rate,
         factor=0.5,
         patience=5,
         mode="max",
         threshold_mode="absolute",
         min_delta=1e-4,
         cooldown=0,
-        min_rate=0.0,
-        epsilon=1e-8,
+        min_learning_rate=0.0,
+        eps=1e-8,
     ):
         if not 0 < factor < 1:
             raise ConfigError(f"factor is {factor}: a reduction needs one between 0 and 1")
@@ -89,13 +89,16 @@ class ReduceOnPlateau:
             raise ConfigError(f"unknown threshold_mode {threshold_mode!r}: choose absolute or relative")
         if cooldown < 0:
             raise ConfigError(f"cooldown is {cooldown}: it must not be negative")
-        self.current, self.min_rate = require_rate(rate), require_floor(min_rate, rate)
-        self.factor, self.cooldown, self.epsilon = factor, cooldown, epsilon
+        self.current, self.min_learning_rate = (
+            require_learning_rate(learning_rate),
+            require_floor(min_learning_rate, learning_rate),
+        )
+        self.factor, self.cooldown, self.eps = factor, cooldown, eps
         self.patience, self.mode = require_patience(patience), require_mode(mode)
         self.relative, self.min_delta = threshold_mode == "relative", min_delta
         self.best, self.waited, self.cooling = None, 0, 0
 
-    def rate(self, step):
+    def learning_rate(self, step):
         return self.current
 
     def end_epoch(self, metric):
@@ -108,16 +111,16 @@ class ReduceOnPlateau:
             self.cooling -= 1
             self.waited = 0
         if self.waited >= self.patience:
-            reduced = max(self.current * self.factor, self.min_rate)
-            if self.current - reduced > self.epsilon:
+            reduced = max(self.current * self.factor, self.min_learning_rate)
+            if self.current - reduced > self.eps:
                 self.current = reduced
             self.waited, self.cooling = 0, self.cooldown
 
     def state(self):
-        return {"rate": self.current, "best": self.best, "waited": self.waited, "cooling": self.cooling}
+        return {"learning_rate": self.current, "best": self.best, "waited": self.waited, "cooling": self.cooling}
 
     def load_state(self, state):
-        self.current, self.best = state["rate"], state["best"]
+        self.current, self.best = state["learning_rate"], state["best"]
         self.waited, self.cooling = state["waited"], state["cooling"]
 
 
@@ -169,18 +172,20 @@ def improves(metric, best, mode, min_delta, relative=False):
     return metric > bar if mode == "max" else metric < bar
 
 
-def require_rate(rate):
+def require_learning_rate(learning_rate):
     """Return rate if it is positive and finite."""
-    if not 0 < rate < math.inf:
-        raise ConfigError(f"rate is {rate}: it must be positive")
-    return rate
+    if not 0 < learning_rate < math.inf:
+        raise ConfigError(f"learning_rate is {learning_rate}: it must be positive")
+    return learning_rate
 
 
-def require_floor(min_rate, rate):
-    """Return min_rate if it lies between 0 and rate."""
-    if not 0 <= min_rate <= rate:
-        raise ConfigError(f"min_rate is {min_rate}: it must lie between 0 and the rate, {rate}")
-    return min_rate
+def require_floor(min_learning_rate, learning_rate):
+    """Return min_learning_rate if it lies between 0 and learning_rate."""
+    if not 0 <= min_learning_rate <= learning_rate:
+        raise ConfigError(
+            f"min_learning_rate is {min_learning_rate}: it must lie between 0 and learning_rate, {learning_rate}"
+        )
+    return min_learning_rate
 
 
 def require_patience(patience):

@@ -88,7 +88,7 @@ class Training:
         self.phase = self.phases[0]
         parameters = self.model.parameters(trainable_only=True)
         optimizer = Adam if settings.optimizer == "adam" else SGD
-        self.optimizer = optimizer(parameters, settings.rate, weight_decay=settings.weight_decay)
+        self.optimizer = optimizer(parameters, settings.learning_rate, weight_decay=settings.weight_decay)
         self.schedule = self._schedule()
         self.average = Average(self.model, settings.average, flat=self.optimizer.flat) if settings.average else None
         self.stopping = EarlyStopping(settings.early_stopping or settings.epochs + 1, last=settings.keep == "last")
@@ -125,10 +125,12 @@ class Training:
     def _schedule(self):
         s, steps = self.settings, len(self.batches)
         if s.schedule == "cosine":
-            return Cosine(s.rate, s.epochs * steps, int(s.warmup * steps), s.min_rate)
+            return Cosine(s.learning_rate, s.epochs * steps, int(s.warmup * steps), s.min_learning_rate)
         if s.schedule == "plateau":
-            return ReduceOnPlateau(s.rate, s.plateau_factor, s.plateau_patience, min_rate=s.min_rate)
-        return Constant(s.rate)
+            return ReduceOnPlateau(
+                s.learning_rate, s.plateau_factor, s.plateau_patience, min_learning_rate=s.min_learning_rate
+            )
+        return Constant(s.learning_rate)
 
     # Steps and epochs.
 
@@ -158,7 +160,7 @@ class Training:
         if self.phase.crop and self.epoch < 0.8 * self.settings.epochs:
             x = middle(x, self.phase.crop)
         logits, loss = self._pass(x, targets)
-        self.optimizer.rate = self.schedule.rate(self.epoch * len(self.batches) + self.step)
+        self.optimizer.learning_rate = self.schedule.learning_rate(self.epoch * len(self.batches) + self.step)
         self.optimizer.step()
         if self.average:
             self.average.update()
@@ -175,7 +177,7 @@ class Training:
         if not np.isfinite(loss):
             raise TrainingError(
                 f"training has diverged: the loss is {loss} at epoch {self.epoch + 1}, step {self.step + 1}: "
-                f"{first_bad_layer(self.model, x)}; try a lower --rate"
+                f"{first_bad_layer(self.model, x)}; try a lower --learning-rate"
             )
         self.model.backward(self.phase.loss.backward())
         return logits, loss
@@ -199,7 +201,7 @@ class Training:
         return self.average.applied() if self.average else nullcontext()
 
     def _end_epoch(self):
-        sums, rate = self.sums, self.optimizer.rate
+        sums, learning_rate = self.sums, self.optimizer.learning_rate
         with self.weights_in_use():
             if self.settings.recalibrate:
                 recalibrate(self.model, self.some_rows(self.settings.recalibrate))
@@ -209,7 +211,7 @@ class Training:
             if not np.isfinite(probs).all():
                 raise TrainingError(
                     f"training has diverged: after epoch {self.epoch + 1} the answers on the validation rows are not "
-                    "finite; try a lower --rate"
+                    "finite; try a lower --learning-rate"
                 )
             right = probs.argmax(axis=1) == self.val.labels
             top1 = float(right.mean())
@@ -220,7 +222,7 @@ class Training:
         picked = probs[np.arange(len(probs)), self.val.labels]
         row = {
             "epoch": self.epoch + 1,
-            "rate": rate,
+            "learning_rate": learning_rate,
             "train_loss": sums["loss"] / sums["rows"],
             "train_top1": sums["right"] / sums["rows"],
             "train_plain_top1": float(plain.mean()),

@@ -48,17 +48,19 @@ def attention_solution(self, dy):
     return tuple(gradient[:, :, 0] for gradient in gradients)
 
 
-def adam_solution(value, mean, square, grad, step, rate=0.001, beta1=0.9, beta2=0.999, epsilon=1e-8):
+def adam_solution(value, mean, square, grad, step, learning_rate=0.001, beta1=0.9, beta2=0.999, eps=1e-8):
     value, mean, square = value.copy(), mean.copy(), square.copy()
-    adam_update.reference(value, mean, square, grad, rate, beta1, beta2, epsilon, 0.0, False, 0, step)
+    adam_update.reference(value, mean, square, grad, learning_rate, beta1, beta2, eps, 0.0, False, 0, step)
     return value, mean, square
 
 
 def plateau_solution(self, metric):
-    schedule = schedules.ReduceOnPlateau(1.0, self.factor, self.patience, min_delta=0.0, min_rate=self.min_rate)
-    schedule.load_state({"rate": self.rate, "best": self.best, "waited": self.waited, "cooling": 0})
+    schedule = schedules.ReduceOnPlateau(
+        1.0, self.factor, self.patience, min_delta=0.0, min_learning_rate=self.min_learning_rate
+    )
+    schedule.load_state({"learning_rate": self.learning_rate, "best": self.best, "waited": self.waited, "cooling": 0})
     schedule.end_epoch(metric)
-    self.rate, self.best, self.waited = schedule.current, schedule.best, schedule.waited
+    self.learning_rate, self.best, self.waited = schedule.current, schedule.best, schedule.waited
 
 
 SOLUTIONS = {
@@ -153,10 +155,12 @@ def adam_without_correction(value, mean, square, grad, step, **settings):
     return adam_solution(value, mean, square, grad, 10**6, **settings)
 
 
-def adam_with_epsilon_under_the_root(value, mean, square, grad, step, rate=0.001, beta1=0.9, beta2=0.999, epsilon=1e-8):
+def adam_with_epsilon_under_the_root(
+    value, mean, square, grad, step, learning_rate=0.001, beta1=0.9, beta2=0.999, eps=1e-8
+):
     mean, square = beta1 * mean + (1 - beta1) * grad, beta2 * square + (1 - beta2) * grad**2
     m_hat, s_hat = mean / (1 - beta1**step), square / (1 - beta2**step)
-    return value - rate * m_hat / np.sqrt(s_hat + epsilon), mean, square
+    return value - learning_rate * m_hat / np.sqrt(s_hat + eps), mean, square
 
 
 def plateau_one_too_late(self, metric):
@@ -165,7 +169,7 @@ def plateau_one_too_late(self, metric):
         return
     self.waited += 1
     if self.waited > self.patience:
-        self.rate, self.waited = max(self.rate * self.factor, self.min_rate), 0
+        self.learning_rate, self.waited = max(self.learning_rate * self.factor, self.min_learning_rate), 0
 
 
 def plateau_that_keeps_waiting(self, metric):
@@ -174,7 +178,7 @@ def plateau_that_keeps_waiting(self, metric):
         return
     self.waited += 1
     if self.waited >= self.patience:
-        self.rate = max(self.rate * self.factor, self.min_rate)
+        self.learning_rate = max(self.learning_rate * self.factor, self.min_learning_rate)
 
 
 def plateau_of_all_epochs(self, metric):
@@ -183,7 +187,7 @@ def plateau_of_all_epochs(self, metric):
         return
     self.waited += 1
     if self.waited >= self.patience:
-        self.rate, self.waited = max(self.rate * self.factor, self.min_rate), 0
+        self.learning_rate, self.waited = max(self.learning_rate * self.factor, self.min_learning_rate), 0
 
 
 def plateau_of_the_last(self, metric):
@@ -193,13 +197,13 @@ def plateau_of_the_last(self, metric):
         self.waited += 1
     self.best = metric
     if self.waited >= self.patience:
-        self.rate, self.waited = max(self.rate * self.factor, self.min_rate), 0
+        self.learning_rate, self.waited = max(self.learning_rate * self.factor, self.min_learning_rate), 0
 
 
 def plateau_without_floor(self, metric):
-    floor, self.min_rate = self.min_rate, 0.0
+    floor, self.min_learning_rate = self.min_learning_rate, 0.0
     plateau_solution(self, metric)
-    self.min_rate = floor
+    self.min_learning_rate = floor
 
 
 WRONG = [  # exercise, answers, what the student is told
@@ -208,12 +212,12 @@ WRONG = [  # exercise, answers, what the student is told
     ("batchnorm", {"BatchNorm.backward": batchnorm_of_constants}, "mean and the variance are treated as constants"),
     ("attention", {"Attention.backward": attention_without_scale}, r"the scale 1 / sqrt\(D\) is missing"),
     ("adam", {"adam_step": adam_without_correction}, r"the corrections 1 - beta\^step are missing"),
-    ("adam", {"adam_step": adam_with_epsilon_under_the_root}, "epsilon is added under the root"),
+    ("adam", {"adam_step": adam_with_epsilon_under_the_root}, "eps is added under the root"),
     ("plateau", {"ReduceOnPlateau.end_epoch": plateau_one_too_late}, "one epoch too late"),
     ("plateau", {"ReduceOnPlateau.end_epoch": plateau_that_keeps_waiting}, "not set back at a reduction"),
     ("plateau", {"ReduceOnPlateau.end_epoch": plateau_of_all_epochs}, "have to be in a row"),
     ("plateau", {"ReduceOnPlateau.end_epoch": plateau_of_the_last}, "the one before instead of the best"),
-    ("plateau", {"ReduceOnPlateau.end_epoch": plateau_without_floor}, "the rate falls below min_rate"),
+    ("plateau", {"ReduceOnPlateau.end_epoch": plateau_without_floor}, "the rate falls below min_learning_rate"),
 ]
 
 

@@ -16,7 +16,7 @@ def rows(count, **changes):
     return [
         {
             "epoch": str(k + 1),
-            "rate": str(1e-3 * 0.5 ** (k // 10)),
+            "learning_rate": str(1e-3 * 0.5 ** (k // 10)),
             "train_loss": str(1.8 / (k + 1)),
             "train_top1": str(1 - 0.7 / (k + 1)),
             "val_loss": str(1.9 / (k + 1) ** 0.5),
@@ -54,7 +54,7 @@ def test_curves_of_any_length_show_both_lines(tmp_path, count):
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(
     "changes",
-    [{"val_loss": "", "val_top1": ""}, {"train_loss": "nan"}, {"rate": "0.0"}],
+    [{"val_loss": "", "val_top1": ""}, {"train_loss": "nan"}, {"learning_rate": "0.0"}],
     ids=["no validation", "loss is NaN", "rate 0"],
 )
 def test_curves_with_gaps(tmp_path, changes):

@@ -88,7 +88,7 @@ def test_a_step_notices_a_parameter_that_moved_away(spoil):
 
 def test_two_steps_of_adam_by_hand():
     p = Parameter(np.array([1.0]))
-    optimizer = Adam({"p": p}, rate=0.1, beta1=0.5, beta2=0.75, epsilon=1e-12)
+    optimizer = Adam({"p": p}, learning_rate=0.1, beta1=0.5, beta2=0.75, eps=1e-12)
     p.grad = np.array([2.0])
     optimizer.step()  # m = 1, s = 1, m_hat = 2, s_hat = 4: the step is 0.1 * 2/2
     np.testing.assert_allclose(p.value, [0.9])
@@ -110,7 +110,7 @@ def test_two_steps_of_sgd_by_hand():
 
 def test_weight_decay_by_hand_spares_vectors():
     matrix, vector = Parameter(np.ones((2, 2))), Parameter(np.ones(2))
-    optimizer = Adam({"v": vector, "m": matrix}, rate=0.1, weight_decay=0.5)
+    optimizer = Adam({"v": vector, "m": matrix}, learning_rate=0.1, weight_decay=0.5)
     optimizer.step()  # gradients are zero: only decay acts, by 1 - 0.1 * 0.5
     np.testing.assert_allclose(matrix.value, np.full((2, 2), 0.95))
     np.testing.assert_array_equal(vector.value, np.ones(2))
@@ -119,7 +119,7 @@ def test_weight_decay_by_hand_spares_vectors():
 @pytest.mark.parametrize("make", [Adam, SGD])
 def test_both_minimise_a_quadratic(make):
     p = Parameter(np.array([3.0, -2.0]))
-    optimizer = make({"p": p}, rate=0.05)
+    optimizer = make({"p": p}, learning_rate=0.05)
     for _ in range(300):
         p.grad = np.array([1.0, 4.0]) * p.value
         optimizer.step()
@@ -129,9 +129,9 @@ def test_both_minimise_a_quadratic(make):
 @pytest.mark.parametrize(
     "make",
     [
-        lambda p: Adam(p, rate=-1),
+        lambda p: Adam(p, learning_rate=-1),
         lambda p: Adam(p, beta1=1.0),
-        lambda p: Adam(p, epsilon=0),
+        lambda p: Adam(p, eps=0),
         lambda p: Adam(p, weight_decay=-0.1),
         lambda p: SGD(p, momentum=1.0),
     ],
@@ -144,22 +144,22 @@ def test_settings_that_cannot_work(make):
 # Against PyTorch
 
 TORCH_CASES = {
-    "adam": (dict(rate=0.01), "Adam", dict(lr=0.01)),
+    "adam": (dict(learning_rate=0.01), "Adam", dict(lr=0.01)),
     "adam, betas": (
-        dict(rate=0.02, beta1=0.8, beta2=0.95, epsilon=1e-3),
+        dict(learning_rate=0.02, beta1=0.8, beta2=0.95, eps=1e-3),
         "Adam",
         dict(lr=0.02, betas=(0.8, 0.95), eps=1e-3),
     ),
     "adam, l2": (
-        dict(rate=0.01, weight_decay=0.1, decoupled=False),
+        dict(learning_rate=0.01, weight_decay=0.1, decoupled=False),
         "Adam",
         dict(lr=0.01, weight_decay=0.1),
     ),
-    "adamw": (dict(rate=0.01, weight_decay=0.1), "AdamW", dict(lr=0.01, weight_decay=0.1)),
-    "sgd": (dict(rate=0.01, momentum=0.0, nesterov=False), "SGD", dict(lr=0.01)),
-    "sgd, momentum": (dict(rate=0.01, nesterov=False), "SGD", dict(lr=0.01, momentum=0.9)),
+    "adamw": (dict(learning_rate=0.01, weight_decay=0.1), "AdamW", dict(lr=0.01, weight_decay=0.1)),
+    "sgd": (dict(learning_rate=0.01, momentum=0.0, nesterov=False), "SGD", dict(lr=0.01)),
+    "sgd, momentum": (dict(learning_rate=0.01, nesterov=False), "SGD", dict(lr=0.01, momentum=0.9)),
     "sgd, nesterov": (
-        dict(rate=0.01, weight_decay=0.1),
+        dict(learning_rate=0.01, weight_decay=0.1),
         "SGD",
         dict(lr=0.01, momentum=0.9, nesterov=True, weight_decay=0.1),
     ),
@@ -187,9 +187,9 @@ def test_numbers_equal_pytorch(case, backend, dtype):
             set_gradients(params, rng)
             for path, twin in twins.items():
                 twin.grad = torch.tensor(params[path].grad)
-            optimizer.rate = ours["rate"] * 0.9**step  # a schedule moves the rate
+            optimizer.learning_rate = ours["learning_rate"] * 0.9**step  # a schedule moves the rate
             for group in peer.param_groups:
-                group["lr"] = ours["rate"] * 0.9**step
+                group["lr"] = ours["learning_rate"] * 0.9**step
             optimizer.step()
             peer.step()
     tolerance = dict(rtol=1e-11, atol=1e-12) if dtype == np.float64 else dict(rtol=2e-5, atol=2e-6)
@@ -259,7 +259,7 @@ def test_average_warms_up():
 
 def test_applied_swaps_in_and_back_under_a_living_optimizer():
     layer = Toy(np.float32)
-    optimizer = Adam(layer.parameters(), rate=0.1)
+    optimizer = Adam(layer.parameters(), learning_rate=0.1)
     average = Average(layer, decay=0.5)
     train(optimizer, layer.parameters(), 3)
     average.update()
@@ -275,7 +275,7 @@ def test_applied_swaps_in_and_back_under_a_living_optimizer():
 
 def test_average_over_flat_memory_is_the_same_average():
     layer = Toy(np.float32)
-    optimizer = Adam(layer.parameters(), rate=0.1)
+    optimizer = Adam(layer.parameters(), learning_rate=0.1)
     one_by_one, at_once = Average(layer, 0.9), Average(layer, 0.9, flat=optimizer.flat)
     for _ in range(4):
         train(optimizer, layer.parameters(), 1)

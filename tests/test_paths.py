@@ -73,11 +73,11 @@ def test_a_folder_called_best_is_not_the_network_that_ships(archive, tmp_path, m
 
 def test_training_that_diverges_says_so(capsys, archive, tmp_path):  # noqa: F811
     for rate in ("1e9", "1e30"):
-        command = ["train", "--data", archive, *flags(config.replace(SHORT, epochs=2)), f"--rate={rate}"]
+        command = ["train", "--data", archive, *flags(config.replace(SHORT, epochs=2)), f"--learning_rate={rate}"]
         code, _, said = run(capsys, *command, "--out", tmp_path / rate)
         if code == 2:  # the range of the setting
             continue
-        assert code == 1 and "training has diverged" in said and "lower --rate" in said
+        assert code == 1 and "training has diverged" in said and "lower --learning-rate" in said
 
 
 @pytest.mark.skipif(os.name == "nt", reason="devices of POSIX")

@@ -72,7 +72,12 @@ def test_tables_stand_beside_it(reproduced):
 def test_the_networks_with_skips_keep_the_plain_extraction(reproduced):
     saved = config.to_dict(config.read(reproduced / "networks" / "mha" / "config.json")[0])
     assert saved["freeze"] and saved["pretrained"].endswith("plain") and saved["balance"] == "nearmiss-smote"
-    assert (saved["batch_size"], saved["rate"], saved["plateau_factor"], saved["min_rate"]) == (32, 1e-3, 0.5, 0.00025)
+    assert (saved["batch_size"], saved["learning_rate"], saved["plateau_factor"], saved["min_learning_rate"]) == (
+        32,
+        1e-3,
+        0.5,
+        0.00025,
+    )
 
 
 def test_what_is_finished_is_not_done_again(reproduced, drawn, capsys):

@@ -15,7 +15,7 @@ def rates(schedule, metrics):
     out = []
     for metric in metrics:
         schedule.end_epoch(metric)
-        out.append(schedule.rate(0))
+        out.append(schedule.learning_rate(0))
     return out
 
 
@@ -23,7 +23,7 @@ def test_constant():
     schedule = Constant(0.1)
     schedule.end_epoch(float("nan"))
     schedule.load_state(schedule.state())
-    assert schedule.rate(0) == schedule.rate(10**6) == 0.1
+    assert schedule.learning_rate(0) == schedule.learning_rate(10**6) == 0.1
 
 
 # Plateau: Keras, by its documented algorithm worked by hand (patience counts the epochs until the reduction; the
@@ -52,13 +52,13 @@ def test_keras_table_with_cooldown():
 
 def test_keras_table_in_mode_min_with_floor():
     """Keras: factor=0.5, patience=1, min_delta=0, cooldown=0 or 1 (the same), min_lr=0.3, mode="min"."""
-    schedule = ReduceOnPlateau(1.0, patience=1, mode="min", min_delta=0.0, min_rate=0.3)
+    schedule = ReduceOnPlateau(1.0, patience=1, mode="min", min_delta=0.0, min_learning_rate=0.3)
     assert rates(schedule, [1.0, 1.0, 0.5, 0.5, 0.5, 0.6]) == [1.0, 0.5, 0.5, 0.3, 0.3, 0.3]
 
 
 def test_the_papers_recipe():
     """Rate 0.001, halved twice on a plateau: 0.00025 is where the paper ends."""
-    schedule = ReduceOnPlateau(0.001, patience=3, min_rate=0.00025)
+    schedule = ReduceOnPlateau(0.001, patience=3, min_learning_rate=0.00025)
     assert rates(schedule, [0.6] * 20)[-1] == 0.00025
     assert rates(ReduceOnPlateau(0.001, patience=3), [0.6] * 7) == [0.001] * 3 + [0.0005] * 3 + [0.00025]
 
@@ -68,8 +68,8 @@ def test_nan_is_never_an_improvement():
 
 
 def test_epsilon_ignores_tiny_reductions():
-    assert rates(ReduceOnPlateau(1e-8, patience=1, epsilon=1e-8), [1, 1, 1]) == [1e-8] * 3
-    assert rates(ReduceOnPlateau(1e-8, patience=1, epsilon=0), [1, 1, 1]) == [1e-8, 5e-9, 2.5e-9]
+    assert rates(ReduceOnPlateau(1e-8, patience=1, eps=1e-8), [1, 1, 1]) == [1e-8] * 3
+    assert rates(ReduceOnPlateau(1e-8, patience=1, eps=0), [1, 1, 1]) == [1e-8, 5e-9, 2.5e-9]
 
 
 @pytest.mark.parametrize("mode", ["max", "min"])
@@ -95,26 +95,26 @@ def test_plateau_rates_equal_pytorch(mode, threshold_mode):
         for metric in np.round(rng.normal(0.5, 0.3, size=80), 2):
             scheduler.step(metric)
             schedule.end_epoch(metric)
-            assert schedule.rate(0) == peer.param_groups[0]["lr"]
+            assert schedule.learning_rate(0) == peer.param_groups[0]["lr"]
 
 
 # Cosine
 
 
 def test_cosine_by_hand():
-    schedule = Cosine(1.0, steps=12, warmup=4, min_rate=0.2)
-    np.testing.assert_allclose([schedule.rate(s) for s in range(4)], [0.25, 0.5, 0.75, 1.0])
+    schedule = Cosine(1.0, steps=12, warmup=4, min_learning_rate=0.2)
+    np.testing.assert_allclose([schedule.learning_rate(s) for s in range(4)], [0.25, 0.5, 0.75, 1.0])
     half = 0.2 + 0.8 * (1 + np.cos(np.pi / 4)) / 2
-    np.testing.assert_allclose([schedule.rate(s) for s in (4, 6, 8, 12, 99)], [1.0, half, 0.6, 0.2, 0.2])
+    np.testing.assert_allclose([schedule.learning_rate(s) for s in (4, 6, 8, 12, 99)], [1.0, half, 0.6, 0.2, 0.2])
 
 
 def test_cosine_equals_pytorch():
     torch = pytest.importorskip("torch", reason="PyTorch's scheduler is the peer here")
     peer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.3)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(peer, T_max=50, eta_min=0.01)
-    schedule = Cosine(0.3, steps=50, min_rate=0.01)
+    schedule = Cosine(0.3, steps=50, min_learning_rate=0.01)
     for step in range(50):
-        np.testing.assert_allclose(schedule.rate(step), peer.param_groups[0]["lr"], rtol=1e-12)
+        np.testing.assert_allclose(schedule.learning_rate(step), peer.param_groups[0]["lr"], rtol=1e-12)
         peer.step()
         scheduler.step()
 
@@ -183,7 +183,7 @@ def test_plateau_and_stopping_resume_through_json():
         lambda: Constant(0),
         lambda: Constant(float("inf")),
         lambda: Cosine(1.0, steps=5, warmup=5),
-        lambda: Cosine(1.0, steps=5, min_rate=2.0),
+        lambda: Cosine(1.0, steps=5, min_learning_rate=2.0),
         lambda: ReduceOnPlateau(1.0, factor=1.0),
         lambda: ReduceOnPlateau(1.0, patience=0),
         lambda: ReduceOnPlateau(1.0, mode="auto"),

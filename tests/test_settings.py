@@ -83,7 +83,7 @@ def test_presets_come_back_from_json():
         (["--heads", "99999999"], "heads is 99999999"),
         (["--warmup", "nan"], "warmup is nan"),
         (["--seed", "-1"], "seed is -1"),
-        (["--rate", "1e9"], "rate is 1000000000.0"),
+        (["--rate", "1e9"], "learning_rate is 1000000000.0"),
         (["--epochs", "1" * 6000], "invalid int value"),
         (["--attention-blocks", "0-99999999"], "no list of blocks from 1 to 13"),
         (["--attention-blocks", "5-1"], "no list of blocks"),

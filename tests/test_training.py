@@ -98,7 +98,13 @@ def test_interrupted_anywhere_and_resumed_ends_in_the_same_bits(stop_after, face
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_plateau_and_early_stopping_resume_too(optimizer, faces, tmp_path):
     settings = config.replace(
-        TINY, schedule="plateau", plateau_patience=1, early_stopping=2, epochs=6, optimizer=optimizer, rate=1e-4
+        TINY,
+        schedule="plateau",
+        plateau_patience=1,
+        early_stopping=2,
+        epochs=6,
+        optimizer=optimizer,
+        learning_rate=1e-4,
     )
     whole = start(faces, settings)
     whole.run(Silent())
@@ -127,8 +133,9 @@ def test_number_of_threads_does_not_change_a_bit(faces, uninterrupted):
 def test_it_learns(faces):
     """Sixteen faces, nothing random: the loss falls to almost nothing."""
     settings = config.replace(
-        TINY, model="skip", alpha=0.125, epochs=25, limit=16, rate=5e-3, average=0.0, dropout=0.0, end_phase=0.0,
-        erasing=0.0, label_smoothing=0.0, flip=False, shift=0.0, rotation=0.0, zoom=0.0, brightness=0.0, contrast=0.0,
+        TINY, model="skip", alpha=0.125, epochs=25, limit=16, learning_rate=5e-3, average=0.0, dropout=0.0,
+        end_phase=0.0, erasing=0.0, label_smoothing=0.0, flip=False, shift=0.0, rotation=0.0, zoom=0.0, brightness=0.0,
+        contrast=0.0,
     )  # fmt: skip
     training = start(faces, settings)
     training.run(Silent())
@@ -139,7 +146,7 @@ def test_it_learns(faces):
 
 
 def test_short_last_batch_is_weighted_by_its_rows(faces, rng):
-    settings = config.replace(TINY, rate=1e-30, epochs=1, dropout=0.0)  # a rate that moves nothing
+    settings = config.replace(TINY, learning_rate=1e-30, epochs=1, dropout=0.0)  # a rate that moves nothing
     training = start(faces, settings)
     away_from_zero(training.model, rng)
     training.optimizer = type(training.optimizer)(training.model.parameters(), 1e-30)
@@ -245,7 +252,7 @@ def test_the_end_phase_shows_sharp_pictures_and_plain_labels(faces, tmp_path):
 
 
 def test_the_last_epoch_can_be_kept(faces, tmp_path):
-    training = start(faces, config.replace(TINY, keep="last", rate=1e-9, epochs=3, calibrate=False))
+    training = start(faces, config.replace(TINY, keep="last", learning_rate=1e-9, epochs=3, calibrate=False))
     training.run(Silent(tmp_path))
     model, meta = load_weights(tmp_path / "best.npz")
     assert meta["epoch"] == 3 and meta["val_top1"] == training.rows[-1]["val_top1"]

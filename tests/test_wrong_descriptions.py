@@ -173,7 +173,8 @@ def nested(meta, path, value):
     [
         ("epoch",), ("step",), ("sums",), ("sums", "loss"), ("sums", "right"), ("sums", "rows"), ("sums", "seconds"),
         ("rows",), ("rows", "epoch"), ("rows", "val_top1"), ("finished",), ("schedule",),
-        ("schedule", "rate"), ("schedule", "best"), ("schedule", "waited"), ("stopping",), ("stopping", "best"),
+        ("schedule", "learning_rate"), ("schedule", "best"), ("schedule", "waited"), ("stopping",),
+        ("stopping", "best"),
         ("stopping", "epochs"), ("generators",), ("generators", "dropout"), ("generators", "dropout", "state"),
         ("generators", "dropout", "state", "inc"), ("classes",), ("config",), ("image_shape",),
     ],
@@ -187,7 +188,7 @@ def test_a_wrong_position(training, saved, tmp_path, path, value):
     except (CheckpointError, TrainingError) as error:
         assert str(tmp_path / "last.npz") in str(error) and "\n" not in str(error)
     else:
-        may_be_negative = path[-1] in ("loss", "seconds", "val_top1", "best", "rate") and value == -1
+        may_be_negative = path[-1] in ("loss", "seconds", "val_top1", "best", "learning_rate") and value == -1
         may_be_none = path[-1] in ("val_top1", "best") and value is None
         assert may_be_negative or may_be_none or (value is True and path[-1] in ("finished", "inc"))
 

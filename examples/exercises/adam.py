@@ -2,7 +2,7 @@
 
     mean   <- beta1 * mean   + (1 - beta1) * grad               m_hat = mean   / (1 - beta1^step)
     square <- beta2 * square + (1 - beta2) * grad^2             s_hat = square / (1 - beta2^step)
-    value  <- value - rate * m_hat / (sqrt(s_hat) + epsilon)
+    value  <- value - learning_rate * m_hat / (sqrt(s_hat) + eps)
 
     Shapes     value, mean, square, grad: all the same   step: 1 at the first step
 
@@ -19,6 +19,6 @@ Hints
 """
 
 
-def adam_step(value, mean, square, grad, step, rate=0.001, beta1=0.9, beta2=0.999, epsilon=1e-8):
+def adam_step(value, mean, square, grad, step, learning_rate=0.001, beta1=0.9, beta2=0.999, eps=1e-8):
     """Return (value, mean, square) after the step."""
     raise NotImplementedError("return value, mean, square: five lines, one for each arrow or hat above")

@@ -4,7 +4,7 @@ After every epoch comes a metric, such as the accuracy; more is better.
 
     An epoch improves if its metric is greater than the best so far.
     When `patience` epochs in a row have not improved, the rate is multiplied by `factor`, and the counting begins anew.
-    The rate never falls below `min_rate`.
+    The rate never falls below `min_learning_rate`.
 
 With patience 2, factor 0.5 and the metrics 0.5, 0.6, 0.6, 0.4, 0.7 the rates after the epochs are 1, 1, 1, 0.5, 0.5.
 
@@ -20,12 +20,13 @@ Hints
 
 
 class ReduceOnPlateau:
-    """A schedule; self.rate is the rate of the next epoch."""
+    """A schedule; self.learning_rate is the rate of the next epoch."""
 
-    def __init__(self, rate, factor=0.5, patience=2, min_rate=0.0):
-        self.rate, self.factor, self.patience, self.min_rate = rate, factor, patience, min_rate
+    def __init__(self, learning_rate, factor=0.5, patience=2, min_learning_rate=0.0):
+        self.learning_rate, self.min_learning_rate = learning_rate, min_learning_rate
+        self.factor, self.patience = factor, patience
         self.best, self.waited = None, 0
 
     def end_epoch(self, metric):
-        """Count the epoch; change self.rate when patience has run out."""
-        raise NotImplementedError("compare metric with self.best, count in self.waited, reduce self.rate")
+        """Count the epoch; change self.learning_rate when patience has run out."""
+        raise NotImplementedError("compare metric with self.best, count in self.waited, reduce self.learning_rate")

@@ -6,21 +6,21 @@ from adam import adam_step
 from minifer.kernels.update import adam_update
 from minifer.testing import assert_same_as
 
-SETTINGS = {"rate": 0.1, "beta1": 0.8, "beta2": 0.9, "epsilon": 0.05}  # an epsilon so large that it shows
+SETTINGS = {"learning_rate": 0.1, "beta1": 0.8, "beta2": 0.9, "eps": 0.05}  # an eps so large that it shows
 
 
-def reference(value, mean, square, grad, step, rate, beta1, beta2, epsilon):
+def reference(value, mean, square, grad, step, learning_rate, beta1, beta2, eps):
     """Return what the package's kernel leaves in its arrays."""
     value, mean, square = value.copy(), mean.copy(), square.copy()
-    adam_update.reference(value, mean, square, grad, rate, beta1, beta2, epsilon, 0.0, True, 0, step)
+    adam_update.reference(value, mean, square, grad, learning_rate, beta1, beta2, eps, 0.0, True, 0, step)
     return value, mean, square
 
 
-def epsilon_under_the_root(value, mean, square, grad, step, rate, beta1, beta2, epsilon):
+def epsilon_under_the_root(value, mean, square, grad, step, learning_rate, beta1, beta2, eps):
     """Return the step of a common misreading."""
-    value, mean, square = reference(value, mean, square, grad, step, 0.0, beta1, beta2, epsilon)
+    value, mean, square = reference(value, mean, square, grad, step, 0.0, beta1, beta2, eps)
     m_hat, s_hat = mean / (1 - beta1**step), square / (1 - beta2**step)
-    return value - rate * m_hat / np.sqrt(s_hat + epsilon), mean, square
+    return value - learning_rate * m_hat / np.sqrt(s_hat + eps), mean, square
 
 
 def many_steps(one_step, changed_step=lambda step: step, **changed_settings):
@@ -42,9 +42,9 @@ MISTAKES = {
     "the corrections 1 - beta^step are missing": many_steps(reference, lambda step: 10**6),
     "step counts from 1, not from 0: do not add 1 to it": many_steps(reference, lambda step: step + 1),
     "beta1 and beta2 are swapped": many_steps(reference, beta1=SETTINGS["beta2"], beta2=SETTINGS["beta1"]),
-    "it goes uphill: the step is subtracted": many_steps(reference, rate=-SETTINGS["rate"]),
-    "epsilon is missing": many_steps(reference, epsilon=1e-12),
-    "epsilon is added under the root; it is added to the root": many_steps(epsilon_under_the_root),
+    "it goes uphill: the step is subtracted": many_steps(reference, learning_rate=-SETTINGS["learning_rate"]),
+    "eps is missing": many_steps(reference, eps=1e-12),
+    "eps is added under the root; it is added to the root": many_steps(epsilon_under_the_root),
 }
 
 

@@ -13,18 +13,18 @@ def rates(make, **settings):
     """Return a function of the metrics that returns the rate after every epoch."""
 
     def run(metrics):
-        schedule, result = make(1.0, **{"factor": 0.5, "patience": 2, "min_rate": 0.2} | settings), []
+        schedule, result = make(1.0, **{"factor": 0.5, "patience": 2, "min_learning_rate": 0.2} | settings), []
         for metric in metrics:
             schedule.end_epoch(float(metric))
-            result.append(schedule.rate if make is ReduceOnPlateau else schedule.rate(0))
+            result.append(schedule.learning_rate if make is ReduceOnPlateau else schedule.learning_rate(0))
         return np.array(result)
 
     return run
 
 
-def reference(rate, **settings):
+def reference(learning_rate, **settings):
     """Return the package's schedule."""
-    return schedules.ReduceOnPlateau(rate, **{"min_delta": 0.0} | settings)
+    return schedules.ReduceOnPlateau(learning_rate, **{"min_delta": 0.0} | settings)
 
 
 class ForgetsBest(schedules.ReduceOnPlateau):
@@ -68,7 +68,7 @@ MISTAKES = {
     ),
     "it reduces one epoch too early": rates(reference, patience=1),
     "less counts as better; more is": rates(reference, mode="min"),
-    "the rate falls below min_rate": rates(reference, min_rate=0.0),
+    "the rate falls below min_learning_rate": rates(reference, min_learning_rate=0.0),
     "an equal metric counts as an improvement; only a greater one is": rates(reference, min_delta=-1e-9),
     "the best is forgotten at a reduction (hint 3)": rates(ForgetsBest),
     "the count is not set back at a reduction (hint 3)": rates(CountsOn),
@@ -81,7 +81,9 @@ def test_the_example():
     schedule = ReduceOnPlateau(1.0, factor=0.5, patience=2)
     for metric, rate in zip((0.5, 0.6, 0.6, 0.4, 0.7), (1, 1, 1, 0.5, 0.5), strict=True):
         schedule.end_epoch(metric)
-        assert schedule.rate == rate, f"after the metric {metric} the rate is {schedule.rate}, expected {rate}"
+        assert schedule.learning_rate == rate, (
+            f"after the metric {metric} the rate is {schedule.learning_rate}, expected {rate}"
+        )
 
 
 def test_many_epochs():

@@ -41,7 +41,8 @@ def add_arguments(parser):
         else:
             options |= {"type": PATHS.get(field.name, type(default)), "choices": field.metadata["choices"]}
             options["metavar"] = None if options["choices"] else type(default).__name__.upper()
-        group.add_argument(flag, **options)
+        former = [f"--{old.replace('_', '-')}" for old, new in config.RENAMED.items() if new == field.name]
+        group.add_argument(flag, *former, **options)
 
 
 def parse_blocks(text):
@@ -148,7 +149,7 @@ def describe(training, data):
     )
     log(
         f"training  {settings.epochs} epochs of {len(training.batches)} steps of {settings.batch_size}, "
-        f"{settings.optimizer} {settings.rate:g}, {settings.schedule}, {threads()} threads"
+        f"{settings.optimizer} {settings.learning_rate:g}, {settings.schedule}, {threads()} threads"
     )
 
 

@@ -3,7 +3,7 @@
     samples    each portrait and its mirror image, the box shifted, resized and turned at random, several times; some
                in another light
     trees      for each cascade and tree:  fit the residuals (shape still to go, in the mean shape's frame and a basis
-               of its K main directions);  residual -= rate * mean of the leaf
+               of its K main directions);  residual -= shrinkage * mean of the leaf
     steps      weight = argmin |D weight + bias - residual|^2 + N * ridge * |weight|^2,  D the descriptors of all
                samples
     doubt      ridge regression too: from the descriptors of what the trained looks find, whether that is astray
@@ -148,7 +148,7 @@ def starts(shapes, rng, share=0.3):
 
 def grow(
     patches, shapes, rng, cascades, trees, directions,
-    depth=4, rate=0.08, pixels=400, proposals=20, part=0.3, log=print,
+    depth=4, shrinkage=0.08, pixels=400, proposals=20, part=0.3, log=print,
 ):  # fmt: skip
     """Return Trees grown on samples.
 
@@ -174,7 +174,7 @@ def grow(
             seen = np.sort(rng.choice(len(values), max(int(part * len(values)), 1), replace=False))
             tree = grow_tree(values[seen], residual[seen, :16], depth, likelihood, proposals, rng)
             leaf = walk_trees(values, tree[None])[:, 0]
-            means = leaf_means(leaf, residual, 2**depth) * np.float32(rate)
+            means = leaf_means(leaf, residual, 2**depth) * np.float32(shrinkage)
             residual -= means[leaf]
             nodes.append((tree, means))
         questions, leaves = (np.stack(arrays) for arrays in zip(*nodes, strict=True))

@@ -2,14 +2,14 @@
 
     Adam      mean   <- beta1 * mean   + (1 - beta1) * grad                  m_hat = mean   / (1 - beta1^step)
               square <- beta2 * square + (1 - beta2) * grad^2                s_hat = square / (1 - beta2^step)
-              value  <- value - rate * m_hat / (sqrt(s_hat) + epsilon)
+              value  <- value - learning_rate * m_hat / (sqrt(s_hat) + eps)
     SGD       velocity <- momentum * velocity + grad
-              value  <- value - rate * (grad + momentum * velocity)          (Nesterov; else rate * velocity)
+              value  <- value - learning_rate * (grad + momentum * velocity)   (Nesterov; else * velocity)
     Average   average <- average + (1 - decay) * (value - average)
 
 Unlike all other kernels these change their first arrays IN PLACE and return nothing: a copy of all weights in every
 step would cost more than the arithmetic. Weight decay reaches only the first `decayed` elements (see optimizers.Flat),
-either decoupled, value <- (1 - rate * weight_decay) * value, or classic, grad <- grad + weight_decay * value.
+either decoupled, value <- (1 - learning_rate * weight_decay) * value, or classic, grad <- grad + weight_decay * value.
 
 The compiled twins turn every coefficient into the arrays' dtype before the loop: one Python float in the loop body
 would make the whole line float64. Each prange index owns one block of elements, so no sum is shared and the result
@@ -26,13 +26,15 @@ from numba import prange
 from minifer.kernels.twin import Twin, parallel
 
 
-def adam_update_numpy(value, mean, square, grad, rate, beta1, beta2, epsilon, weight_decay, decoupled, decayed, step):
+def adam_update_numpy(
+    value, mean, square, grad, learning_rate, beta1, beta2, eps, weight_decay, decoupled, decayed, step
+):
     """Update value, mean and square in place by one step of Adam; step counts from 1.
 
     Shapes    value, mean, square, grad (P,), all contiguous and of one dtype; decayed <= P
     """
     if decoupled:
-        value[:decayed] *= 1 - rate * weight_decay
+        value[:decayed] *= 1 - learning_rate * weight_decay
     else:
         grad = grad.copy()
         grad[:decayed] += weight_decay * value[:decayed]
@@ -41,10 +43,10 @@ def adam_update_numpy(value, mean, square, grad, rate, beta1, beta2, epsilon, we
     square *= beta2
     square += (1 - beta2) * grad**2
     root_correction = (1 - beta2**step) ** 0.5
-    value -= rate / (1 - beta1**step) * mean / (np.sqrt(square) / root_correction + epsilon)
+    value -= learning_rate / (1 - beta1**step) * mean / (np.sqrt(square) / root_correction + eps)
 
 
-def sgd_update_numpy(value, velocity, grad, rate, momentum, nesterov, weight_decay, decayed):
+def sgd_update_numpy(value, velocity, grad, learning_rate, momentum, nesterov, weight_decay, decayed):
     """Update value and velocity in place by one step of gradient descent with momentum.
 
     Shapes    value, velocity, grad (P,), all contiguous and of one dtype; decayed <= P
@@ -53,7 +55,7 @@ def sgd_update_numpy(value, velocity, grad, rate, momentum, nesterov, weight_dec
     grad[:decayed] += weight_decay * value[:decayed]
     velocity *= momentum
     velocity += grad
-    value -= rate * (grad + momentum * velocity if nesterov else velocity)
+    value -= learning_rate * (grad + momentum * velocity if nesterov else velocity)
 
 
 def average_update_numpy(average, value, decay):
@@ -65,17 +67,19 @@ def average_update_numpy(average, value, decay):
 
 
 @parallel
-def adam_update_numba(value, mean, square, grad, rate, beta1, beta2, epsilon, weight_decay, decoupled, decayed, step):
+def adam_update_numba(
+    value, mean, square, grad, learning_rate, beta1, beta2, eps, weight_decay, decoupled, decayed, step
+):
     """adam_update_numpy in one pass over the memory."""
     block = 16384
     real = value.dtype.type
     keep1, take1 = real(beta1), real(1 - beta1)
     keep2, take2 = real(beta2), real(1 - beta2)
-    pace = real(rate / (1 - beta1**step))
+    pace = real(learning_rate / (1 - beta1**step))
     inverse_root = real(1 / np.sqrt(1 - beta2**step))
-    epsilon_ = real(epsilon)
+    eps_ = real(eps)
     one, zero = real(1), real(0)
-    shrink = real(1 - rate * weight_decay) if decoupled else one
+    shrink = real(1 - learning_rate * weight_decay) if decoupled else one
     pull = zero if decoupled else real(weight_decay)
     for b in prange((value.size + block - 1) // block):
         own = slice(b * block, (b + 1) * block)
@@ -88,16 +92,16 @@ def adam_update_numba(value, mean, square, grad, rate, beta1, beta2, epsilon, we
             si = keep2 * s[i] + take2 * gi * gi
             m[i] = mi
             s[i] = si
-            x[i] = xi - pace * mi / (np.sqrt(si) * inverse_root + epsilon_)
+            x[i] = xi - pace * mi / (np.sqrt(si) * inverse_root + eps_)
 
 
 @parallel
-def sgd_update_numba(value, velocity, grad, rate, momentum, nesterov, weight_decay, decayed):
+def sgd_update_numba(value, velocity, grad, learning_rate, momentum, nesterov, weight_decay, decayed):
     """sgd_update_numpy in one pass over the memory."""
     block = 16384
     real = value.dtype.type
     zero, pull = real(0), real(weight_decay)
-    keep, pace = real(momentum), real(rate)
+    keep, pace = real(momentum), real(learning_rate)
     # The move along a*g + b*velocity covers both forms: (1, momentum) is Nesterov's, (0, 1) the plain one.
     along_grad = real(1) if nesterov else zero
     along_velocity = keep if nesterov else real(1)

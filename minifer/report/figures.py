@@ -14,10 +14,10 @@ from minifer.report.canvas import ORANGE as VAL
 
 
 def draw_curves(rows, path):
-    """Draw loss, top-1 accuracy and rate over the epochs.
+    """Draw loss, top-1 accuracy and learning rate over the epochs.
 
-    rows are dicts as csv.DictReader gives them for a run's metrics.csv: epoch, rate, train_loss, train_top1, val_loss
-    and val_top1 are read, as text or numbers; an empty field leaves a gap.
+    rows are dicts as csv.DictReader gives them for a run's metrics.csv: epoch, learning_rate,
+    train_loss, train_top1, val_loss and val_top1 are read, as text or numbers; an empty field leaves a gap.
 
     Raises    DataError when there is no row
     """
@@ -25,7 +25,7 @@ def draw_curves(rows, path):
 
     if not rows:
         raise DataError("there are no curves to draw: no epoch has ended yet")
-    epoch, rates = column(rows, "epoch"), column(rows, "rate")
+    epoch, rates = column(rows, "epoch"), column(rows, "learning_rate")
     figure = Figure(figsize=(12.5, 4.2), dpi=150, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.15, h_pad=0.15)
     loss, top1, rate = figure.subplots(1, 3, width_ratios=(1, 1, 0.75))

@@ -5,7 +5,7 @@
     question   at a node (a, b, threshold): go right when  pixels[a] - pixels[b] > threshold,  else left
     split      of the proposed questions, the one with the largest  |sum of residuals|^2 / count  over the two sides:
                the same as the smallest sum of squared distances to the side's mean
-    leaf       the mean residual there, times the learning rate
+    leaf       the mean residual there, times the shrinkage
     update     shape_n += S_n (sum of the leaves reached @ basis), for each cascade in turn
 
 Trees are full: a tree of depth d has 2^d - 1 questions, the children of k being 2k+1 and 2k+2, and 2^d leaves. Those
