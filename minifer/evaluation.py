@@ -9,7 +9,7 @@ from minifer.data.dataset import check_images, to_float
 from minifer.data.duplicates import unseen_rows
 from minifer.data.views import views
 from minifer.losses import probabilities
-from minifer.models.trained import check_classes, load_weights
+from minifer.trained import check_classes, load_weights
 
 
 def predict(model, images, frames=None, batch_size=128):

@@ -13,7 +13,7 @@ from minifer.faces.registration import frame_of_crop, read_face
 from minifer.files.images import check_image, read_image
 from minifer.inference import InferenceNetwork
 from minifer.losses import probabilities
-from minifer.models.trained import find_weights, load_weights
+from minifer.trained import find_weights, load_weights
 
 SURE_FROM = 0.5  # the score of a face that is classified: more likely a face than not
 

@@ -26,10 +26,10 @@ from minifer.files.documents import checked_fields
 from minifer.files.guard import guarded
 from minifer.layers import Dropout
 from minifer.losses import SoftmaxCrossEntropy
-from minifer.models.trained import DESCRIPTION, build_model, check_classes, read_description, start_from
 from minifer.optimizers import SGD, Adam
 from minifer.run_folder import COLUMNS, write_metrics
 from minifer.schedules import Constant, Cosine, EarlyStopping, ReduceOnPlateau
+from minifer.trained import DESCRIPTION, build_model, check_classes, read_description, start_from
 
 END_SHIFT = 1 / 16  # of the side: how far the end phase moves pictures, by whole pixels
 

@@ -207,7 +207,7 @@ def small_network(**settings):
     """Return arrays and description of a small network."""
     from minifer import config
     from minifer.data.dataset import CLASSES
-    from minifer.models.trained import build_model
+    from minifer.trained import build_model
 
     chosen = config.TrainConfig(
         **{"model": "mha", "alpha": 1 / 16, "attention_blocks": (13,), "heads": 2, "head_units": 4} | settings
@@ -222,7 +222,7 @@ def weights():
     from minifer import checkpoint
     from minifer.inference import InferenceNetwork
     from minifer.losses import probabilities
-    from minifer.models.trained import load_weights
+    from minifer.trained import load_weights
 
     def read(path):
         model, meta = load_weights(path)

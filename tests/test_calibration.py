@@ -9,8 +9,8 @@ from minifer.errors import ConfigError
 from minifer.evaluation import evaluate_weights, predict
 from minifer.layers import Linear, ReLU, Sequential
 from minifer.losses import probabilities
-from minifer.models.trained import load_weights
 from minifer.report.text import format_report
+from minifer.trained import load_weights
 from minifer.training import Observer, Training
 
 

@@ -58,7 +58,7 @@ def test_a_tilde_is_the_home_folder_wherever_it_stands(capsys, archive, tmp_path
 
 def test_a_folder_called_best_is_not_the_network_that_ships(archive, tmp_path, monkeypatch):  # noqa: F811
     from minifer import weights
-    from minifer.models.trained import find_weights
+    from minifer.trained import find_weights
 
     monkeypatch.chdir(tmp_path)
     for name in weights.NETWORKS:

@@ -17,8 +17,8 @@ from minifer.evaluation import predict as forward
 from minifer.faces import FaceDetector, LandmarkPredictor, crop_face, fit_square, read_image
 from minifer.faces.prepare import find_and_crop
 from minifer.faces.registration import read_face, registered
-from minifer.models.trained import build_model, find_weights, load_weights
 from minifer.recognizer import Recognizer
+from minifer.trained import build_model, find_weights, load_weights
 
 HELEN = Path(__file__).parents[2] / "shared" / "data" / "helen.zip"
 TINY = config.TrainConfig(model="skip", alpha=1 / 16)

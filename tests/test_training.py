@@ -22,8 +22,8 @@ from minifer.data.dataset import Dataset, to_float
 from minifer.errors import CheckpointError, ConfigError, DtypeError, ShapeError, TrainingError
 from minifer.evaluation import predict
 from minifer.layers import BatchNorm
-from minifer.models.trained import load_weights
 from minifer.run_folder import write_evaluation
+from minifer.trained import load_weights
 from minifer.training import Observer, Training, fit, middle
 
 TINY = config.TrainConfig(

@@ -14,7 +14,7 @@ from minifer.errors import CheckpointError, TrainingError
 from minifer.initializers import is_outline
 from minifer.losses import probabilities
 from minifer.models import mobilenet
-from minifer.models.trained import build_model, load_weights
+from minifer.trained import build_model, load_weights
 from minifer.training import Observer, Training
 
 SETTINGS = config.TrainConfig(model="mha", alpha=1 / 16, attention_blocks=(13,), heads=2, head_units=4, dropout=0.1)

@@ -31,8 +31,8 @@ def run(args):
     set_threads(args)
     from minifer.data import fer2013
     from minifer.evaluation import evaluate_weights, on_unseen
-    from minifer.models.trained import find_weights
     from minifer.run_folder import write_evaluation
+    from minifer.trained import find_weights
 
     if args.unseen and args.split == "train":
         raise ConfigError(

@@ -75,8 +75,8 @@ def run(args):
 def train(args, claims):
     """Train in a folder that is claimed for this process until the stack of claims ends."""
     from minifer.files import claimed
-    from minifer.models.trained import find_weights
     from minifer.run_folder import new_folder, read_settings, write_settings
+    from minifer.trained import find_weights
     from minifer.training import Training, build_augmentation
 
     changes = {

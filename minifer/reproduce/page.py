@@ -134,7 +134,7 @@ def balancing(results, cropped, balanced):
 def network(results, folder, val):
     """Figures 5 to 8, and table 2."""
     from minifer.models import mobilenet
-    from minifer.models.trained import load_weights
+    from minifer.trained import load_weights
 
     plain, meta = load_weights(folder / "networks" / "plain" / "best.npz")
     mha, _ = load_weights(folder / "networks" / "mha" / "best.npz")

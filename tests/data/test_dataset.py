@@ -6,7 +6,7 @@ from minifer.data import synthetic
 from minifer.data.dataset import CLASSES, Dataset, to_float
 from minifer.errors import DataError, MiniferError
 from minifer.evaluation import predict
-from minifer.models.trained import build_model
+from minifer.trained import build_model
 from minifer.training import Training
 
 

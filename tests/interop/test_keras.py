@@ -374,7 +374,7 @@ def test_without_h5py(file, monkeypatch):
 
 
 def test_a_training_can_start_from_the_file(file):
-    from minifer.models.trained import start_from
+    from minifer.trained import start_from
 
     filled, started = (mobilenet("skip", alpha=0.25, seed=1) for _ in range(2))
     load_keras_mobilenet(file, filled)

@@ -10,7 +10,7 @@ from minifer.calibration import LEAST, MOST
 from minifer.cost import count
 from minifer.errors import CheckpointError, ConfigError, TrainingError
 from minifer.files.documents import checked_fields
-from minifer.models.mobilenet import TABLES, mobilenet
+from minifer.models import TABLES, mobilenet
 
 # What every weights file says of its network.
 DESCRIPTION = {
