@@ -21,6 +21,13 @@ def test_first_screen(tmp_path):
 def test_python_in_the_readme():
     text = (EXAMPLES.parent / "README.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     for block in blocks:
         exec(compile(block, "README.md", "exec"), {})
+
+
+def test_the_first_layer():
+    told = subprocess.run([sys.executable, EXAMPLES / "first_layer.py"], check=True, capture_output=True, text=True)
+    assert "PReLU" in told.stdout and "ok" in told.stdout
+    (last,) = re.findall(r"epoch 8: .* right on validation (\d+)%", told.stdout)
+    assert int(last) > 30, "one in seven is chance"
