@@ -196,3 +196,11 @@ def test_logits_do_not_depend_on_the_neighbours_in_the_batch(rng):
         np.testing.assert_array_equal(net.forward(x[::-1])[::-1], logits)
         np.testing.assert_array_equal(net.forward(x[5:6])[0], logits[5])
         np.testing.assert_array_equal(net.forward(np.concatenate([x[:3], 100 * x[3:]]))[:3], logits[:3])
+
+
+def test_a_layer_is_called_and_says_what_it_holds(rng):
+    net = layers.Sequential(dense=layers.Linear(3, 2, rng=rng), relu=layers.ReLU())
+    x = rng.standard_normal((4, 3)).astype(np.float32)
+    np.testing.assert_array_equal(net(x), net.forward(x))
+    lines = ["Sequential()", "  dense: Linear(weight (3, 2), bias (2,))", "  relu: ReLU()"]
+    assert repr(net).splitlines() == lines
