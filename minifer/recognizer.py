@@ -9,8 +9,9 @@ from minifer.errors import ConfigError
 from minifer.faces.crop import crop_face, fit_square
 from minifer.faces.detector import FaceDetector
 from minifer.faces.landmarks import LandmarkPredictor
+from minifer.faces.pyramid import Picture
 from minifer.faces.registration import frame_of_crop, read_face
-from minifer.files.images import check_image, read_image
+from minifer.files.images import read_image
 from minifer.inference import InferenceNetwork
 from minifer.losses import probabilities
 from minifer.trained import find_weights, load_weights
@@ -85,22 +86,22 @@ class Recognizer:
 
     def _read(self, image):
         if isinstance(image, str | Path):
-            return read_image(image)
-        return check_image(image)
+            return Picture(read_image(image))
+        return Picture.of(image)
 
-    def _find(self, image):
+    def _find(self, picture):
         """Return (faces, what the network reads of each)."""
         if self.detector is None:
-            face = {"box": [0.0, 0.0, float(image.shape[1]), float(image.shape[0])], "score": None}
-            square = fit_square(image, self.side)
+            face = {"box": [0.0, 0.0, float(picture.shape[1]), float(picture.shape[0])], "score": None}
+            square = fit_square(picture, self.side)
             frames = frame_of_crop(square, self.landmarks)[None] if self.register else None
             return [face], [to_float(square[None], frames)[0]]
         faces, inputs = [], []
-        for found in self.detector.detect(image, SURE_FROM):
-            points = self.landmarks.predict(image, found.box)
+        for found in self.detector.detect(picture, SURE_FROM):
+            points = self.landmarks.predict(picture, found.box)
             faces.append(found.as_dict(points))
             if self.register:
-                inputs.append(read_face(image, points, self.side))
+                inputs.append(read_face(picture.grey, points, self.side))
             else:
-                inputs.append(to_float(crop_face(image, points, side=self.side)[None])[0])  # as `minifer prepare`
+                inputs.append(to_float(crop_face(picture, points, side=self.side)[None])[0])  # as `minifer prepare`
         return faces, inputs

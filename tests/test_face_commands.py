@@ -197,7 +197,7 @@ def test_an_interrupted_preparation_goes_on_where_it_was(small_fer, tmp_path, mo
     first = done.copy()
     part = preparing.process_part
     monkeypatch.setattr(
-        prepare, "process_part", lambda images, path, *rest: (done.append(path.name), part(images, path, *rest))
+        preparing, "process_part", lambda images, path, *rest: (done.append(path.name), part(images, path, *rest))
     )
     preparing.prepare(small_fer, tmp_path / "out.npz", jobs=1)
     assert len(done) == 3

@@ -8,7 +8,7 @@ from test_process import SHORT
 from test_training import flags
 
 from minifer import config
-from minifer.data import fer2013
+from minifer.files.cache import cache_folder
 
 
 @pytest.mark.parametrize("value", ["", " "], ids=["empty", "blank"])
@@ -50,7 +50,7 @@ def test_a_tilde_is_the_home_folder_wherever_it_stands(capsys, archive, tmp_path
     told = "--teacher=~/told/predictions.csv,~/told/predictions.csv"
     assert run(capsys, "train", "--data=~/faces.npz", *flags(SHORT), told, "--pretrained=~/run", "--out=~/b")[0] == 0
     assert run(capsys, "train", "--resume=~/b")[0] == 0
-    assert fer2013.cache_folder() == home / "cache"
+    assert cache_folder() == home / "cache"
     assert not list(here.iterdir())
     code, _, said = run(capsys, "train", "--resume=~nobody-of-this-name/b")
     assert code == 2 and "no user has this home folder" in said

@@ -16,7 +16,7 @@ def run(args):
     import numpy as np
 
     from minifer import __version__
-    from minifer.data.fer2013 import cache_folder
+    from minifer.files.cache import cache_folder
     from minifer.kernels import elementwise
     from minifer.kernels.memory import keep_freed_pages
     from minifer.kernels.threads import threads

@@ -30,9 +30,9 @@ from contextlib import suppress
 import numpy as np
 
 from minifer.data.dataset import Dataset
-from minifer.data.fer2013 import cache_folder
 from minifer.errors import ConfigError, DataError
-from minifer.files.npz import Npz, keep_arrays
+from minifer.files.cache import cache_folder, keep_arrays
+from minifer.files.npz import Npz
 
 # Rows of each class after balancing the 28,709 training rows of FER2013 (table 1, column "after").
 PAPER_TARGETS = {

@@ -5,8 +5,6 @@ the system's usual place), so that the next takes a fraction of one.
 """
 
 import hashlib
-import os
-import sys
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +14,9 @@ import numpy as np
 from minifer.data.dataset import CLASSES, Dataset
 from minifer.data.layouts import read_source
 from minifer.errors import DataError
-from minifer.files import replacing, user_path
+from minifer.files import replacing
 from minifer.files.archives import file_member, open_source
+from minifer.files.cache import cache_folder
 from minifer.files.npz import Npz, write_npz
 
 SPLITS = ("train", "val", "test")
@@ -143,20 +142,3 @@ def _fingerprint(path):
             members = source.members.values()
     files = [(member.name, member.size, member.stamp) for member in members]
     return hashlib.sha256(repr((CACHE_VERSION, files)).encode("utf-8", "backslashreplace")).hexdigest()
-
-
-def cache_folder():
-    """Return the folder for files that can be made again: MINIFER_CACHE, else the system's usual place."""
-    if chosen := os.environ.get("MINIFER_CACHE"):
-        return Path(user_path(chosen))
-    try:
-        home = Path.home()
-    except RuntimeError:  # a container's user may have none
-        home = Path(os.devnull)  # nothing can be kept there, and nothing need be
-    if sys.platform == "win32":
-        usual = Path(os.environ.get("LOCALAPPDATA", home / "AppData" / "Local"))
-    elif sys.platform == "darwin":
-        usual = home / "Library" / "Caches"
-    else:
-        usual = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
-    return usual / "minifer"

@@ -5,8 +5,7 @@ import numpy as np
 from minifer.errors import ShapeError
 from minifer.faces.boxes import roll_of_landmarks
 from minifer.faces.kernels.resize import affine
-from minifer.faces.pyramid import octaves, resized
-from minifer.files.images import check_image
+from minifer.faces.pyramid import Picture, resized
 
 SIDE = 48  # of FER2013's pictures
 MARGIN = 0.12  # of the larger side of the landmarks' region, added all round
@@ -20,7 +19,7 @@ def crop_face(image, points, margin=MARGIN, level=False, side=SIDE):
 
     Shapes     image (H,W) uint8   points (L,2) as x, y; (68,2) for level   crop (side,side) uint8
     """
-    image = check_image(image)
+    picture = Picture.of(image)
     points = np.asarray(points, np.float64)
     if points.ndim != 2 or points.shape[1] != 2 or (level and len(points) != 68) or not np.isfinite(points).all():
         raise ShapeError(f"landmarks are an array of shape (68, 2), got {points.shape}")
@@ -32,12 +31,12 @@ def crop_face(image, points, margin=MARGIN, level=False, side=SIDE):
     first, last = first - spare, last + spare
     scale = max((last - first).max(), 1e-6) / side
     width, height = np.clip(np.rint((last - first) / scale), 1, side).astype(int)
-    return paste(_cut(image, (first + last) / 2 @ turn.T, turn * scale, height, width), side)
+    return paste(_cut(picture, (first + last) / 2 @ turn.T, turn * scale, height, width), side)
 
 
-def _cut(image, centre, turn, height, width):
+def _cut(picture, centre, turn, height, width):
     """Return (height, width) pixels of a picture round centre (x, y); turn maps steps in the cut to the picture."""
-    pictures = octaves(image, 8)
+    pictures = picture.octaves(8)
     scale = np.hypot(*turn[:, 0])
     k = min(max(int(np.ceil(np.log2(scale / 1.6))), 0), len(pictures) - 1)
     middle = np.array([(height - 1) / 2, (width - 1) / 2])
@@ -56,10 +55,10 @@ def fit_square(image, side=SIDE):
 
     Shapes     image (H,W) uint8   square (side,side) uint8
     """
-    image = check_image(image)
-    scale = side / max(image.shape)
-    height, width = (max(round(n * scale), 1) for n in image.shape)
-    return paste(np.rint(resized(octaves(image, 8), height, width)).astype(np.uint8), side)
+    picture = Picture.of(image)
+    scale = side / max(picture.shape)
+    height, width = (max(round(n * scale), 1) for n in picture.shape)
+    return paste(np.rint(resized(picture.octaves(8), height, width)).astype(np.uint8), side)
 
 
 def paste(image, side):

@@ -24,8 +24,7 @@ from minifer.faces.boxes import merge, suppress
 from minifer.faces.hog import block_features
 from minifer.faces.kernels.hog import hidden_layer, window_scores
 from minifer.faces.kernels.resize import affine
-from minifer.faces.pyramid import level_sizes, octaves, resized
-from minifer.files.images import check_image
+from minifer.faces.pyramid import Picture, level_sizes, resized
 from minifer.files.npz import Npz, write_arrays
 
 SHIPPED = Path(__file__).parents[1] / "weights" / "detector.npz"
@@ -91,11 +90,16 @@ class FaceDetector:
         """
         if not min_size >= 8 or not scale_step >= 1.01:
             raise ConfigError(f"min_size must be 8 or more and scale_step 1.01 or more, got {min_size}, {scale_step}")
-        image = check_image(image)
-        boxes, logits = merge(*self.windows(image, min_size, scale_step))
-        squarish = max(image.shape) <= 4 * min(image.shape)  # a turned strip would fill a thousand times its own area
+        picture = Picture.of(image)
+        boxes, logits = merge(*self.windows(picture, min_size, scale_step))
+        squarish = max(picture.shape) <= 4 * min(
+            picture.shape
+        )  # a turned strip would fill a thousand times its own area
         if squarish and not (self.probability(logits) >= SURE).any():
-            looks = [(boxes, logits), *(self.tilted(image, angle, min_size, scale_step) for angle in (-TILT, TILT))]
+            looks = [
+                (boxes, logits),
+                *(self.tilted(picture.grey, angle, min_size, scale_step) for angle in (-TILT, TILT)),
+            ]
             boxes, logits = (np.concatenate(parts) for parts in zip(*looks, strict=True))
             kept = suppress(boxes, logits)
             boxes, logits = boxes[kept], logits[kept]
@@ -114,7 +118,7 @@ class FaceDetector:
         shift = (np.array(image.shape) - turn @ shape) / 2
         corner = shift + (turn.sum(axis=1) - 1) / 2  # matrices start at the middle of the first pixel
         turned = np.rint(affine(image, np.column_stack([turn, corner]), *shape)).astype(np.uint8)
-        boxes, logits = merge(*self.windows(turned, min_size, scale_step))
+        boxes, logits = merge(*self.windows(Picture(turned), min_size, scale_step))
         half = (boxes[:, 2:] - boxes[:, :2]) / 2
         middle = ((boxes[:, 1::-1] + half[:, ::-1]) @ turn.T + shift)[:, ::-1]
         seen = ((middle > 0) & (middle < image.shape[::-1])).all(axis=1) & (self.probability(logits) >= SURE_TILTED)
@@ -131,12 +135,12 @@ class FaceDetector:
 
         Shapes     image (H,W) uint8, or (H,W,3)
         """
-        image = check_image(image)
+        image = Picture.of(image).grey
         side = min(image.shape)
         if side < 12:
             return None
         margin = (side + 1) // 2
-        boxes, logits = self.windows(np.pad(image, margin, mode="edge"), 0.6 * side, scale_step, threads=1)
+        boxes, logits = self.windows(Picture(np.pad(image, margin, mode="edge")), 0.6 * side, scale_step, threads=1)
         boxes = boxes - margin
         centre = (boxes[:, :2] + boxes[:, 2:]) / 2 / image.shape[::-1]
         usable = (boxes[:, 2] - boxes[:, 0] <= 1.5 * side) & (np.abs(centre - 0.5) <= 0.25).all(axis=1)
@@ -145,16 +149,16 @@ class FaceDetector:
         boxes, logits = merge(boxes[usable], logits[usable])
         return Detection(boxes[0], float(self.probability(logits[0])))
 
-    def windows(self, image, min_size, scale_step, threads=2):
+    def windows(self, picture, min_size, scale_step, threads=2):
         """Return the boxes and logits z of all windows that pass both looks, at all sizes from min_size up.
 
         The levels are shared out over the threads; the result does not depend on that.
 
-        Shapes     image (H,W) uint8   boxes (N,4)   logits (N,)
+        Shapes     picture (H,W)   boxes (N,4)   logits (N,)
         """
         smallest = self.window - 2 * self.cell
-        sizes = level_sizes(image.shape, smallest, self.window / min_size, scale_step)
-        pictures = octaves(image, self.window)
+        sizes = level_sizes(picture.shape, smallest, self.window / min_size, scale_step)
+        pictures = picture.octaves(self.window)
         if threads > 1:
             with ThreadPoolExecutor(threads) as pool:
                 # copy_context: the kernels' backend is chosen for each thread by itself.

@@ -19,7 +19,7 @@ from minifer.faces.detector import FaceDetector
 from minifer.faces.hog import block_features
 from minifer.faces.kernels.hog import gather_windows
 from minifer.faces.kernels.resize import affine
-from minifer.faces.pyramid import level_sizes, octaves, resized
+from minifer.faces.pyramid import Picture, level_sizes, octaves, resized
 from minifer.faces.training_pictures import ALIGNED_BOX, held_out, shrunk_portrait, tight_cut, worse
 
 CELL, BLOCKS = 4, 7  # 8 x 8 cells of 4 pixels: a window of 32 x 32
@@ -184,7 +184,7 @@ def calibrate(detector, images, truths, log):
     """Fit the sigmoid that turns z into the probability of a face, and log average precision on the same pictures."""
     from sklearn.linear_model import LogisticRegression
 
-    found = [merge(*detector.windows(image, 24, 1.15)) for image in images]
+    found = [merge(*detector.windows(Picture(image), 24, 1.15)) for image in images]
     logits = np.concatenate([z for _, z in found])
     hits = np.concatenate(
         [(iou(boxes, truth) > 0.5).any(axis=1) for (boxes, _), truth in zip(found, truths, strict=True)]

@@ -29,8 +29,7 @@ from minifer.faces.boxes import place_of_landmarks
 from minifer.faces.kernels.descriptors import point_descriptors, run_steps
 from minifer.faces.kernels.regression_trees import run_cascades
 from minifer.faces.kernels.resize import affine
-from minifer.faces.pyramid import octaves
-from minifer.files.images import check_image
+from minifer.faces.pyramid import Picture, octaves
 from minifer.files.npz import Npz, write_arrays
 
 SHIPPED = Path(__file__).parents[1] / "weights" / "landmarks.npz"
@@ -219,7 +218,7 @@ class LandmarkPredictor:
         x1, y1, x2, y2 = box.tolist() if box.shape == (4,) else (0, 0, 0, 0)
         if not (0 < x2 - x1 < math.inf and 0 < y2 - y1 < math.inf):
             raise DataError(f"a box is four numbers x1 < x2, y1 < y2 as [x1, y1, x2, y2], got {box}")
-        cut, corner = surroundings(check_image(image), x1, y1, x2, y2)
+        cut, corner = surroundings(Picture.of(image).grey, x1, y1, x2, y2)
         pictures, box = octaves(cut, PATCH // 2), box - np.tile(corner, 2)
         best, least = None, math.inf
         for start in STARTS:

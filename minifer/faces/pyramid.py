@@ -3,6 +3,40 @@
 import numpy as np
 
 from minifer.faces.kernels.resize import bilinear, halve
+from minifer.files.images import check_image
+
+
+class Picture:
+    """A picture that was checked once, and its octaves, made when first asked for and kept.
+
+    Detector, landmarks and crop each take one in place of an array, so that on the way through all of them a picture is
+    checked and halved once.
+
+    Shapes     grey (H,W) uint8
+    """
+
+    def __init__(self, grey):
+        self.grey = np.ascontiguousarray(grey)
+        self._octaves = [self.grey]
+
+    @classmethod
+    def of(cls, image):
+        """Return the Picture of an array, or of Pillow's (see files.images.check_image); a Picture stays as it is.
+
+        Raises     DataError when image is no picture
+        """
+        return image if isinstance(image, cls) else cls(check_image(image))
+
+    @property
+    def shape(self):
+        """(H, W)."""
+        return self.grey.shape
+
+    def octaves(self, smallest):
+        """Return octaves(self.grey, smallest)."""
+        if min(self._octaves[-1].shape) >= 2 * smallest:
+            self._octaves = [*self._octaves[:-1], *octaves(self._octaves[-1], smallest)]
+        return [part for part in self._octaves if part is self.grey or min(part.shape) >= smallest]
 
 
 def octaves(image, smallest):

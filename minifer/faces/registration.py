@@ -21,12 +21,12 @@ from dataclasses import replace
 import numpy as np
 
 from minifer.data.dataset import to_float
-from minifer.data.fer2013 import cache_folder
 from minifer.errors import DataError
 from minifer.faces.boxes import box_of_landmarks
 from minifer.faces.kernels.resize import halve
 from minifer.faces.landmarks import SHIPPED, LandmarkPredictor
-from minifer.files.npz import Npz, keep_arrays
+from minifer.files.cache import cache_folder, keep_arrays
+from minifer.files.npz import Npz
 
 SIDE = 48  # of the standard face's square, in pixels
 BOX = np.array([-5.0, -4.5, 53.0, 53.5])  # of the face in a picture of SIDE pixels such as FER2013's, for the first fit

@@ -5,7 +5,8 @@ What is written is written whole or not at all; what is read is trusted in nothi
     writing      replacing, write_text, make_folder, printable, user_path
     locks        claimed: one writer at a time
     archives     open_source: THE reader of folder | zip | tar
-    npz          Npz: THE reader of .npz; write_npz, write_arrays, keep_arrays
+    npz          Npz: THE reader of .npz; write_npz, write_arrays
+    cache        cache_folder, keep_arrays: what can be made again
     documents    read_json, checked_fields: JSON of which every field is checked
     guard        guarded: damage of any kind becomes one error that names the place
 """

@@ -13,7 +13,7 @@ import io
 import math
 import re
 import zipfile
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -169,11 +169,3 @@ def write_arrays(path, arrays):
             write_npz(file, arrays, zipfile.ZIP_DEFLATED)
     except OSError as error:
         raise MiniferError(f"cannot write {path}: {error.strerror or error}") from error
-
-
-def keep_arrays(path, arrays):
-    """Write {name: array} into the cache folder, if that can be: where it cannot, the arrays are made again."""
-    with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as file:
-            write_npz(file, arrays)

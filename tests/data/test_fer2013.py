@@ -13,6 +13,7 @@ from PIL import Image
 from minifer.data import fer2013, layouts, tables
 from minifer.data.dataset import CLASSES
 from minifer.errors import DataError
+from minifer.files.cache import cache_folder
 
 ARCHIVE = Path(__file__).resolve().parents[3] / "shared" / "data" / "fer2013.zip"
 ROWS = [(0, "Training"), (4, "Training"), (5, "PublicTest"), (6, "PrivateTest"), (6, "Training")]
@@ -564,18 +565,18 @@ def test_cache_folder_that_cannot_be_written_does_not_matter(data, cache):
 
 
 def test_cache_folder_follows_the_environment(monkeypatch, tmp_path):
-    assert fer2013.cache_folder() == tmp_path / "cache"
+    assert cache_folder() == tmp_path / "cache"
     monkeypatch.delenv("MINIFER_CACHE")
     monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert fer2013.cache_folder() == tmp_path / "xdg" / "minifer"
+    assert cache_folder() == tmp_path / "xdg" / "minifer"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert fer2013.cache_folder() == Path.home() / ".cache" / "minifer"
+    assert cache_folder() == Path.home() / ".cache" / "minifer"
     monkeypatch.setattr("sys.platform", "darwin")
-    assert fer2013.cache_folder() == Path.home() / "Library" / "Caches" / "minifer"
+    assert cache_folder() == Path.home() / "Library" / "Caches" / "minifer"
     monkeypatch.setattr("sys.platform", "win32")
     monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "local"))
-    assert fer2013.cache_folder() == tmp_path / "local" / "minifer"
+    assert cache_folder() == tmp_path / "local" / "minifer"
 
 
 def test_moved_source_does_not_find_the_cache_of_another(data, tmp_path):
