@@ -101,7 +101,8 @@ def test_pictures_that_would_take_hours(tmp_path):
     ("name", "change", "message"),
     [
         ("stem.weight", lambda a: a * np.nan, "stem.weight holds NaN or infinity"),
-        ("stem.weight", lambda a: a.astype(str), "stem.weight holds <U32, no numbers"),
+        ("stem.weight", lambda a: a.astype(str), "stem.weight holds <U32, no floating-point numbers"),
+        ("stem.weight", lambda a: (100 * a).astype(int), "stem.weight holds int64, no floating-point numbers"),
         ("stem.weight", lambda a: a.astype(float) + 1e300, "stem.weight is infinite"),
         ("stem_norm.running_var", lambda a: a - 5, "stem_norm.running_var is infinite, or a variance below 0"),
         ("block3.pointwise.weight", lambda a: a[:-1], "is of another model: block3.pointwise.weight has shape"),

@@ -41,15 +41,19 @@ def read_source(source):
     What is in archives in it is read where there is neither.
     """
     alone = len(source.members) == 1
-    nearly = None
+    tables, nearly = [], None
     for name, member in source.members.items():
         if name.lower().endswith(TABLES) or (alone and not is_image_name(name)):
             with member.open(MOST_TABLE_BYTES) as stream:
                 columns = known_columns(stream)
             if len(columns) == len(COLUMNS) or (alone and columns):
-                with member.open(MOST_TABLE_BYTES) as stream:
-                    return as_arrays(*read_table(stream, member.where))
+                tables.append(member)
             nearly = member if columns else nearly
+    if len(tables) > 1:
+        raise DataError(f"{source.path}: {tables[0].where} and {tables[1].where} may both be it: give one of them")
+    if tables:
+        with tables[0].open(MOST_TABLE_BYTES) as stream:
+            return as_arrays(*read_table(stream, tables[0].where))
     if pictures := source.pictures():
         if len(pictures) > MOST_ROWS:
             raise DataError(f"{source.path}: {len(pictures)} pictures, more than {MOST_ROWS}: is it FER2013?")

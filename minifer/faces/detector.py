@@ -88,7 +88,7 @@ class FaceDetector:
         Shapes     image (H,W) uint8, or (H,W,3); min_size is the side of the smallest face's box, in pixels
         Raises     DataError when image is no picture; ConfigError when a setting cannot work
         """
-        if not min_size >= 8 or not scale_step >= 1.01:
+        if not 8 <= min_size < np.inf or not 1.01 <= scale_step < np.inf:
             raise ConfigError(f"min_size must be 8 or more and scale_step 1.01 or more, got {min_size}, {scale_step}")
         picture = Picture.of(image)
         boxes, logits = merge(*self.windows(picture, min_size, scale_step))

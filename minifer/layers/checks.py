@@ -55,5 +55,5 @@ def check_state(mine, state, source):
                 f"{source} is of another model: {path} has shape {state[path].shape}, "
                 f"this model's has {item.value.shape}"
             )
-        if state[path].dtype.kind not in "fiu":
-            raise CheckpointError(f"{source} is damaged: {path} holds {state[path].dtype}, no numbers")
+        if state[path].dtype.kind != "f":
+            raise CheckpointError(f"{source} is damaged: {path} holds {state[path].dtype}, no floating-point numbers")

@@ -210,6 +210,12 @@ def test_packed_twice_or_by_windows(data):
         check_csv_rows(fer2013.load(data / name))
 
 
+def test_two_tables_in_one_archive_are_refused(data):
+    write_zip(data / "a.zip", {"fer2013.csv": csv_text(), "copy/fer2013 (1).csv": csv_text(), "train.csv": "a,b"})
+    with pytest.raises(DataError, match=r"fer2013 \(1\).csv and .*fer2013.csv may both be it: give one of them"):
+        fer2013.load(data / "a.zip")
+
+
 @pytest.mark.parametrize("top", ["", "images/", "a/b/fer 2013/"])
 @pytest.mark.parametrize(
     "folders, split, label",
