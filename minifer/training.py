@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from minifer import checkpoint, config
-from minifer.allowed import Maybe, Number, Record, Several, Switch, Whole, like
+from minifer.allowed import Maybe, Number, Record, Several, Switch, Text, Whole, like
 from minifer.averaging import Average, recalibrate
 from minifer.calibration import fit_temperature, take_up
 from minifer.data.augment import Augmentation
@@ -267,6 +267,7 @@ class Training:
             "sums": self.sums,
             "rows": self.rows,
             "finished": self.finished,
+            "data": [self.train.stamp(), self.val.stamp()],
             "temperature": self.temperature,
             "schedule": self.schedule.state(),
             "stopping": self.stopping.state(),
@@ -289,12 +290,17 @@ class Training:
             "sums": like(self.sums),
             "rows": Several(ROW, least=0, most=self.settings.epochs),
             "finished": Switch(),
+            "data": Several(Text(), least=2, most=2),
             "temperature": DESCRIPTION["temperature"],
             "schedule": like(self.schedule.state()),
             "stopping": like(self.stopping.state()),
             "generators": Record(**{layer_path: Record() for layer_path, _ in self._generators()}),
         }
         saved, best = checked_fields(meta, wanted, path, CheckpointError), _without_prefix("best", arrays)
+        if saved["data"] != (self.train.stamp(), self.val.stamp()):
+            raise CheckpointError(
+                f"{path}: the data is not what this run was begun with: give that with --data, or train anew with --out"
+            )
         if len(saved["rows"]) != saved["epoch"] or bool(saved["step"]) != bool(saved["sums"]["rows"]):
             raise CheckpointError(f"{path} is damaged: its epoch, step and rows contradict each other")
         with guarded(path, CheckpointError, checkpoint.REMEDY):

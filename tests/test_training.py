@@ -95,6 +95,17 @@ def test_interrupted_anywhere_and_resumed_ends_in_the_same_bits(stop_after, face
     assert without_time(second.rows) == without_time(uninterrupted.rows)
 
 
+def test_a_run_does_not_go_on_with_data_that_was_corrected(faces, tmp_path):
+    start(faces).save(tmp_path)
+    train = faces["train"]
+    labels = train.labels.copy()
+    labels[0] = (labels[0] + 1) % 7
+    corrected = start({**faces, "train": replace(train, labels=labels)})
+    with pytest.raises(CheckpointError, match="the data is not what this run was begun with"):
+        corrected.restore(tmp_path)
+    start({**faces, "train": replace(train, names=train.names[::-1])}).restore(tmp_path)
+
+
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_plateau_and_early_stopping_resume_too(optimizer, faces, tmp_path):
     settings = config.replace(
