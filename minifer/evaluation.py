@@ -8,12 +8,17 @@ from minifer.cost import count
 from minifer.data.dataset import check_images, to_float
 from minifer.data.duplicates import unseen_rows
 from minifer.data.views import views
+from minifer.layers import Layer
 from minifer.losses import probabilities
 from minifer.trained import check_classes, load_weights
 
 
-def predict(model, images, frames=None, batch_size=128):
+def predict(model: Layer, images: np.ndarray, frames: np.ndarray | None = None, batch_size: int = 128) -> np.ndarray:
     """Return probabilities (N, classes) for images (N,H,W) uint8, or (N,H,W,1) float32 as the network reads them.
+
+        >>> from minifer.models import mobilenet
+        >>> predict(mobilenet(alpha=0.25), np.zeros((2, 48, 48), np.uint8)).sum(axis=1).round(4)
+        array([1., 1.], dtype=float32)
 
     Any number of threads may call it with one model. Of no pictures it returns an array of shape (0, classes).
 

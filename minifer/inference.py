@@ -22,6 +22,7 @@ from minifer.layers import (
     DepthwiseConv2D,
     Dropout,
     GlobalAveragePool,
+    Layer,
     Linear,
     MultiHeadSelfAttention,
     PointwiseConv2D,
@@ -64,10 +65,15 @@ class InferenceNetwork:
 
     Any number of threads may call one: its memory is used by one batch after another, so they wait for each other.
 
+        >>> from minifer.models import mobilenet
+        >>> network = InferenceNetwork(mobilenet("skip", alpha=0.25), (48, 48, 1))
+        >>> network(np.zeros((5, 48, 48, 1), np.float32)).shape
+        (5, 7)
+
     Raises ConfigError for a layer it has no step for, ShapeError for pictures of another size than input_shape.
     """
 
-    def __init__(self, model, input_shape, batch_size=32):
+    def __init__(self, model: Layer, input_shape: tuple[int, int, int], batch_size: int = 32):
         self.input_shape, self.batch_size = tuple(input_shape), batch_size
         self._steps, self._starts, self._sources, self._taps = [], [], [], []
         self._pieces, self._pieces_size = [], 0
@@ -84,7 +90,7 @@ class InferenceNetwork:
             for name, value in step.items():
                 row[name] = self._place(value) if isinstance(value, _Map) else value
 
-    def __call__(self, images):
+    def __call__(self, images: np.ndarray) -> np.ndarray:
         """Return logits (N, classes) of images (N,H,W,C) float32, as data.dataset.to_float makes them of pictures."""
         if images.dtype.kind != "f":
             raise DtypeError(f"a network reads floats from -1 to 1, got {images.dtype}: give to_float of the pictures")

@@ -25,15 +25,17 @@ class Recognizer:
     Every face is found, its landmarks are fitted, and it is cut out (or sampled along its frame) as the pictures were
     that the network was trained on. Any number of threads may call one.
 
-        recognizer = Recognizer.load("best")
-        for face in recognizer.predict("photo.jpg"):
-            print(face["box"], face["probabilities"])
+        >>> from minifer.data import synthetic
+        >>> drawn = synthetic.load(seed=0, train=1, val=1)["val"].images[0]
+        >>> (face,) = Recognizer.load("small", detect=False).predict(drawn)  # or the path of a picture
+        >>> sorted(face)
+        ['box', 'probabilities', 'score']
 
     detect     False: look for no face, each picture is one, as in FER2013
     Raises     CheckpointError when the weights are damaged; ConfigError when the network reads no squares
     """
 
-    def __init__(self, path, detect=True):
+    def __init__(self, path: str | Path, detect: bool = True):
         model, meta = load_weights(path)
         height, width = meta["image_shape"]
         if height != width:
@@ -46,7 +48,7 @@ class Recognizer:
         self.path = Path(path)
 
     @classmethod
-    def load(cls, name="best", detect=True):
+    def load(cls, name: str | Path = "best", detect: bool = True) -> "Recognizer":
         """Return the Recognizer of shipped weights ("best", "small"), a weights file or a run folder."""
         return cls(find_weights(name), detect)
 
@@ -56,7 +58,7 @@ class Recognizer:
     def __call__(self, image):
         return self.predict(image)
 
-    def predict(self, image):
+    def predict(self, image) -> list[dict]:
         """Return a dict for each face in a picture, the surest face first; an empty list where there is none.
 
             box      [x1, y1, x2, y2] in pixels       landmarks       68 pairs [x, y]
@@ -68,7 +70,7 @@ class Recognizer:
         """
         return self.predict_batch([image])[0]
 
-    def predict_batch(self, images):
+    def predict_batch(self, images) -> list[list[dict]]:
         """Return what predict returns of each picture; the network runs once on the faces of all."""
         found = [self._find(self._read(image)) for image in images]
         inputs = [x for _, xs in found for x in xs]

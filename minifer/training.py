@@ -18,6 +18,7 @@ from minifer.averaging import Average, recalibrate
 from minifer.calibration import fit_temperature, take_up
 from minifer.data.augment import Augmentation
 from minifer.data.batches import SAMPLE, Batches
+from minifer.data.dataset import Dataset
 from minifer.data.duplicates import SMALLEST, unseen_rows
 from minifer.data.soft_labels import soft_labels
 from minifer.errors import CheckpointError, ConfigError, TrainingError
@@ -335,10 +336,15 @@ class Observer:
         """Called after every epoch."""
 
 
-def fit(settings, train, val, observer=None):
+def fit(settings: config.TrainConfig, train: Dataset, val: Dataset, observer: "Observer | None" = None) -> Training:
     """Train on Datasets in memory and return the finished Training, its model with the weights of the best epoch.
 
-    fit(config.PRESETS["demo"], **synthetic.load()).model is a trained network.
+    >>> from minifer.data import synthetic
+    >>> faces = synthetic.load(seed=0, train=32, val=8)
+    >>> settings = config.replace(config.PRESETS["demo"], epochs=1, warmup=0.0, batch_size=8)
+    >>> training = fit(settings, faces["train"], faces["val"])
+    >>> len(training.rows)
+    1
     """
     training = Training(settings, train, val)
     training.run(observer or Observer())

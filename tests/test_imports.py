@@ -34,7 +34,7 @@ ALLOWED = {
     "trained": {"allowed", "calibration", "checkpoint", "config", "cost", "errors", "files", "interop",
         "models", "weights"},
     "inference": {"errors", "kernels", "layers"},
-    "evaluation": {"calibration", "cost", "data", "faces", "losses", "metrics", "trained"},
+    "evaluation": {"calibration", "cost", "data", "faces", "layers", "losses", "metrics", "trained"},
     "run_folder": {"allowed", "config", "data", "errors", "files", "report"},
     "training": {"allowed", "averaging", "calibration", "checkpoint", "config", "data", "errors", "evaluation",
         "faces", "files", "layers", "losses", "optimizers", "run_folder", "schedules", "trained"},

@@ -16,11 +16,17 @@ import numpy as np
 from minifer.cost.figures import FLOAT_BYTES, Cost, LayerCost, Pass
 from minifer.cost.kinds import KINDS, Work, gradients
 from minifer.errors import ConfigError, ShapeError
-from minifer.layers import MultiHeadSelfAttention, Residual, Sequential
+from minifer.layers import Layer, MultiHeadSelfAttention, Residual, Sequential
 
 
-def count(layer, input_shape):
-    """Return the Cost of a layer or model: count(mobilenet(), (48, 48, 1)).trainable_parameters == 3213575.
+def count(layer: Layer, input_shape: tuple[int, ...]) -> Cost:
+    """Return the Cost of a layer or model for one picture.
+
+        >>> from minifer.models import mobilenet
+        >>> count(mobilenet(), (48, 48, 1)).trainable_parameters
+        3213575
+        >>> round(count(mobilenet(input_shape=(224, 224, 3), classes=1000), (224, 224, 3)).multiply_adds / 1e6, 1)
+        568.7
 
     Raises   ConfigError for a layer of one's own that neither is made of known layers nor says its multiply-adds;
              ShapeError where a layer does not fit what comes in

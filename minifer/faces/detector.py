@@ -80,7 +80,9 @@ class FaceDetector:
         """The side of a window in pixels."""
         return (self.template.shape[0] + 1) * self.cell
 
-    def detect(self, image, threshold=None, min_size=24, scale_step=1.15):
+    def detect(
+        self, image, threshold: float | None = None, min_size: float = 24, scale_step: float = 1.15
+    ) -> list[Detection]:
         """Return the faces in a picture, best first: a list of Detection.
 
         The box of a tilted face is the upright square round its middle.
@@ -222,7 +224,7 @@ class FaceDetector:
         write_arrays(path, arrays)
 
     @classmethod
-    def load(cls, path=SHIPPED):
+    def load(cls, path=SHIPPED) -> "FaceDetector":
         """Return the detector in a file written by save(); without a path, the one that ships.
 
         Raises     CheckpointError when the file is missing, damaged or holds something else

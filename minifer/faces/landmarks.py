@@ -206,7 +206,7 @@ class LandmarkPredictor:
     steps: Steps
     doubt: Doubt
 
-    def predict(self, image, box):
+    def predict(self, image, box) -> np.ndarray:
         """Return the 68 landmarks of the face in a box, as x, y in the picture's pixels.
 
         The box may be a detector's or another's: it need only hold most of the face, and not much more.
@@ -260,7 +260,7 @@ class LandmarkPredictor:
         write_arrays(path, arrays)
 
     @classmethod
-    def load(cls, path=SHIPPED):
+    def load(cls, path=SHIPPED) -> "LandmarkPredictor":
         """Return the predictor in a file written by save(); without a path, the one that ships.
 
         Raises     CheckpointError when the file is missing, damaged or holds something else

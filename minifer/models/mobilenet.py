@@ -10,6 +10,8 @@ Source: Howard et al., MobileNets, 2017, table 1; for the skips and the attentio
 figures 7 and 8.
 """
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 
 from minifer.errors import ConfigError
@@ -106,26 +108,31 @@ def _projection(channels, filters, stride, eps, momentum, rng):
 
 
 def mobilenet(
-    variant="plain",
-    alpha=1.0,
-    input_shape=(48, 48, 1),
-    classes=7,
-    stem_stride=2,
-    attention_blocks=None,
-    heads=8,
-    head_units=64,
-    attention_positions=False,
-    attention_normalize=True,
-    dropout=0.0,
-    padding="same",
-    bn_eps=1e-3,
-    bn_momentum=0.9,
-    blocks=BLOCKS,
-    linear=False,
-    seed=0,
-    outline=False,
-):
+    variant: str = "plain",
+    alpha: float = 1.0,
+    input_shape: tuple[int, int, int] = (48, 48, 1),
+    classes: int = 7,
+    stem_stride: int = 2,
+    attention_blocks: Iterable[int] | None = None,
+    heads: int = 8,
+    head_units: int = 64,
+    attention_positions: bool = False,
+    attention_normalize: bool = True,
+    dropout: float = 0.0,
+    padding: str = "same",
+    bn_eps: float = 1e-3,
+    bn_momentum: float = 0.9,
+    blocks: Sequence[tuple[int, int]] = BLOCKS,
+    linear: bool = False,
+    seed: int = 0,
+    outline: bool = False,
+) -> "MobileNet":
     """Build a MobileNet.
+
+        >>> import numpy as np
+        >>> network = mobilenet("skip", alpha=0.25)
+        >>> network(np.zeros((2, 48, 48, 1), np.float32)).shape
+        (2, 7)
 
     variant              "plain", "skip", or "mha" (skips and attention)
     alpha                width: every channel count is multiplied by it
