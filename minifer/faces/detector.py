@@ -233,5 +233,4 @@ class FaceDetector:
             arrays = file.arrays(ARRAYS, largest=1e6)
             if not (2 <= len(arrays["template"]) <= 32 and 2 <= arrays["cell"] <= 32):
                 file.refuse("its windows have less than 2 or more than 32 cells, or its cells so many pixels")
-        arrays["hidden"] = arrays["hidden"].astype(np.float32)
         return cls(**{name: value.item() if value.ndim == 0 else value for name, value in arrays.items()})

@@ -24,6 +24,7 @@ from minifer.files.guard import guarded
 from minifer.files.members import likely_bytes, open_zip
 from minifer.files.writing import replacing
 
+FLOATS = {np.dtype(np.float16): np.float32, np.dtype(np.longdouble): np.float64}
 MOST_BYTES = 2 << 30  # of all arrays of a file together
 MOST_ARRAYS, MOST_HEADER_BYTES = 10_000, 10_000
 CHUNK = 1 << 20  # bytes that are read at a time
@@ -85,6 +86,8 @@ class Npz:
     def arrays(self, wanted, prefix="", largest=math.inf):
         """Return {name: array} of the wanted arrays; the file may hold others.
 
+        Floats that kernels do not compute with, half precision and long ones, become float32 and float64.
+
         wanted     {name: "KINDS AXIS AXIS ..."}: letters of NumPy's kinds, and perhaps bytes, as in "f", "iu" or "u1";
                    and for each axis its length, or a letter that stands for the same length wherever it is used
         prefix     of the names in the file
@@ -104,7 +107,8 @@ class Npz:
                 for axis, length in zip(axes, header.shape, strict=True)
             ):
                 self.refuse(f"{prefix + name} has shape {header.shape} instead of ({expected})")
-        return {name: self.read(prefix + name, largest) for name in wanted}
+        found = {name: self.read(prefix + name, largest) for name in wanted}
+        return {name: array.astype(FLOATS.get(array.dtype, array.dtype), copy=False) for name, array in found.items()}
 
     def all(self):
         """Return {name: array} of all arrays."""

@@ -97,6 +97,16 @@ def peak():
     tracemalloc.stop()
 
 
+def test_floats_that_no_kernel_computes_with(tmp_path):
+    floats = {"half": np.float16([1.5]), "long": np.longdouble([2.5]), "single": np.float32([3.5])}
+    write_arrays(tmp_path / "a.npz", floats)
+    with Npz(tmp_path / "a.npz") as file:
+        found = file.arrays({"half": "f N", "long": "f N", "single": "f N"})
+    assert [(array.dtype, array[0]) for array in found.values()] == [
+        (np.float32, 1.5), (np.float64, 2.5), (np.float32, 3.5),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
