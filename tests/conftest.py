@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import minifer.kernels  # noqa: F401  (sets up memory before anything is measured)
+from minifer.data import fer2013, synthetic
 
 ROOT = Path(__file__).parents[1]
 FER2013 = ROOT.parent / "shared" / "data" / "fer2013.zip"
@@ -28,3 +29,11 @@ def fer2013_zip():
     if not FER2013.exists():
         pytest.skip(f"the real archive is not at {FER2013}")
     return FER2013
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    """An .npz of drawn faces, with the splits train and val."""
+    path = tmp_path_factory.mktemp("data") / "faces.npz"
+    fer2013.save_npz(path, synthetic.load(seed=3, train=48, val=30))
+    return path

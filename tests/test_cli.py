@@ -6,29 +6,11 @@ import zipfile
 
 import numpy as np
 import pytest
-from test_training import TINY, flags
+from small_runs import TINY, flags, run
 
 from minifer import checkpoint, config
 from minifer.cli import main
 from minifer.data import fer2013, synthetic
-
-
-def run(capsys, *arguments):
-    """Return (exit code, stdout, stderr); argparse's own exits count as exit codes."""
-    try:
-        code = main([str(a) for a in arguments])
-    except SystemExit as stop:
-        code = stop.code
-    out, err = capsys.readouterr()
-    assert "Traceback" not in err
-    return code, out, err
-
-
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory):
-    path = tmp_path_factory.mktemp("data") / "faces.npz"
-    fer2013.save_npz(path, synthetic.load(seed=3, train=48, val=30))
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from minifer.cli import make_parser
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
@@ -31,3 +33,13 @@ def test_the_first_layer():
     assert "PReLU" in told.stdout and "ok" in told.stdout
     (last,) = re.findall(r"epoch 12: .* right on validation (\d+)%", told.stdout)
     assert int(last) > 22, "one in seven is chance"
+
+
+def test_every_command_in_the_readme_is_one():
+    text = (EXAMPLES.parent / "README.md").read_text()
+    blocks = re.findall(r"```bash\n(.*?)```", text, flags=re.DOTALL)
+    lines = [line.partition("#")[0] for block in blocks for line in block.splitlines()]
+    commands = [re.sub(r"^.*bin/minifer ", "", line).split() for line in lines if "bin/minifer " in line]
+    assert len(commands) > 12
+    for command in commands:
+        assert make_parser(command).parse_args(command).verb == command[0]

@@ -13,7 +13,7 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
-from test_training import flags
+from small_runs import flags
 
 from minifer import config
 from minifer.cli import main

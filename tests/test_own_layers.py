@@ -4,7 +4,7 @@ import re
 import textwrap
 
 import pytest
-from test_cli import run
+from small_runs import run
 
 SCALE = """
 import numpy as np

@@ -3,9 +3,7 @@
 import os
 
 import pytest
-from test_cli import archive, run  # noqa: F401
-from test_process import SHORT
-from test_training import flags
+from small_runs import SHORT, flags, run
 
 from minifer import config
 from minifer.files.cache import cache_folder
@@ -36,7 +34,7 @@ def test_an_empty_path_is_an_unset_variable(capsys, tmp_path, monkeypatch, comma
     assert not list(tmp_path.iterdir())
 
 
-def test_a_tilde_is_the_home_folder_wherever_it_stands(capsys, archive, tmp_path, monkeypatch):  # noqa: F811
+def test_a_tilde_is_the_home_folder_wherever_it_stands(capsys, archive, tmp_path, monkeypatch):
     home, here = tmp_path / "home", tmp_path / "here"
     home.mkdir(), here.mkdir()
     monkeypatch.chdir(here)
@@ -56,7 +54,7 @@ def test_a_tilde_is_the_home_folder_wherever_it_stands(capsys, archive, tmp_path
     assert code == 2 and "no user has this home folder" in said
 
 
-def test_a_folder_called_best_is_not_the_network_that_ships(archive, tmp_path, monkeypatch):  # noqa: F811
+def test_a_folder_called_best_is_not_the_network_that_ships(archive, tmp_path, monkeypatch):
     from minifer import weights
     from minifer.trained import find_weights
 
@@ -71,7 +69,7 @@ def test_a_folder_called_best_is_not_the_network_that_ships(archive, tmp_path, m
         )
 
 
-def test_training_that_diverges_says_so(capsys, archive, tmp_path):  # noqa: F811
+def test_training_that_diverges_says_so(capsys, archive, tmp_path):
     for rate in ("1e9", "1e30"):
         command = ["train", "--data", archive, *flags(config.replace(SHORT, epochs=2)), f"--learning_rate={rate}"]
         code, _, said = run(capsys, *command, "--out", tmp_path / rate)
@@ -82,7 +80,7 @@ def test_training_that_diverges_says_so(capsys, archive, tmp_path):  # noqa: F81
 
 @pytest.mark.skipif(os.name == "nt", reason="devices of POSIX")
 @pytest.mark.parametrize("what", ["device", "pipe", "folder", "name"])
-def test_a_teacher_that_is_no_file(capsys, archive, tmp_path, what):  # noqa: F811
+def test_a_teacher_that_is_no_file(capsys, archive, tmp_path, what):
     os.mkfifo(tmp_path / "pipe")
     path = {"device": "/dev/zero", "pipe": tmp_path / "pipe", "folder": tmp_path, "name": "x" * 300}[what]
     code, _, said = run(capsys, "train", "--data", archive, *flags(SHORT), "--teacher", path, "--out", tmp_path / "r")

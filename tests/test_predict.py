@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_cli import run
+from small_runs import run
 
 from minifer import checkpoint, config, weights
 from minifer.commands import predict

@@ -8,14 +8,12 @@ import time
 
 import numpy as np
 import pytest
-from test_cli import archive, run  # noqa: F401
-from test_training import flags
+from small_runs import SHORT, flags, run
 
 from minifer import checkpoint, config
 from minifer.data import fer2013
 from minifer.files import claimed
 
-SHORT = config.TrainConfig(model="plain", alpha=1 / 16, epochs=1, batch_size=24, schedule="constant")
 LONG = config.replace(SHORT, epochs=10_000)
 NOTICE = "compiling kernels"
 
@@ -167,7 +165,7 @@ def wait_for(process, text):
 @pytest.mark.parametrize(
     "verb", ["train", "resume", "prepare", "reproduce", "evaluate", "predict", "detect", "train-landmarks"]
 )
-def test_the_second_that_would_write_there_is_refused(capsys, archive, tmp_path, verb):  # noqa: F811
+def test_the_second_that_would_write_there_is_refused(capsys, archive, tmp_path, verb):
     out, data = tmp_path / "out", ["--data", archive]
     out.mkdir()
     commands = {
@@ -191,7 +189,7 @@ def test_the_second_that_would_write_there_is_refused(capsys, archive, tmp_path,
         assert [path.name for path in out.iterdir()] == [".lock" if target == out else f".{target.name}.lock"]
 
 
-def test_without_a_name_the_second_takes_the_next_folder(capsys, archive, tmp_path, monkeypatch):  # noqa: F811
+def test_without_a_name_the_second_takes_the_next_folder(capsys, archive, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs" / "quick").mkdir(parents=True)
     with claimed("runs/quick"):
@@ -200,7 +198,7 @@ def test_without_a_name_the_second_takes_the_next_folder(capsys, archive, tmp_pa
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
-def test_a_terminal_that_is_closed_saves_as_a_stop_does(archive, tmp_path):  # noqa: F811
+def test_a_terminal_that_is_closed_saves_as_a_stop_does(archive, tmp_path):
     folder = tmp_path / "run"
     for leftover in (f".last.npz.{2**22 + 1}-0.tmp", f".best.npz.{2**22 + 1}.tmp"):
         folder.mkdir(exist_ok=True)
@@ -216,7 +214,7 @@ def test_a_terminal_that_is_closed_saves_as_a_stop_does(archive, tmp_path):  # n
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
-def test_nohup_is_obeyed(archive, tmp_path):  # noqa: F811
+def test_nohup_is_obeyed(archive, tmp_path):
     process = start("train", "--data", archive, *flags(LONG), "--out", tmp_path / "run", before=["nohup"])
     wait_for(process, "epoch")
     process.send_signal(signal.SIGHUP)

@@ -13,6 +13,7 @@ from dataclasses import replace
 import numba
 import numpy as np
 import pytest
+from small_runs import TINY, Silent, assert_same, everything, flags
 
 from minifer import checkpoint, config, metrics
 from minifer.averaging import recalibrate
@@ -24,30 +25,9 @@ from minifer.evaluation import predict
 from minifer.layers import BatchNorm
 from minifer.run_folder import write_evaluation
 from minifer.trained import load_weights
-from minifer.training import Observer, Training, fit, middle
-
-TINY = config.TrainConfig(
-    model="mha", alpha=1 / 16, attention_blocks=(12, 13), heads=2, head_units=4, epochs=3, batch_size=16,
-    schedule="cosine", warmup=0.5, average=0.9, dropout=0.2, erasing=0.5, label_smoothing=0.1,
-    end_phase=0.34, calibrate=True,
-)  # fmt: skip
-
+from minifer.training import Training, fit, middle
 
 ROW = ("images", "labels", "names")  # what a data set holds of each row
-
-
-class Silent(Observer):
-    """Counts the steps, and saves after every epoch if it has a folder."""
-
-    def __init__(self, folder=None):
-        self.folder, self.steps = folder, 0
-
-    def step(self, training):
-        self.steps += 1
-
-    def epoch(self, training):
-        if self.folder:
-            training.save(self.folder)
 
 
 @pytest.fixture(scope="module")
@@ -57,17 +37,6 @@ def faces():
 
 def start(faces, settings=TINY):
     return Training(settings, faces["train"], faces["val"])
-
-
-def everything(training):
-    """Return every array that decides the rest of the run."""
-    return {**training.model.state(), **training.optimizer.state(), **training.average.state()}
-
-
-def assert_same(a, b):
-    assert a.keys() == b.keys()
-    for name in a:
-        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
 
 
 def without_time(rows):
@@ -361,16 +330,6 @@ def small_archive(tmp_path, faces):
 
 def train_command(*arguments):
     return [sys.executable, "-m", "minifer", "train", *map(str, arguments)]
-
-
-def flags(settings):
-    """Return TINY as flags of the command line."""
-    for name, value in config.to_dict(settings).items():
-        flag = name.replace("_", "-")
-        if isinstance(value, bool):
-            yield f"--{flag}" if value else f"--no-{flag}"
-        elif value != "":  # no path: the flag is not given
-            yield f"--{flag}={','.join(map(str, value)) if isinstance(value, tuple) else value}"
 
 
 def wait_for_first_line(process, text, seconds=120):

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_training import TINY, Silent, assert_same, everything, flags
+from small_runs import TINY, Silent, assert_same, everything, flags
 
 from minifer import config
 from minifer.cli import main
