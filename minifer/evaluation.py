@@ -30,9 +30,7 @@ def predict(model: Layer, images: np.ndarray, frames: np.ndarray | None = None, 
         return predict(model, np.zeros((1, *images.shape[1:]), images.dtype))[:0]
     for start in range(0, len(images), batch_size):
         part = slice(start, start + batch_size)
-        x = images[part]
-        if x.dtype == np.uint8:
-            x = to_float(x, None if frames is None else frames[part])
+        x = to_float(images[part], None if frames is None else frames[part])
         found.append(probabilities(model.forward(x)))
     return np.concatenate(found)
 

@@ -98,8 +98,11 @@ def to_float(images, frames=None, side=None):
     with everything turned off gives the same numbers bit for bit.
 
     side       of the squares that are sampled along frames; None keeps the pictures' shape
-    Shapes     images (N,H,W) uint8   frames (N,2,3), see faces.registration   returned: (N,H,W,1) float32 in [-1, 1]
+    Shapes     images (N,H,W) uint8   frames (N,2,3), see faces.registration   returned: (N,H,W,1) float32 in [-1, 1];
+               images (N,H,W,1) are what it has returned already, and stay
     """
+    if images.ndim == 4:
+        return images
     if frames is None:
         return (np.divide(images, np.float32(127.5), dtype=np.float32) - np.float32(1))[..., np.newaxis]
     count, height, width = images.shape

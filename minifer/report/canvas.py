@@ -18,8 +18,9 @@ def new_figure(width, height, rows=1, columns=1, **options):
 
 
 def show(axes, picture, title="", colour=INK):
-    """Show a grey picture (H,W), 0 to 255, without ticks."""
-    axes.imshow(picture, cmap="gray", vmin=0, vmax=255)
+    """Show a grey picture without ticks: (H,W) from 0 to 255, or (H,W,1) from -1 to 1, as a network reads it."""
+    black, white = (0, 255) if picture.ndim == 2 else (-1, 1)
+    axes.imshow(picture, cmap="gray", vmin=black, vmax=white)
     axes.set_title(title, size=9, color=colour)
     no_frame(axes)
 

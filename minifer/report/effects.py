@@ -42,7 +42,7 @@ def block_effects(model, images, labels):
 
     What is left of a block is its skip connection: the identity or the projection.
 
-    Shapes     images (N,H,W) uint8   labels (N,)
+    Shapes     images (N,H,W) uint8, or (N,H,W,1) as the network reads them (see data.dataset.to_float)   labels (N,)
     Raises     ConfigError when nothing leads past any block
     """
     layers = list(model.layers.items())

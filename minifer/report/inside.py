@@ -19,7 +19,11 @@ SMALL = {"size": 9, "color": INK}
 
 
 def outputs(model, image):
-    """Return {layer: its output (H,W,C) or (C,)} for a picture (H,W) uint8, in the order of the layers."""
+    """Return {layer: its output (H,W,C) or (C,)} for a picture, in the order of the layers.
+
+    Shapes     image (H,W) uint8, or (H,W,1) as the network reads it: a network that was trained on registered faces
+               reads to_float(images, frames)[0]. So it is for all functions of this file.
+    """
     x, found = to_float(image[None]), {}
     for name, layer in model.layers.items():
         x = layer.forward(x)
@@ -78,7 +82,7 @@ def draw_filters(model, columns=16):
 
 
 def draw_feature_maps(model, image, layers=("stem_norm", "block1", "block3", "block5", "block11"), columns=8):
-    """Draw the first channels that come out of some layers for a picture (H,W) uint8, beside the picture.
+    """Draw the first channels that come out of some layers for a picture, beside the picture.
 
     Raises     ConfigError when a layer does not exist or gives no map
     """
@@ -152,7 +156,7 @@ def _draw_shares(spot, shares, most, tall, wide):
 
 
 def draw_saliency(model, images, classes):
-    """Draw pictures (N,H,W) uint8 above the size of the gradient of the logit that wins, the brighter the larger."""
+    """Draw pictures above the size of the gradient of the logit that wins, the brighter the larger."""
     figure, axes = new_figure(1.5 * len(images) + 0.6, 3.3, 2, len(images))
     for above, below, image in zip(*axes, images, strict=True):
         gradient, label = saliency(model, image)

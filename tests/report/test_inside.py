@@ -1,5 +1,7 @@
 """What the figures of a network's inside show is what the network computes."""
 
+import io
+
 import numpy as np
 import pytest
 
@@ -112,3 +114,11 @@ def test_layers_that_are_not_there_are_named(model, image):
         inside.draw_attention(model, image, "attention5")
     with pytest.raises(ConfigError, match="this network has none"):
         inside.draw_attention(mobilenet("skip", alpha=1 / 16), image)
+
+
+def test_a_picture_as_the_network_reads_it_is_the_same_picture(model, image):
+    x = to_float(image[None])[0]
+    for name, y in inside.outputs(model, x).items():
+        np.testing.assert_array_equal(y, inside.outputs(model, image)[name])
+    np.testing.assert_array_equal(inside.saliency(model, x)[0], inside.saliency(model, image)[0])
+    inside.draw_attention(model, x).savefig(io.BytesIO(), dpi=30)
