@@ -50,6 +50,9 @@ def carry_out(data, folder, preset, imagenet, jobs):
     networks = three_networks(folder / "networks", chosen.network, cropped, twice["unseen"], imagenet)
     stage("the ablation")
     arms, curves = ablation(folder / "arms", chosen, cropped, whole)
+    if chosen.everywhere:
+        stage("attention after every block")
+        networks |= everywhere(folder / "networks", chosen, cropped, twice["unseen"])
 
     results = {
         "preset": preset,
@@ -152,20 +155,33 @@ def three_networks(folder, settings, data, unseen, imagenet=None):
     With the file of ImageNet weights both are trained on that extraction too. Each evaluation has metrics.top1 of the
     rows of val that are unseen beside it.
     """
-
-    def trained(name, settings):
-        result, _ = train_once(folder / name, settings, data)
-        return {**result, "unseen": on_unseen(folder / name, data["val"], unseen)}
-
-    plain = config.replace(settings, model="plain")
-    results = {"plain": trained("plain", plain)}
+    results = {"plain": network(folder / "plain", config.replace(settings, model="plain"), data, unseen)}
     for name in ("skip", "mha"):
-        transfer = config.replace(settings, model=name, pretrained=str((folder / "plain").resolve()), freeze=True)
-        results[name] = trained(name, transfer)
+        transfer = on_extraction(settings, name, folder / "plain")
+        results[name] = network(folder / name, transfer, data, unseen)
         if imagenet:
             transfer = config.replace(transfer, pretrained=str(Path(imagenet).resolve()))
-            results[f"{name}, from ImageNet"] = trained(f"{name}-imagenet", transfer)
+            results[f"{name}, from ImageNet"] = network(folder / f"{name}-imagenet", transfer, data, unseen)
     return results
+
+
+def everywhere(folder, chosen, data, unseen):
+    """Return {name: evaluation} of the paper's own form, attention after all 13 blocks, as long as the plan says."""
+    settings = on_extraction(chosen.network, "mha", folder / "plain")
+    settings = config.replace(settings, attention_blocks=None, epochs=chosen.everywhere)
+    name = f"MobileNet + skips + attention after all 13 blocks, {chosen.everywhere} epochs"
+    return {name: network(folder / "mha-everywhere", settings, data, unseen)}
+
+
+def on_extraction(settings, model, plain):
+    """Return the settings of a network that starts from the extraction of a trained one, and keeps it."""
+    return config.replace(settings, model=model, pretrained=str(plain.resolve()), freeze=True)
+
+
+def network(folder, settings, data, unseen):
+    """Return the evaluation of a network, and metrics.top1 of the rows of val that are unseen beside it."""
+    result, _ = train_once(folder, settings, data)
+    return {**result, "unseen": on_unseen(folder, data["val"], unseen)}
 
 
 def ablation(folder, chosen, cropped, whole):
