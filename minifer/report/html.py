@@ -13,8 +13,8 @@ h2 { font-size: 1.35rem; margin: 2.8rem 0 .6rem; padding-top: .8rem; border-top:
 h1, h2, nav, table, figcaption, .lead { font-family: "Segoe UI", Helvetica, Arial, sans-serif; }
 p { max-width: 44rem; }
 .lead { color: var(--soft); font-size: 1.05rem; }
-nav { font-size: .9rem; margin: 1.2rem 0; }
-nav a { color: var(--accent); text-decoration: none; margin-right: 1.1rem; white-space: nowrap; }
+nav { display: flex; flex-wrap: wrap; gap: .1rem 1.1rem; font-size: .9rem; margin: 1.2rem 0; }
+nav a { color: var(--accent); text-decoration: none; white-space: nowrap; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .86rem; margin: .6rem 0; font-variant-numeric: tabular-nums; }
 caption { text-align: left; font-weight: 600; padding-bottom: .4rem; }

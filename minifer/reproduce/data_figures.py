@@ -33,11 +33,12 @@ def landmarks_and_crops(dataset):
     return figure
 
 
-def rejected(images, scores, columns=12, rows=3):
-    """Figure 2: pictures in which no face was found, with the detector's score.
+def rejected(images, scores, most=12):
+    """Figure 2: pictures in which no face was found, with the detector's score, in rows of at most so many.
 
     Shapes     images (N,H,W) uint8   scores (N,)
     """
+    columns, rows = min(len(images), most), -(-len(images) // most)
     figure, axes = new_figure(columns, 1.2 * rows + 0.2, rows, columns)
     for place, spot in enumerate(axes.flat):
         if place < len(images):
@@ -118,24 +119,27 @@ def nearmiss_faces(before, after, name, columns=12, seed=0):
         (axes[0], mine[stays], f"{name}: kept", BLUE),
         (axes[1], mine[~stays], f"{name}: dropped", ORANGE),
     ):
-        for place, row in enumerate(rng.permutation(rows)[:columns]):
+        shown = rng.permutation(rows)[:columns]
+        for place, row in enumerate(shown):
             show(spots[place], before.images[row], what if place == 0 else "", colour)
+        for spot in spots[len(shown) :]:
+            spot.axis("off")
     return figure
 
 
 def smote_faces(dataset, name, pairs=3, steps=7, seed=0):
     """Figure 9: what SMOTE makes: pictures on the segment between a face and a near one of its class.
 
-    dataset    real training rows
+    dataset    real training rows, one of the class at least
     """
     rng = np.random.default_rng(seed)
     rows = dataset.images[dataset.labels == dataset.classes.index(name)].astype(np.float64)
-    flat = rows.reshape(len(rows), -1)
+    flat, pairs = rows.reshape(len(rows), -1), min(pairs, len(rows))
     figure, axes = new_figure(1.35 * steps, 1.45 * pairs, pairs, steps)
     for line, k in zip(axes, rng.permutation(len(rows))[:pairs], strict=True):
         near = np.argsort(((flat - flat[k]) ** 2).sum(axis=1))[1:6]
         # Pictures that are there twice would make a segment of no length.
-        partner = next((n for n in rng.permutation(near) if not np.array_equal(flat[n], flat[k])), near[0])
+        partner = next((n for n in rng.permutation(near) if not np.array_equal(flat[n], flat[k])), k)
         for spot, u in zip(line, np.linspace(0, 1, steps), strict=True):
             title = "a picture" if u == 0 else "a near one" if u == 1 else f"u = {u:.2f}"
             show(spot, rows[k] + u * (rows[partner] - rows[k]), title, INK if u in (0, 1) else ORANGE)

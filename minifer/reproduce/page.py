@@ -108,7 +108,7 @@ def rejected_pictures(folder, most=36):
 def balancing(results, cropped, balanced):
     """Table 1 and figures 3, 4 and 9."""
     counts = cropped.counts()
-    large, small = max(counts, key=counts.get), min(counts, key=counts.get)
+    large, small = max(counts, key=counts.get), min(filter(counts.get, counts), key=counts.get)
     return "".join(
         [
             html(tables.balancing(results)),
