@@ -113,8 +113,7 @@ class Adam(Optimizer):
     mean <- beta1 mean + (1 - beta1) grad      square <- beta2 square + (1 - beta2) grad^2
     value <- value - learning_rate * m_hat / (sqrt(s_hat) + eps)      m_hat, s_hat corrected for starting at zero
 
-    Weight decay shrinks the values directly (decoupled=True: AdamW) or is added to the gradient, where Adam's division
-    undoes much of it (decoupled=False: PyTorch's Adam).
+    Weight decay shrinks the values directly (AdamW); added to the gradient, Adam's division would undo much of it.
 
     Raises    ConfigError for settings that cannot work; and what Flat raises
     Source    Kingma & Ba 2015; Loshchilov & Hutter 2019
@@ -122,13 +121,11 @@ class Adam(Optimizer):
 
     moments = ("mean", "square")
 
-    def __init__(
-        self, parameters, learning_rate=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0, decoupled=True
-    ):
+    def __init__(self, parameters, learning_rate=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0):
         require(0 <= beta1 < 1 and 0 <= beta2 < 1, f"beta1, beta2 are {beta1}, {beta2}: both must lie in [0, 1)")
         require(eps > 0, f"eps is {eps}: it must be positive, it guards a division by zero")
         super().__init__(parameters, learning_rate, weight_decay)
-        self.beta1, self.beta2, self.eps, self.decoupled = beta1, beta2, eps, decoupled
+        self.beta1, self.beta2, self.eps = beta1, beta2, eps
 
     def update(self):
         adam_update(
@@ -141,7 +138,6 @@ class Adam(Optimizer):
             float(self.beta2),
             float(self.eps),
             float(self.weight_decay),
-            self.decoupled,
             self.flat.decayed,
             self.steps,
         )

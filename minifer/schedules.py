@@ -135,14 +135,14 @@ class EarlyStopping:
     Raises    ConfigError for settings that cannot work; TrainingError by restore() when there was no best epoch
     """
 
-    def __init__(self, patience, mode="max", min_delta=0.0, last=False):
-        self.patience, self.mode, self.min_delta = require_patience(patience), require_mode(mode), min_delta
+    def __init__(self, patience, last=False):
+        self.patience = require_patience(patience)
         self.best = self.best_epoch = self.best_state = None
         self.epochs, self.last = 0, last
 
     def end_epoch(self, metric, layer):
         """Count the epoch; return True when training should stop."""
-        if self.last or improves(metric, self.best, self.mode, self.min_delta):
+        if self.last or improves(metric, self.best, "max", 0):
             self.best, self.best_epoch = float(metric), self.epochs
             self.best_state = {path: array.copy() for path, array in layer.state().items()}
         self.epochs += 1

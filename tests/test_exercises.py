@@ -50,7 +50,7 @@ def attention_solution(self, dy):
 
 def adam_solution(value, mean, square, grad, step, learning_rate=0.001, beta1=0.9, beta2=0.999, eps=1e-8):
     value, mean, square = value.copy(), mean.copy(), square.copy()
-    adam_update.reference(value, mean, square, grad, learning_rate, beta1, beta2, eps, 0.0, False, 0, step)
+    adam_update.reference(value, mean, square, grad, learning_rate, beta1, beta2, eps, 0.0, 0, step)
     return value, mean, square
 
 

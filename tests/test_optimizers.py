@@ -150,11 +150,6 @@ TORCH_CASES = {
         "Adam",
         dict(lr=0.02, betas=(0.8, 0.95), eps=1e-3),
     ),
-    "adam, l2": (
-        dict(learning_rate=0.01, weight_decay=0.1, decoupled=False),
-        "Adam",
-        dict(lr=0.01, weight_decay=0.1),
-    ),
     "adamw": (dict(learning_rate=0.01, weight_decay=0.1), "AdamW", dict(lr=0.01, weight_decay=0.1)),
     "sgd": (dict(learning_rate=0.01, momentum=0.0, nesterov=False), "SGD", dict(lr=0.01)),
     "sgd, momentum": (dict(learning_rate=0.01, nesterov=False), "SGD", dict(lr=0.01, momentum=0.9)),

@@ -139,12 +139,6 @@ def test_early_stopping_keeps_the_best_epoch():
     assert layer.weight.value[0] == 1
 
 
-def test_early_stopping_in_mode_min_with_min_delta():
-    layer, stopping = OneWeight(), EarlyStopping(patience=2, mode="min", min_delta=0.1)
-    assert [stopping.end_epoch(m, layer) for m in (1.0, 0.95, 0.8, 0.75, 0.71)] == [False, False, False, False, True]
-    assert stopping.best_epoch == 2
-
-
 def test_nothing_to_restore():
     layer, stopping = OneWeight(), EarlyStopping(patience=2)
     assert [stopping.end_epoch(float("nan"), layer) for _ in range(2)] == [False, True]
@@ -190,7 +184,6 @@ def test_plateau_and_stopping_resume_through_json():
         lambda: ReduceOnPlateau(1.0, threshold_mode="rel"),
         lambda: ReduceOnPlateau(1.0, cooldown=-1),
         lambda: EarlyStopping(0),
-        lambda: EarlyStopping(3, mode="best"),
     ],
 )
 def test_settings_that_cannot_work(make):

@@ -8,8 +8,8 @@
     Average   average <- average + (1 - decay) * (value - average)
 
 Unlike all other kernels these change their first arrays IN PLACE and return nothing: a copy of all weights in every
-step would cost more than the arithmetic. Weight decay reaches only the first `decayed` elements (see optimizers.Flat),
-either decoupled, value <- (1 - learning_rate * weight_decay) * value, or classic, grad <- grad + weight_decay * value.
+step would cost more than the arithmetic. Weight decay reaches only the first `decayed` elements (see optimizers.Flat): of
+Adam decoupled, value <- (1 - learning_rate * weight_decay) * value, of SGD grad <- grad + weight_decay * value.
 
 The compiled twins turn every coefficient into the arrays' dtype before the loop: one Python float in the loop body
 would make the whole line float64. Each prange index owns one block of elements, so no sum is shared and the result
@@ -26,18 +26,12 @@ from numba import prange
 from minifer.kernels.twin import Twin, parallel
 
 
-def adam_update_numpy(
-    value, mean, square, grad, learning_rate, beta1, beta2, eps, weight_decay, decoupled, decayed, step
-):
+def adam_update_numpy(value, mean, square, grad, learning_rate, beta1, beta2, eps, weight_decay, decayed, step):
     """Update value, mean and square in place by one step of Adam; step counts from 1.
 
     Shapes    value, mean, square, grad (P,), all contiguous and of one dtype; decayed <= P
     """
-    if decoupled:
-        value[:decayed] *= 1 - learning_rate * weight_decay
-    else:
-        grad = grad.copy()
-        grad[:decayed] += weight_decay * value[:decayed]
+    value[:decayed] *= 1 - learning_rate * weight_decay
     mean *= beta1
     mean += (1 - beta1) * grad
     square *= beta2
@@ -67,9 +61,7 @@ def average_update_numpy(average, value, decay):
 
 
 @parallel
-def adam_update_numba(
-    value, mean, square, grad, learning_rate, beta1, beta2, eps, weight_decay, decoupled, decayed, step
-):
+def adam_update_numba(value, mean, square, grad, learning_rate, beta1, beta2, eps, weight_decay, decayed, step):
     """adam_update_numpy in one pass over the memory."""
     block = 16384
     real = value.dtype.type
@@ -78,18 +70,14 @@ def adam_update_numba(
     pace = real(learning_rate / (1 - beta1**step))
     inverse_root = real(1 / np.sqrt(1 - beta2**step))
     eps_ = real(eps)
-    one, zero = real(1), real(0)
-    shrink = real(1 - learning_rate * weight_decay) if decoupled else one
-    pull = zero if decoupled else real(weight_decay)
+    one, shrink = real(1), real(1 - learning_rate * weight_decay)
     for b in prange((value.size + block - 1) // block):
         own = slice(b * block, (b + 1) * block)
         x, m, s, g = value[own], mean[own], square[own], grad[own]
         for i in range(x.size):
-            decays = b * block + i < decayed
-            xi = x[i] * (shrink if decays else one)
-            gi = g[i] + xi * (pull if decays else zero)
-            mi = keep1 * m[i] + take1 * gi
-            si = keep2 * s[i] + take2 * gi * gi
+            xi = x[i] * (shrink if b * block + i < decayed else one)
+            mi = keep1 * m[i] + take1 * g[i]
+            si = keep2 * s[i] + take2 * g[i] * g[i]
             m[i] = mi
             s[i] = si
             x[i] = xi - pace * mi / (np.sqrt(si) * inverse_root + eps_)

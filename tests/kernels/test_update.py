@@ -27,9 +27,8 @@ def assert_twins_agree(twin, state, *arguments, changed):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("size", [1, 7, 300])
-@pytest.mark.parametrize("decoupled", [True, False])
-def test_adam_twins(size, dtype, decoupled):
-    settings = (0.01, 0.9, 0.99, 1e-8, 0.1, decoupled, size // 2, 3)
+def test_adam_twins(size, dtype):
+    settings = (0.01, 0.9, 0.99, 1e-8, 0.1, size // 2, 3)
     assert_twins_agree(adam_update, arrays(size, dtype), *settings, changed=3)
 
 
@@ -46,12 +45,11 @@ def test_average_twins(dtype):
 
 
 @pytest.mark.parametrize("side", ["reference", "compiled"])
-@pytest.mark.parametrize("decoupled", [True, False])
-def test_weight_decay_stops_at_the_border(side, decoupled):
+def test_weight_decay_stops_at_the_border(side):
     """With a gradient of zero, only decay can move a value: exactly the first `decayed` ones move."""
     for decayed in (0, 1, 5, 8):
         value, zeros = np.ones(8), [np.zeros(8) for _ in range(3)]
-        getattr(adam_update, side)(value, *zeros, 0.1, 0.9, 0.999, 1e-8, 0.5, decoupled, decayed, 1)
+        getattr(adam_update, side)(value, *zeros, 0.1, 0.9, 0.999, 1e-8, 0.5, decayed, 1)
         np.testing.assert_array_equal(value != 1, np.arange(8) < decayed)
         value, velocity, grad = np.ones(8), np.zeros(8), np.zeros(8)
         getattr(sgd_update, side)(value, velocity, grad, 0.1, 0.9, True, 0.5, decayed)
@@ -62,7 +60,7 @@ def test_weight_decay_stops_at_the_border(side, decoupled):
 def test_decay_border_in_a_later_block(side):
     size, decayed = BLOCK + 10, BLOCK + 4
     value, zeros = np.ones(size, np.float32), [np.zeros(size, np.float32) for _ in range(3)]
-    getattr(adam_update, side)(value, *zeros, 0.1, 0.9, 0.999, 1e-8, 0.5, True, decayed, 1)
+    getattr(adam_update, side)(value, *zeros, 0.1, 0.9, 0.999, 1e-8, 0.5, decayed, 1)
     np.testing.assert_array_equal(value, np.where(np.arange(size) < decayed, np.float32(0.95), np.float32(1)))
 
 
@@ -70,7 +68,7 @@ def test_decay_border_in_a_later_block(side):
 def test_first_adam_step_by_hand(side):
     """After one step m_hat = grad and s_hat = grad^2, so every value moves by the rate against its gradient's sign."""
     value, mean, square, grad = np.zeros(3), np.zeros(3), np.zeros(3), np.array([2.0, -0.5, 0])
-    getattr(adam_update, side)(value, mean, square, grad, 0.1, 0.9, 0.999, 1e-12, 0, True, 0, 1)
+    getattr(adam_update, side)(value, mean, square, grad, 0.1, 0.9, 0.999, 1e-12, 0, 0, 1)
     np.testing.assert_allclose(value, [-0.1, 0.1, 0], rtol=1e-9)
     np.testing.assert_allclose(mean, [0.2, -0.05, 0])
     np.testing.assert_allclose(square, [0.004, 0.00025, 0])
@@ -80,7 +78,7 @@ def test_first_adam_step_by_hand(side):
 def test_nan_and_inf_are_not_hidden(side):
     value, mean, square, grad = np.zeros(3), np.zeros(3), np.zeros(3), np.array([np.nan, np.inf, 1])
     with np.errstate(all="ignore"):
-        getattr(adam_update, side)(value, mean, square, grad, 0.1, 0.9, 0.999, 1e-8, 0, True, 0, 1)
+        getattr(adam_update, side)(value, mean, square, grad, 0.1, 0.9, 0.999, 1e-8, 0, 0, 1)
     assert np.isnan(value[:2]).all()
     assert np.isfinite(value[2])
 
