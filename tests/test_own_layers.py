@@ -142,7 +142,7 @@ def test_what_is_missing_of_the_protocol_is_said(capsys, folder):
         assert re.search(rf"{re.escape(name)} .* ok", out)
     assert re.search(r"forgotten +3 +MISSING", out) and "--constant forgotten" in out
     assert not re.search("more|rest|decay", out), "what forward does not read is of no concern"
-    assert "note: taken as constants, which have no gradient: eps (--require eps" in out
+    assert "note: taken as constants, which have no gradient: eps (--require NAME" in out
     assert "has to derive from minifer.layers.Layer" in out and "no keyword training=False" in out
 
 

@@ -17,6 +17,7 @@ from minifer.gradcheck.survey import survey
 TOLERANCE = 1e-6
 TOLERANCE_OF_A_SUM = 1e-5  # the second pass compares one directional derivative per array
 KNOWN = 100  # a gradient of so many times the rounding of its numeric one is known to a hundredth
+ZERO = 1e-13  # of the largest gradient: what is left where terms cancel
 UNDECIDED = NOTHING, ROUNDING
 
 
@@ -71,32 +72,31 @@ def compare_gradients(layer, *inputs, rng, tolerance=TOLERANCE, constants=(), re
 def compared(experiment, tolerance, names=None):
     """Return {name: ArrayCheck} of some or all gradients of an Experiment, those that are wrong with a guess."""
     numerics = {name: experiment.numeric(name) for name in (experiment.values if names is None else names)}
-    gradients = {name: experiment.gradients[name] for name in numerics}
-    evidence = {name: Evidence(name, gradients[name], numerics, experiment) for name in numerics}
-    for name, numeric in numerics.items():
-        if gradients[name] is not None and gradients[name].shape != numeric.shape:
-            raise GradientError(
-                f"{experiment.subject.name}: the gradient {name} has shape {gradients[name].shape}, not "
-                f"{numeric.shape}{guess_of_shape(evidence[name])}"
-            )
-    floor = max(1e-2 * largest_of({**experiment.gradients, **numerics}), experiment.rounding / tolerance, 1e-300)
+    known = [each for each in (experiment.gradients | numerics).values() if each is not None]
+    largest = max((np.abs(each).max(initial=0) for each in known), default=0)
+    floor = max(1e-2 * largest, experiment.rounding / tolerance, 1e-300)
     checks = {}
     for name, numeric in numerics.items():
-        if gradients[name] is None:
+        backward = experiment.gradients[name]
+        if backward is None:
             checks[name] = ArrayCheck(name, None, numeric, (0,) * numeric.ndim, np.inf, MISSING)
             continue
-        worst, error = worst_of(gradients[name], numeric, floor)
+        evidence = Evidence(name, backward, numerics, experiment)
+        if backward.shape != numeric.shape:
+            raise GradientError(
+                f"{experiment.subject.name}: the gradient {name} has shape {backward.shape}, not {numeric.shape}"
+                f"{guess_of_shape(evidence)}"
+            )
+        worst, error = worst_of(backward, numeric, floor)
+        checks[name] = ArrayCheck(name, backward, numeric, worst, error, OK)
+        size = max(np.abs(backward).max(initial=0), np.abs(numeric).max(initial=0))
         if error >= tolerance:
-            checks[name] = ArrayCheck(name, gradients[name], numeric, worst, error, WRONG, guess(evidence[name]))
-        else:
-            verdict = verdict_of(gradients[name], numeric, experiment.rounding)
-            checks[name] = ArrayCheck(name, gradients[name], numeric, worst, error, verdict)
+            checks[name] = dataclasses.replace(checks[name], verdict=WRONG, guess=guess(evidence))
+        elif size <= experiment.rounding and np.abs(backward).max(initial=0) <= ZERO * largest:
+            checks[name] = dataclasses.replace(checks[name], verdict=NOTHING)
+        elif size < KNOWN * experiment.rounding:
+            checks[name] = dataclasses.replace(checks[name], verdict=ROUNDING)
     return checks
-
-
-def largest_of(gradients):
-    """Return the largest entry of some gradients, of which some may be None."""
-    return max((np.abs(each).max(initial=0) for each in gradients.values() if each is not None), default=0)
 
 
 def worst_of(backward, numeric, floor):
@@ -108,19 +108,11 @@ def worst_of(backward, numeric, floor):
     return tuple(int(i) for i in worst), float(error[worst])
 
 
-def verdict_of(backward, numeric, rounding):
-    """Return what a gradient that agrees shows: zeros show nothing, numbers as small as rounding hardly anything."""
-    largest = np.abs(numeric).max(initial=0)
-    if not backward.any() and largest <= rounding:
-        return NOTHING
-    return ROUNDING if max(largest, np.abs(backward).max()) < KNOWN * rounding else OK
-
-
 def shows(experiment, name):
     """Whether a numeric gradient is more than rounding, in the output or on the way to it."""
     direction = np.random.default_rng(0).standard_normal(experiment.values[name].shape)
-    rounding = max(experiment.rounding, 1e-12 * largest_of(experiment.gradients))
-    return abs(experiment.slope(name, direction, {})) > KNOWN * rounding
+    largest = max(np.abs(each).max(initial=0) for each in experiment.gradients.values() if each is not None)
+    return abs(experiment.slope(name, direction, {})) > KNOWN * max(experiment.rounding, 10 * ZERO * largest)
 
 
 def with_hint(check, checks, paths):

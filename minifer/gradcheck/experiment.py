@@ -9,13 +9,16 @@ and running statistics need no special case.
 
 import contextlib
 import io
+import re
 
 import numpy as np
 
 from minifer.errors import GradientError, LayerError
+from minifer.gradcheck.outputs import sorted_gradients
 
 STEP = 1e-5
 DRAWS = (1, 1, 3, 3, 10, 10, 100, 100)  # sizes of the other inputs and weights that are tried where all are zero
+TARGET = re.compile(r"(.*_)?(targets?|labels?|truth|true|gt|t|mask)")  # inputs that backward may leave without gradient
 MOST_ENTRIES = 20_000  # entries of inputs and parameters: each costs two forward passes
 
 
@@ -65,24 +68,21 @@ class Experiment:
     def __init__(self, subject, inputs, rng):
         self.subject, self.inputs = subject, list(inputs)
         self.input_names = [f"d{name}" for name in subject.input_names(len(self.inputs))]
-        self.differentiable = [i for i, x in enumerate(self.inputs) if np.issubdtype(x.dtype, np.floating)]
         self.paths = list(subject.trained)
-        self.values = {self.input_names[i]: self.inputs[i] for i in self.differentiable}
-        self.values |= {path: subject.get(path) for path in self.paths}
         self.after = subject.copy()
-        self.after.clear()
         self.y = self._forward()
         self.dy = rng.standard_normal(self.y.shape) if subject.takes_dy() else np.ones(self.y.shape)
         self.between = self.after.copy()
-        dx = self._backward()
-        self.gradients = {self.input_names[i]: gradient for i, gradient in zip(self.differentiable, dx, strict=True)}
-        self.gradients |= {path: self.after.gradient(path) for path in self.paths}
+        self.gradients = self._backward()
+        self.values = {name: x for name, x in zip(self.input_names, self.inputs, strict=True) if name in self.gradients}
+        self.values |= {path: subject.get(path) for path in self.paths}
         self._check_types()
 
     # One forward and one backward, watched.
 
     def _forward(self):
         given = [x.copy() for x in self.inputs]
+        self.after.clear()
         y = self.after.forward(*given)
         for name, before, now in zip(self.input_names, self.inputs, given, strict=True):
             if not np.array_equal(before, now):
@@ -96,48 +96,31 @@ class Experiment:
         return y.copy()
 
     def _backward(self):
-        given = self.dy.copy()
-        returned = self.after.backward(given)
-        name = self.subject.name
+        given, name = self.dy.copy(), self.subject.name
+        gradients = self._sorted(self.after.backward(given), self.after)
         if not np.array_equal(self.dy, given):
             raise GradientError(f"{name}.backward changed its dy: work on a copy, others read it too")
         for path in self.paths:
             if not np.array_equal(self.between.get(path), self.after.get(path)):
                 raise GradientError(f"{name}.backward changed the value of {path}: only an optimizer takes steps")
-        return self.of_inputs(returned, self.after)
+        return gradients
 
-    def of_inputs(self, returned, worker):
-        """Return the gradients of the inputs that backward returned, and leave the others in the worker's state."""
-        count, several = len(self.differentiable), isinstance(returned, tuple | list)
-        if isinstance(returned, dict):
-            wanted = [self.input_names[i] for i in self.differentiable]
-            keys = {name: next((key for key in returned if key in (name, name[1:])), None) for name in wanted}
-            if None in keys.values():
-                lacking = next(name for name, key in keys.items() if key is None)
-                raise GradientError(f"{self.subject.name}.backward returned a dict that has no {lacking!r}")
-            dx, rest = [returned[key] for key in keys.values()], set(returned) - set(keys.values())
-            extra = {key: returned[key] for key in returned if key in rest}
-        elif (
-            several
-            and len(returned) == len(self.inputs) > count
-            and all(returned[i] is None for i in range(len(returned)) if i not in self.differentiable)
-        ):
-            dx, extra = [returned[i] for i in self.differentiable], {}
-        elif several and not (count == 1 and isinstance(returned, list) and _is_array(returned, self.values)):
-            dx, extra = list(returned[:count]), dict(enumerate(returned[count:]))
-            if len(extra) == 1 and isinstance(extra[0], dict | list | tuple):
-                (extra,) = extra.values()
-        else:
-            dx, extra = [returned], {}
-        if not count and dx == [None]:
-            dx = []  # of labels or indices there is no gradient to return
-        if len(dx) != count:
-            number = len(returned) if several else 1
-            raise GradientError(
-                f"{self.subject.name}.backward returned {number} gradients for {count} floating-point inputs"
-            )
-        worker.state.returned = extra
-        return dx
+    def _sorted(self, returned, worker):
+        """Return {name: gradient} of inputs and parameters; what is of neither stays in the worker's state."""
+        floats = {name: x for name, x in zip(self.input_names, self.inputs, strict=True) if x.dtype.kind == "f"}
+        shape = next((x.shape for x in floats.values()), None)
+        found, worker.state.returned = sorted_gradients(returned, self.input_names, list(floats), shape)
+        constant = {name for name in floats if name[1:] in self.subject.constants or TARGET.fullmatch(name[1:])}
+        if not set(floats) - constant <= set(found) <= set(floats):
+            raise self.wrong_number(len(found) + len(worker.state.returned), len(floats))
+        found = {name: gradient for name, gradient in found.items() if name[1:] not in self.subject.constants}
+        return found | {path: worker.gradient(path) for path in self.paths}
+
+    def wrong_number(self, returned, wanted):
+        """Return the error of a backward that returned another number of gradients than there are inputs."""
+        return GradientError(
+            f"{self.subject.name}.backward returned {returned} gradients for {wanted} floating-point inputs"
+        )
 
     def _check_types(self):
         name = self.subject.name
@@ -203,9 +186,7 @@ class Experiment:
         worker = self.subject.copy()
         worker.clear()
         worker.forward(*[x.copy() for x in self.inputs])
-        dx = self.of_inputs(worker.backward(dy.copy()), worker)
-        dx = dict(zip((self.input_names[i] for i in self.differentiable), dx, strict=True))
-        return dx | {path: worker.gradient(path) for path in self.paths}
+        return self._sorted(worker.backward(dy.copy()), worker)
 
     @property
     def rounding(self):
@@ -224,11 +205,3 @@ class Experiment:
                 f"{self.subject.name}.forward gives another result for the same input: draw random numbers from a "
                 "generator that the layer holds, self.rng.random(shape), not from np.random"
             )
-
-
-def _is_array(rows, values):
-    """Whether nested lists are one array of the shape of the only input, not a gradient for each of several inputs."""
-    try:
-        return np.shape(rows) == next(iter(values.values())).shape
-    except ValueError:
-        return False

@@ -1,7 +1,7 @@
 """Which array is the gradient of which: the ways in which people name them.
 
-weight: dweight, d_weight, grad_weight, weight_grad, gweight, dL_dweight        weight.value: weight.grad
-params["W"]: grads["W"], grads["dW"]        weights[0]: dweights[0]        layers[1].W: layers[1].dW
+    weight: dweight, d_weight, grad_weight, weight_grad, gweight, dL_dweight        weight.value: weight.grad
+    params["W"]: grads["W"], grads["dW"]        weights[0]: dweights[0]        layers[1].W: layers[1].dW
 """
 
 import re
@@ -19,23 +19,20 @@ HOLDERS = {"", "value", "data", "val", "array", "param", "params", "parameter", 
 
 
 def plain(names):
-    """Return a dotted name, given in parts, without what says nothing about it."""
-    return tuple(name for name in map(_clean, names) if name not in HOLDERS)
+    """Return a name, given in parts, without what says nothing about it."""
+    return tuple(name for name in map(clean, names) if name not in HOLDERS)
 
 
 def owners(names):
     """Return the set of plain names of the arrays whose gradient may be called `names`; empty if it is no such name."""
-    steps = [[(name, False), *((stem, True) for stem in stems(name))] for name in map(_clean, names)]
+    matches = [[re.fullmatch(pattern, clean(name)) for pattern in OF] for name in names]
+    steps = [[(clean(name), 0), *((m[1], 1) for m in found if m)] for name, found in zip(names, matches, strict=True)]
     choices = product(*steps) if len(steps) < 9 else ()
-    return {plain([name for name, _ in choice]) for choice in choices if any(marked for _, marked in choice)}
+    return {plain([name for name, _ in choice]) for choice in choices if any(is_gradient for _, is_gradient in choice)}
 
 
-def stems(name):
-    """Return the names of arrays whose gradient may be called `name`."""
-    return {match[1] for match in (re.fullmatch(pattern, name) for pattern in OF) if match}
-
-
-def _clean(name):
+def clean(name):
+    """Return a name without underscores around it, and without the class in a private one."""
     return re.sub(r"^_[A-Za-z0-9]+__(?=\w)", "", name).strip("_")
 
 
@@ -46,9 +43,9 @@ def mentions_gradient(kind, name, others=()):
     """
     functions = [function for base in kind.__mro__ if not is_library(base) for function in vars(base).values()]
     words = set().union(*(_words(getattr(function, "__code__", None)) for function in functions))
-    name = _clean(name)
-    gradients = {f"d{name}", f"d_{name}", f"grad_{name}", f"{name}_grad"} - set(others)
-    return not gradients.isdisjoint(map(_clean, words))
+    name = clean(name)
+    gradients = {"grad", "gradient"} if name in HOLDERS else {f"d{name}", f"d_{name}", f"grad_{name}", f"{name}_grad"}
+    return not (gradients - set(others)).isdisjoint(map(clean, words))
 
 
 def _words(code):

@@ -1,6 +1,6 @@
-"""A layer with several outputs, such as (h, c) of an LSTM, seen as one with a single array: all outputs end to end.
+"""Several outputs, such as (h, c) of an LSTM, seen as one array: all of them end to end, with a random dy for each.
 
-A random dy is drawn for each. How backward takes them is found by trying; forward may also return a cache for backward.
+How backward takes the gradients of several outputs, and which of what it returns belong to the inputs.
 """
 
 import inspect
@@ -31,18 +31,15 @@ class Outputs:
 
     def arguments(self, result, dy):
         """Return what backward is called with, for a dy of the shape of joined(result)."""
-        values = list(result.values()) if isinstance(result, dict) else list(result)
         if self.way in ("first", "cache"):
-            return [dy, *(values[1:] if self.way == "cache" else [])]
+            return [dy, *(_values(result)[1:] if self.way == "cache" else [])]
         parts = self._parts(result)
         ends = np.cumsum([np.size(part) for part in parts])[:-1]
         pieces = [piece.reshape(np.shape(part)) for piece, part in zip(np.split(dy.ravel(), ends), parts, strict=True)]
         if self.way == "stacked":
             return [np.stack(pieces)]
         refilled = _refilled(result, iter(pieces))
-        if self.way == "together":
-            return [refilled]
-        return list(refilled.values()) if isinstance(refilled, dict) else list(refilled)
+        return _values(refilled) if self.way == "each" else [refilled]
 
     def _parts(self, result):
         parts = list(_floats(result))
@@ -50,13 +47,19 @@ class Outputs:
 
 
 def is_several(result):
-    """Whether forward returned more than one array or number."""
+    """Whether this is more than one array or number; a list of rows of one length is one array."""
     if isinstance(result, list):
-        try:
-            return np.asarray(result).dtype.kind not in "fiub"
-        except ValueError:  # of different lengths
-            return True
+        return as_array(result) is None
     return isinstance(result, tuple | dict)
+
+
+def as_array(rows):
+    """Return nested lists as an array, or None where they are not one of numbers."""
+    try:
+        array = np.asarray(rows)
+    except ValueError:  # of different lengths
+        return None
+    return array if array.dtype.kind in "fiub" else None
 
 
 def ways(result, backward):
@@ -64,10 +67,33 @@ def ways(result, backward):
     names = [parameter.name for parameter in backward.parameters.values() if parameter.kind in POSITIONAL]
     one = sum(1 for _ in _floats(result)) == 1
     if len(names) < 2:
-        several = ["together", "stacked"] if len(names) == 1 and not one else []
-        return [Outputs(way) for way in (*several, "first")]
-    order = ["each", "cache"] if GRADIENT.match(names[1]) and not one else ["cache", "each"]
-    return [Outputs(way) for way in (order[:1] if one else order)]
+        return [Outputs(way) for way in (*(("together", "stacked") if names and not one else ()), "first")]
+    order = ["each", "cache"] if GRADIENT.match(names[1]) else ["cache", "each"]
+    return [Outputs(way) for way in (["cache"] if one else order)]
+
+
+def sorted_gradients(returned, names, wanted, shape):
+    """Return ({name: gradient} of the inputs, {key: the rest}) of what backward returned.
+
+    names    "dx" of every input x, wanted: those of floating-point inputs; shape: that of the first of these
+    """
+    if isinstance(returned, dict):
+        keys = {name: key for key in returned for name in wanted if key in (name, name[1:])}
+        rest = {key: value for key, value in returned.items() if key not in keys.values()}
+        return {name: returned[key] for name, key in keys.items()}, rest
+    rows = isinstance(returned, list) and len(wanted) == 1 and np.shape(as_array(returned)) == shape
+    items = list(returned) if isinstance(returned, tuple | list) and not rows else [returned]
+    rest = {str(i): item for i, item in enumerate(items)}
+    of = names if len(items) == len(names) else wanted
+    found = {name: rest.pop(str(i)) for i, name in enumerate(of[: len(items)])}
+    for name in names:
+        if name not in wanted and found.get(name, 0) is None:
+            del found[name]  # labels and indices have no gradient
+    return found, {key: item for key, item in rest.items() if wanted or item is not None}
+
+
+def _values(result):
+    return list(result.values()) if isinstance(result, dict) else list(result)
 
 
 def _floats(thing):
@@ -75,7 +101,7 @@ def _floats(thing):
     if isinstance(thing, float | np.floating) or (isinstance(thing, np.ndarray) and thing.dtype.kind == "f"):
         yield thing
     elif isinstance(thing, tuple | list | dict):
-        for part in thing.values() if isinstance(thing, dict) else thing:
+        for part in _values(thing):
             yield from _floats(part)
 
 

@@ -31,6 +31,7 @@ class Subject:
 
     state      the layer and all that it holds
     outputs    the Outputs, or None where forward returns one array
+    constants  names of arrays, numbers and inputs that are not trained
     leaves     {name: Leaf} of all arrays and numbers that it held when last surveyed
     trained    {name: paths of the arrays whose sum is its gradient}; none for a gradient that is missing
     """
@@ -41,7 +42,7 @@ class Subject:
             missing = "backward(dy)" if callable(getattr(layer, "forward", None)) else "forward(x)"
             raise LayerError(f"{self.name} is not a layer: it has no method {missing}")
         self.signatures = {method: inspect.signature(getattr(layer, method)) for method in ("forward", "backward")}
-        self.outputs, self.trained, self.state = None, {}, State(layer)
+        self.outputs, self.trained, self.constants, self.state = None, {}, (), State(layer)
         self.state = self.copy().state
         self.look_around()
 
@@ -62,10 +63,10 @@ class Subject:
     def look_around(self):
         """Find all arrays and numbers that the layer holds, and make those of floating point float64."""
         self.leaves = {leaf.name: leaf for leaf in self.state.leaves()}
-        for leaf in self.leaves.values():
-            value = self.state.get(leaf.paths[0])
+        for name in self.leaves:
+            value = self.at(name)
             if isinstance(value, np.ndarray | np.floating) and value.dtype.kind == "f" and value.dtype != np.float64:
-                self.replace(leaf, value.astype(np.float64))
+                self.replace(name, value.astype(np.float64))
 
     # The two passes.
 
@@ -98,7 +99,7 @@ class Subject:
 
     def clear(self):
         """Call zero_grad, or what it is called, of all layers that have it: they may add to their gradients."""
-        for thing in self.state.objects():
+        for _, thing in self.state.objects():
             for name in CLEARING:
                 if callable(getattr(thing, name, None)):
                     getattr(thing, name)()
@@ -143,22 +144,28 @@ class Subject:
 
     def get(self, name):
         """Return an array or number as a float64 array of its own."""
-        return np.array(self.state.get(self.leaves[name].paths[0]), np.float64)
+        return np.array(self.at(name), np.float64)
+
+    def at(self, name):
+        """Return an array, list of numbers or number as the layer holds it."""
+        return self.state.get(self.leaves[name].paths[0])
 
     def set(self, name, value):
-        """Give an array or number another value: in place, so that whoever else holds the array sees it too."""
-        leaf = self.leaves[name]
-        if leaf.kind == "array":
-            self.state.get(leaf.paths[0])[...] = value
-        elif leaf.kind == "list":
-            self.replace(leaf, np.asarray(value).tolist())
+        """Give an array or number another value: arrays in place, so that whoever else holds one sees it too."""
+        held = self.at(name)
+        if isinstance(held, np.ndarray):
+            held[...] = value
         else:
-            self.replace(leaf, type(self.state.get(leaf.paths[0]))(value))
+            self.replace(name, np.asarray(value).tolist() if isinstance(held, list) else type(held)(value))
 
-    def replace(self, leaf, value):
+    def replace(self, name, value):
         """Put another object in the place of an array or number."""
-        for path in leaf.paths:
+        for path in self.leaves[name].paths:
             self.state.put(path, value)
+
+    def holds_floats(self, name):
+        """Whether an array or number is of floating point."""
+        return np.asarray(self.at(name)).dtype.kind == "f"
 
     def gradient(self, name):
         """Return the gradient that the latest backward left, as it is, or None."""

@@ -8,8 +8,8 @@ reads is found by moving it and watching y. Of the rest
     constants         declared: the class attribute constants = ("table",), the argument `constants` or --constant;
                       taken as such: arrays called mask or running_..., entries too large for a weight, CAPITALS in the
                       class, what y depends on in jumps (an index), and numbers: an eps and a learned slope look alike
-    numbers           are weights if they have a gradient, if the class speaks of one that is never set, if another
-                      number beside them has one and they are no tiny eps, or if `required` or --require names them
+    numbers           are weights if they have a gradient, if the class speaks of one that is never set, if something
+                      beside them has one and they are no tiny eps, or if `required` or --require names them
 
 A gradient is looked for by its name (names.py), then among all that backward left or returned beside dx, by its value.
 """
@@ -19,12 +19,13 @@ import re
 
 import numpy as np
 
-from minifer.errors import ConfigError, GradientError, LayerError, MiniferError
+from minifer.errors import ConfigError, LayerError, MiniferError
 from minifer.gradcheck.experiment import Experiment, other_draws
-from minifer.gradcheck.names import mentions_gradient, owners, plain
+from minifer.gradcheck.names import clean, mentions_gradient, owners, plain
 from minifer.gradcheck.outputs import is_several, ways
+from minifer.gradcheck.state import is_number
 
-CONSTANT_NAME = re.compile(r"(.*_)?masks?|(running|moving|ema)_.*")
+CONSTANT = re.compile(r"(.*_)?masks?|(running|moving|ema)_.*")
 TOO_LARGE = 1e6  # for a weight: an additive mask has -1e9 or -inf
 TINY = 1e-3  # an eps, not a weight
 MOVE = 1e-3
@@ -33,18 +34,19 @@ MOVE = 1e-3
 def survey(subject, inputs, rng, constants=(), required=()):
     """Return (the Subject with its `trained` filled in, [what was taken for no weight, a line each]).
 
-    Raises   ConfigError when a name in constants or required is none of the layer's
+    Raises   ConfigError when the layer has neither an input nor anything else of a name in constants or required
     """
-    subject = with_outputs(subject, inputs)
-    subject = with_late_weights(subject, inputs)
-    for leaf in subject.leaves.values():
-        if leaf.kind == "array" and not leaf.fixed:
-            make_float(subject, leaf, inputs)
-    return Survey(subject, inputs, rng, constants, required).done()
+    subject = with_outputs(subject, inputs, tuple(constants))
+    subject = with_late_weights(subject, inputs, rng)
+    for name, leaf in subject.leaves.items():
+        if not leaf.fixed and isinstance(subject.at(name), np.ndarray):
+            make_float(subject, name, inputs)
+    return Survey(subject, inputs, rng, required).done()
 
 
-def with_outputs(subject, inputs):
+def with_outputs(subject, inputs, constants):
     """Return the Subject with the way in which backward takes a gradient for each output, if there are several."""
+    subject.constants = constants
     result = subject.copy().run(*[x.copy() for x in inputs])
     if not is_several(result):
         return subject
@@ -69,151 +71,160 @@ def with_outputs(subject, inputs):
     ) from failed[0]
 
 
-def with_late_weights(subject, inputs):
+def with_late_weights(subject, inputs, rng):
     """Return the Subject, after its first forward if that made arrays which the next one reads."""
     after = subject.copy()
     after.forward(*[x.copy() for x in inputs])
     after.look_around()
-    late = [name for name, leaf in after.leaves.items() if name not in subject.leaves and may_be_trained(after, leaf)]
-    if not late:
-        return subject
-
-    def output(moved):
-        worker = after.copy()
-        for name in moved:
-            worker.set(name, worker.get(name) + 1)
-        try:
-            return worker.forward(*[x.copy() for x in inputs])
-        except Exception:
-            return None
-
-    y = output([])
-    if np.array_equal(y, output(late)):
-        return subject
-    moved = {name: output([name]) for name in late}
-    return after if any(other is not None and not np.array_equal(y, other) for other in moved.values()) else subject
+    late = [name for name in after.leaves.keys() - subject.leaves.keys() if not after.leaves[name].fixed]
+    late = [name for name in late if after.holds_floats(name)]
+    with contextlib.suppress(Exception):  # of a second forward, which may be too many
+        return after if late and reads(Experiment(after, inputs, rng), late) else subject
+    return subject
 
 
-def may_be_trained(subject, leaf):
-    """Whether an array or number is no fixed one, and of floating point."""
-    return not leaf.fixed and np.asarray(subject.state.get(leaf.paths[0])).dtype.kind == "f"
-
-
-def make_float(subject, leaf, inputs):
+def make_float(subject, name, inputs):
     """Make a weight of integers one of floats, unless forward needs the integers, as for an index; return whether."""
-    value = subject.state.get(leaf.paths[0])
-    if np.asarray(value).dtype.kind == "f":
+    if subject.holds_floats(name):
         return True
-    other, floats = subject.copy(), np.asarray(value, np.float64)
-    try:
-        other.replace(leaf, floats if leaf.kind == "array" else floats.tolist())
-        same = np.array_equal(other.copy().forward(*inputs), subject.copy().forward(*inputs))
-    except Exception:
-        return False
-    if same:
-        subject.state = other.state
-    return same
+    other, floats = subject.copy(), subject.get(name)
+    other.replace(name, floats if isinstance(subject.at(name), np.ndarray) else floats.tolist())
+    state = other.copy().state
+    with contextlib.suppress(Exception):  # such as that of range(3.0) or x[:, 2.0]
+        if np.array_equal(other.forward(*inputs), subject.copy().forward(*inputs)):
+            subject.state = state
+            return True
+    return False
+
+
+def reads(experiment, names):
+    """Return those of some names that y depends on, found by halves: most often it is none."""
+    if not names or not changes(experiment, names):
+        return []
+    if len(names) == 1:
+        return [name for name in names if changes(experiment, names, unless_it_fails=True)]
+    half = len(names) // 2
+    return reads(experiment, names[:half]) + reads(experiment, names[half:])
+
+
+def changes(experiment, names, unless_it_fails=False):
+    """Whether y changes with some arrays and numbers, or forward fails with others."""
+    y = with_steps(experiment, names, 1)
+    if y is None or y.shape != experiment.y.shape:
+        return not unless_it_fails
+    return bool(np.abs(y - experiment.y).max(initial=0) > 1e-13 * np.abs(experiment.y).max(initial=0))
+
+
+def with_steps(experiment, names, steps):
+    """Return y with some arrays and numbers moved, or None where forward fails with them, as with another length."""
+    moved, subject = {}, experiment.subject
+    for seed, name in enumerate(names):
+        direction = np.random.default_rng(seed).uniform(0.5, 1, subject.get(name).shape)
+        moved[name] = subject.get(name) + steps * (MOVE * direction if subject.holds_floats(name) else 1)
+    with contextlib.suppress(Exception), np.errstate(all="ignore"):
+        return experiment.output(moved)
 
 
 class Survey:
-    """One look at a layer in its first pass: `scout` is the Experiment, `left` what backward left there."""
+    """One look at a layer: `scout` is the Experiment of it, `left` what backward may have left as gradients."""
 
-    def __init__(self, subject, inputs, rng, constants, required):
+    def __init__(self, subject, inputs, rng, required):
         self.subject, self.inputs, self.rng, self.required = subject, inputs, rng, required
         self.scout = Experiment(subject, inputs, rng)
         self.scout.require_same_output()
-        for name in (*constants, *required):
-            if not any(is_called(leaf, name) for leaf in subject.leaves.values()):
+        for name in (*subject.constants, *required):
+            if f"d{name}" not in self.scout.input_names and not any(map(is_called(name), subject.leaves.values())):
                 known = ", ".join(name for name, leaf in subject.leaves.items() if not leaf.fixed) or "none"
                 raise ConfigError(f"{subject.name} holds no array or number called {name!r}; it holds {known}")
-        self.declared = [
-            name
-            for name, leaf in subject.leaves.items()
-            if leaf.declared or any(is_called(leaf, constant) for constant in constants)
-        ]
-        self.written = self._written()
-        self.left = self._left()
+        self.written, self.left, self.trained = self._written(), self._left(), {}
 
     def done(self):
         """Return (the Subject with its `trained`, lines of what was taken for no weight)."""
-        trained, others, states = {}, [], []
-        for name, leaf in self.subject.leaves.items():
-            if leaf.fixed or name in self.declared or name in self.scout.input_names:
+        leaves, others, states = self.subject.leaves, [], []
+        declared = self._declared()
+        for name, leaf in leaves.items():
+            if leaf.fixed or name in declared or name in self.scout.input_names:
                 continue
             sources = self._named(leaf)
             if name in self.written and not leaf.parameter:
                 states.append(name)
-            elif sources and make_float(self.subject, leaf, self.inputs):
-                trained[name] = self._chosen(name, sources)
+            elif sources and make_float(self.subject, name, self.inputs):
+                self.trained[name] = self._chosen(name, sources)
             else:
                 others.append(name)
-        self._drop_namesakes(trained)
-        read, constants = self._read(others, trained), []
-        for name in read:
-            sources = self._by_value(name, trained)
-            if sources or self._is_weight(name, trained):
-                trained[name] = sources
+        self._drop_namesakes()
+        constants = []
+        for name in self._read(others):
+            sources = self._of_other_name(name)
+            if sources or self._is_weight(name):
+                self.trained[name] = sources
             else:
                 constants.append(name)
-        for name, leaf in self.subject.leaves.items():
-            if name not in trained and any(is_called(leaf, wanted) for wanted in self.required):
-                trained[name] = ()
-        constants = [name for name in constants if name not in trained]
-        self._require_owners_of_extras(trained)
-        self.subject.trained = {name: trained[name] for name in self.subject.leaves if name in trained}
-        return self.subject, self._remarks(constants, self._read_now(self.scout, states))
+        for name in leaves:
+            if name in self.trained or not any(is_called(wanted)(leaves[name]) for wanted in self.required):
+                continue
+            self.trained[name] = ()
+            constants = [constant for constant in constants if constant != name]
+        extras, used = self.scout.after.state.returned, {path[0] for paths in self.trained.values() for path in paths}
+        if extras and (".", "returned") not in used:
+            wanted = sum(name in self.scout.input_names for name in self.scout.values)
+            raise self.scout.wrong_number(wanted + len(extras), wanted)
+        self.subject.trained = {name: self.trained[name] for name in leaves if name in self.trained}
+        return self.subject, self._remarks(declared, constants, reads(self.scout, states))
 
-    # What the first pass shows.
+    # What one pass shows.
+
+    def _declared(self):
+        """Return the names of all that is declared constant, in the class that holds it or by hand."""
+        names = [(*names, own) for names, thing in self.subject.state.objects() for own in declared_in(thing)]
+        return [
+            name
+            for name, leaf in self.subject.leaves.items()
+            if any(one[: len(own)] == own for own in names for one in leaf.names)
+            or any(is_called(constant)(leaf) for constant in self.subject.constants)
+        ]
 
     def _written(self):
         """Return the names of what forward makes anew or changes: another input leaves something else there."""
         second = self.scout.between.copy()
         with contextlib.suppress(Exception):
             second.forward(*[x * 0.875 if x.dtype.kind == "f" else x for x in self.inputs])
-        first = self.scout.between.state
-        return {
-            name
-            for name, leaf in self.subject.leaves.items()
-            if not same(first.get(leaf.paths[0]), second.state.get(leaf.paths[0]))
-        }
+        return {name for name in self.subject.leaves if not same(self.scout.between.at(name), second.at(name))}
 
     def _left(self):
-        """Return [(Leaf, value, whether it has a gradient's name)] of what backward may have left as a gradient."""
-        found, before = [], self.scout.between.state
-        upstream = [self.scout.dy, *(self.scout.gradients[name] for name in self.scout.values)]
-        for leaf in self.scout.after.state.leaves():
-            value = self.scout.after.state.get(leaf.paths[0])
-            touched = leaf.paths[0][0][1] == "returned" or not same(before.get(leaf.paths[0]), value)
-            marked = set().union(*map(owners, leaf.names))
-            if touched and any(np.array_equal(value, gradient) for gradient in upstream) and not marked:
-                continue
-            if touched or (marked and not np.any(value)):  # zeros: made ready, and never set
-                found.append((leaf, value, marked))
+        """Return [(path, value, names of the arrays whose gradient it may be)] of what backward set, or left zero."""
+        found, before, after = [], self.scout.between.state, self.scout.after.state
+        known = [self.scout.dy, *(self.scout.gradients[name] for name in self.scout.values)]
+        for leaf in after.leaves():
+            path, of = leaf.paths[0], set().union(*map(owners, leaf.names))
+            value = after.get(path)
+            touched = path[0] == (".", "returned") or not same(before.get(path), value)
+            if touched and (of or not any(same(value, gradient) for gradient in known)):
+                found.append((path, value, of))
+            elif of and not np.any(value):  # made ready, and never set
+                found.append((path, value, of))
         return found
 
-    def _named(self, leaf):
-        """Return [paths] of the gradients that are called after an array."""
-        names = {plain(name) for name in leaf.names}
-        return [left.paths[0] for left, _, marked in self.left if marked & names and left.paths != leaf.paths]
-
     # Gradients.
+
+    def _named(self, leaf):
+        """Return the paths of the gradients that are called after an array."""
+        names = set(map(plain, leaf.names))
+        return tuple(path for path, _, of in self.left if of & names and path not in leaf.paths)
 
     def _chosen(self, name, sources):
         """Return the paths whose sum is the gradient, where several are called after one array.
 
-        Of tied weights the sum counts, or each where each holds the sum; else all have to be right.
+        Of tied weights the sum counts, or one where each holds the sum; else all have to be right.
         """
-        if len(sources) < 2:
-            return tuple(sources)
-        tied = len(self.subject.leaves[name].paths) > 1
-        right = {path: self._agrees(name, self.scout.after.state.get(path)) for path in sources}
-        if tied:
-            return tuple(sources) if not all(right.values()) else tuple(sources[:1])
-        return (next((path for path in sources if not right[path]), sources[0]),)
+        wrong = [path for path in sources if not self._agrees(name, path)]
+        if len(self.subject.leaves[name].paths) > 1 and wrong:
+            return sources
+        return (wrong or sources)[:1]
 
-    def _agrees(self, name, gradient):
+    def _agrees(self, name, path):
         """Whether a gradient is right along one random direction."""
-        value = self.subject.get(name)
+        value, gradient = self.subject.get(name), self.scout.after.state.get(path)
         if np.size(gradient) != value.size or (np.shape(gradient) != value.shape and value.size > 1):
             return False
         direction = np.random.default_rng(0).standard_normal(value.shape)
@@ -221,146 +232,99 @@ class Survey:
         expected = float(np.sum(np.reshape(gradient, value.shape) * direction))
         return abs(numeric - expected) < 1e-5 * max(abs(numeric), abs(expected))
 
-    def _by_value(self, name, trained):
-        """Return the path of a gradient of another name: the one that is right, or the only one of the right shape."""
-        taken = set().union(*trained.values())
-        shape = self.subject.get(name).shape
-        free = [(leaf, value, marked) for leaf, value, marked in self.left if leaf.paths[0] not in taken]
-        free = [(leaf, marked) for leaf, value, marked in free if np.shape(value) == shape and np.any(value)]
-        for leaf, _ in free:
-            if self._agrees(name, self.scout.after.state.get(leaf.paths[0])):
-                return (leaf.paths[0],)
-        allowed = {"", self.subject.leaves[name].names[0][-1][:1].lower()}  # of weight: dW, or grad alone
-        alike = [
-            leaf.paths[0] for leaf, owned in free if any("".join(owner[-1:])[:1].lower() in allowed for owner in owned)
-        ]
-        return tuple(alike) if len(alike) == 1 and shape else ()
+    def _of_other_name(self, name):
+        """Return the path of a gradient of another name: one that is right, or of weights the only dW or grad."""
+        shape, last = self.subject.get(name).shape, clean(self.subject.leaves[name].names[0][-1]).lower()
+        taken = set().union(*self.trained.values())
+        free = [(path, of) for path, value, of in self.left if path not in taken and np.shape(value) == shape]
+        right = [path for path, _ in free if self._agrees(name, path)]
+        short = [path for path, of in free if any(last.startswith("".join(one[-1:]).lower()) for one in of)]
+        return tuple(right[:1] or (short if len(short) == 1 and shape else ()))
 
-    def _drop_namesakes(self, trained):
+    def _drop_namesakes(self):
         """Of several arrays with the same gradient keep those that forward reads: the others are copies."""
-        for path in {path for sources in trained.values() for path in sources}:
-            names = [name for name, sources in trained.items() if path in sources]
-            read = self._read_now(self.scout, names) if len(names) > 1 else names
+        for path in set().union(*self.trained.values()):
+            names = [name for name, sources in self.trained.items() if path in sources]
+            read = reads(self.scout, names) if len(names) > 1 else []
             for name in names if read else []:
                 if name not in read:
-                    del trained[name]
-
-    def _require_owners_of_extras(self, trained):
-        used = {path for sources in trained.values() for path in sources}
-        extras = len(self.scout.after.state.returned)
-        if extras and not any(path[0] == (".", "returned") for path in used):
-            count = len(self.scout.differentiable)
-            raise GradientError(
-                f"{self.subject.name}.backward returned {count + extras} gradients for {count} floating-point inputs"
-            )
-
-    # What forward reads.
-
-    def _read(self, names, trained):
-        """Return those of the names that y depends on, for this or another draw of inputs and weights."""
-        names = [name for name in names if not self._is_size(name) or self._beside_a_trained_number(name, trained)]
-        read = self._read_now(self.scout, names)
-        weights = [*trained, *(name for name in names if self.subject.get(name).ndim)]
-        draws = other_draws(self.subject, self.inputs, weights, self.rng)
-        for other, inputs in draws if len(read) < len(names) else ():
-            with contextlib.suppress(MiniferError):
-                scout = Experiment(other, inputs, self.rng)
-                read += self._read_now(scout, [name for name in names if name not in read])
-        return [name for name in names if name in read]
-
-    def _is_size(self, name):
-        """Whether this is a list of integers, or an integer in a container: sizes, indices, seeds."""
-        leaf = self.subject.leaves[name]
-        value = np.asarray(self.subject.state.get(leaf.paths[0]))
-        return value.dtype.kind != "f" and (value.ndim > 0 or leaf.paths[0][-1][0] == "[")
-
-    def _read_now(self, scout, names):
-        """Return those of the names that y depends on, by halves: most often none is read."""
-        if not names or not self._changes(scout, names):
-            return []
-        if len(names) == 1:
-            return [name for name in names if self._changes(scout, names, anything=False)]
-        half = len(names) // 2
-        return self._read_now(scout, names[:half]) + self._read_now(scout, names[half:])
-
-    def _changes(self, scout, names, anything=True):
-        """Whether y changes with some arrays and numbers; `anything`: or forward fails."""
-        y = self._output(scout, names, 1)
-        if y is None or y.shape != scout.y.shape:
-            return anything
-        return bool(np.abs(y - scout.y).max(initial=0) > 1e-13 * np.abs(scout.y).max(initial=0))
-
-    def _output(self, scout, names, steps):
-        changes = {}
-        for name in names:
-            value, kind = scout.subject.get(name), np.asarray(scout.subject.state.get(self._path(name))).dtype.kind
-            direction = np.random.default_rng(len(changes)).uniform(0.5, 1, value.shape)
-            changes[name] = value + steps * (MOVE * direction if kind == "f" else 1)
-        try:
-            with np.errstate(all="ignore"):
-                return scout.output(changes)
-        except Exception:
-            return None
-
-    def _path(self, name):
-        return self.subject.leaves[name].paths[0]
+                    del self.trained[name]
 
     # Weights and constants.
 
-    def _is_weight(self, name, trained):
+    def _read(self, names):
+        """Return those of the names that y depends on, for this or another draw of inputs and weights."""
+        names = [name for name in names if not self._is_size(name) or self._beside_trained(name)]
+        found, floats = reads(self.scout, names), [name for name in names if self.subject.holds_floats(name)]
+        draws = other_draws(self.subject, self.inputs, [*self.trained, *floats], self.rng)
+        for other, inputs in draws if len(found) < len(names) else ():
+            with contextlib.suppress(MiniferError):
+                found += reads(Experiment(other, inputs, self.rng), [name for name in names if name not in found])
+        return [name for name in names if name in found]
+
+    def _is_size(self, name):
+        """Whether this is a list of integers, or an integer in a container: sizes, indices, seeds."""
+        in_container = self.subject.leaves[name].paths[0][-1][0] == "["
+        return not self.subject.holds_floats(name) and (in_container or not is_number(self.subject.at(name)))
+
+    def _beside_trained(self, name):
+        """Whether what holds a number holds a number with a gradient, or is a dict or list with anything trained."""
+        leaves = self.subject.leaves
+        holder, container = leaves[name].names[0][:-1], leaves[name].paths[0][-1][0] == "["
+        beside = [other for other in self.trained if self.trained[other] and leaves[other].names[0][:-1] == holder]
+        return any(container or is_number(self.subject.at(other)) for other in beside)
+
+    def _is_weight(self, name):
         """Whether an array or number that forward reads, and that has no gradient, should have one."""
         leaf, value = self.subject.leaves[name], self.subject.get(name)
-        last = leaf.names[0][-1]
-        if leaf.kind != "number":
-            capitals = leaf.from_class and last.isupper() and len(last) > 2
-            small = np.isfinite(value).all() and np.abs(value).max() < TOO_LARGE
-            return bool(small and not capitals and not CONSTANT_NAME.fullmatch(last) and self._is_smooth(name))
-        leaves = self.subject.leaves.values()
-        left = [leaf.paths[0] for leaf, _, _ in self.left]
-        held = {leaf.names[0][-1] for leaf in leaves if leaf.paths[0] not in left}  # self.dt may be a constant too
-        if mentions_gradient(self.subject.state.owner(self._path(name)), last, held):
+        last, size = leaf.names[0][-1], np.abs(value).max()
+        if not is_number(self.subject.at(name)):
+            capitals = leaf.paths[0][0] == (".", "statics") and last.isupper() and len(last) > 2
+            return not (capitals or CONSTANT.fullmatch(last)) and size < TOO_LARGE and self._is_smooth(name)
+        left = {path for path, _, _ in self.left}
+        held = {other.names[0][-1] for other in self.subject.leaves.values() if other.paths[0] not in left}
+        if mentions_gradient(self.subject.state.owner(leaf.paths[0]), last, held):  # held: self.dt beside self.t
             return True
-        beside = self._beside_a_trained_number(name, trained) and not 0 < abs(value) <= TINY
-        return beside and make_float(self.subject, leaf, self.inputs)
-
-    def _beside_a_trained_number(self, name, trained):
-        """Whether what holds a number holds another one that has a gradient."""
-        holder = self.subject.leaves[name].names[0][:-1]
-        numbers = [leaf for other, leaf in self.subject.leaves.items() if trained.get(other) and leaf.kind == "number"]
-        return any(leaf.names[0][:-1] == holder for leaf in numbers)
+        return self._beside_trained(name) and not 0 < size <= TINY and make_float(self.subject, name, self.inputs)
 
     def _is_smooth(self, name):
-        """Whether y changes twice as much with twice the step: what only selects makes it jump, or changes nothing."""
-        once, twice = (self._output(self.scout, [name], steps) for steps in (0.01, 0.02))
-        if once is None or twice is None or once.shape != self.scout.y.shape or twice.shape != once.shape:
+        """Whether y changes twice as much with twice the step: what only selects makes it jump."""
+        once, twice = (with_steps(self.scout, [name], steps) for steps in (0.01, 0.02))
+        if once is None or twice is None or not once.shape == twice.shape == self.scout.y.shape:
             return False
         bend = twice - 2 * once + self.scout.y
         return bool(np.linalg.norm(bend) <= 0.25 * np.linalg.norm(twice - self.scout.y))
 
-    def _remarks(self, constants, states):
-        remarks = []
-        if self.declared:
-            remarks.append(f"declared constant: {', '.join(self.declared)}")
-        if constants:
-            remarks.append(
-                f"taken as constants, which have no gradient: {', '.join(constants)} (--require {constants[0]}, or "
-                f"required=({constants[0]!r},), asks for one)"
-            )
-        if states:
-            remarks.append(f"taken as state, since forward itself changes it: {', '.join(states)}")
-        if self.subject.outputs and self.subject.outputs.way == "first" and len(self.scout.after.result) > 1:
-            remarks.append("forward returns several results, backward takes one gradient: only the first was checked")
-        return remarks
+    def _remarks(self, declared, constants, states):
+        """Return a line about everything that forward reads and that was not checked."""
+        given = [name[1:] for name, x in zip(self.scout.input_names, self.inputs, strict=True) if x.dtype.kind == "f"]
+        given = [name for name in given if f"d{name}" not in self.scout.values]
+        first = ["the first"] if self.subject.outputs and self.subject.outputs.way == "first" else []
+        lines = {
+            "declared constant: {}": declared,
+            "taken as constants, which have no gradient: {} (--require NAME or required= asks for one)": constants,
+            "taken as state, since forward itself changes it: {}": states,
+            "taken as given, an input without a gradient: {}": given,
+            "forward returns several results, backward takes one gradient: only {} was checked": first,
+        }
+        return [line.format(", ".join(names)) for line, names in lines.items() if names]
 
 
-def is_called(leaf, name):
-    """Whether a name given by hand means this array or number: all of its dotted name, its end, or its beginning."""
-    dotted = [".".join(names) for names in leaf.names]
-    return any(one == name or one.endswith(f".{name}") or one.startswith(f"{name}.") for one in dotted)
+def declared_in(thing):
+    """Return the names in the attribute `constants` of an object."""
+    names = getattr(thing, "constants", ())
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list | tuple | set) else []
+
+
+def is_called(name):
+    """Return a function: whether a name given by hand is a Leaf's, or the beginning or the end of it."""
+    parts = tuple(name.split("."))
+    ends = slice(-len(parts), None), slice(None, len(parts))
+    return lambda leaf: any(one[end] == parts for one in leaf.names for end in ends)
 
 
 def same(one, other):
-    """Whether two things at a path are the same numbers."""
+    """Whether two things are the same numbers."""
     try:
         return np.array_equal(one, other)
     except ValueError:
