@@ -14,7 +14,7 @@ import numpy as np
 
 from minifer.errors import GradientError, MiniferError
 from minifer.gradcheck import TOLERANCE, compare_gradients
-from minifer.gradcheck.mistakes import Evidence, guess
+from minifer.gradcheck.explain import Evidence, guess
 
 
 def assert_gradients(layer, *inputs, seed=0, constants=(), required=()):

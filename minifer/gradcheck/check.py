@@ -9,7 +9,7 @@ import numpy as np
 
 from minifer.errors import GradientError, LayerError
 from minifer.gradcheck.experiment import Experiment, other_draws
-from minifer.gradcheck.mistakes import Evidence, guess, guess_of_shape
+from minifer.gradcheck.explain import Evidence, guess, guess_of_shape
 from minifer.gradcheck.report import MISSING, NOTHING, OK, ROUNDING, WRONG, ArrayCheck, Report
 from minifer.gradcheck.subject import Subject
 from minifer.gradcheck.survey import survey

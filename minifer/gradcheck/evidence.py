@@ -1,13 +1,24 @@
-"""What a hypothesis about a mistake may look at, and how it compares."""
+"""What an explanation may look at: a wrong gradient, what is known of the layer, and whether a candidate explains it."""
 
+import dataclasses
 from functools import cached_property
-from itertools import combinations, permutations
+from itertools import combinations
 
 import numpy as np
 
 from minifer.errors import MiniferError
 
-MOST_DERIVATIVES = 1_000_000  # entries of a Jacobian beyond which hypotheses that need one are not tried
+MOST_DERIVATIVES = 1_000_000  # entries of a Jacobian beyond which only the two gradients are compared
+DRAWS = 8  # upstream gradients for which an explanation has to hold
+
+
+@dataclasses.dataclass(frozen=True)
+class Draw:
+    """One upstream gradient, what backward gives for it, and the right gradient J^T dy."""
+
+    dy: np.ndarray
+    given: np.ndarray
+    numeric: np.ndarray
 
 
 class Evidence:
@@ -15,43 +26,27 @@ class Evidence:
 
     given, numeric   what backward says, and the central differences
     value            the array that the gradient belongs to: an input or a parameter
-    x                the input (of a parameter: the first)
-    y, dy            the layer's output and the upstream gradient
+    x, y, dy         the input (of a parameter: the first), the output, the upstream gradient
     experiment       where more can be measured; None if there is no layer, only two arrays to compare
     """
 
     def __init__(self, name, given, numerics, experiment=None):
         self.name, self.given, self.numeric, self.numerics = name, given, numerics[name], numerics
-        self.experiment = experiment
+        self.experiment, self.dy = experiment, None
         if experiment is not None:
             self.value, self.y, self.dy = experiment.values[name], experiment.y, experiment.dy
             self.of_input = name not in experiment.paths
             self.x = self.value if self.of_input else experiment.inputs[0]
 
-    @cached_property
-    def scale(self):
-        """The largest entry of any numeric gradient of the layer."""
-        return max(np.abs(numeric).max() for numeric in self.numerics.values())
+    @property
+    def small(self):
+        """Whether there is a layer, so small that a Jacobian of this array is quickly found."""
+        return self.experiment is not None and self.y.size * self.value.size <= MOST_DERIVATIVES
 
     @cached_property
     def wrong(self):
         """Which entries of given differ from numeric."""
         return ~np.isclose(self.given, self.numeric, rtol=1e-5, atol=1e-6 * np.abs(self.numeric).max())
-
-    @cached_property
-    def parameters(self):
-        """{dotted path: value} of all parameters."""
-        return {path: self.experiment.values[path] for path in self.experiment.paths}
-
-    def known_arrays(self):
-        """Return {name: array} of the inputs, y and dy."""
-        inputs = {name[1:]: array for name, array in self.experiment.values.items() if name not in self.parameters}
-        return inputs | {"y": self.y, "dy": self.dy}
-
-    @property
-    def small(self):
-        """Whether there is a layer, so small that a Jacobian of this array is quickly found."""
-        return self.experiment is not None and self.y.size * self.value.size <= MOST_DERIVATIVES
 
     @cached_property
     def _slopes(self):
@@ -76,25 +71,96 @@ class Evidence:
         """Return what the right backward would return for another dy."""
         return np.tensordot(dy, self.jacobian, axes=self.y.ndim)
 
-    def right_with(self, changes):
-        """Whether given is the right gradient of a layer with other arrays changed: {name: what they would be}.
-
-        The derivative along one random direction decides; where forward fails with them, the answer is no.
-        """
-        direction = np.random.default_rng(0).standard_normal(self.given.shape)
-        try:
-            slope = self.experiment.slope(self.name, direction, changes)
-        except MiniferError:
-            return False
-        return abs(slope - np.sum(self.given * direction)) < 1e-6 * np.linalg.norm(self.given)
-
     @cached_property
     def elementwise(self):
         """Whether every output depends on its own entry of this array alone."""
-        if self.value.shape != self.y.shape or not self.small:
+        if self.value.shape != self.y.shape:
             return False
         matrix = self.jacobian.reshape(self.y.size, self.value.size)
         return bool(np.allclose(matrix, np.diag(np.diag(matrix)), atol=1e-7 * np.abs(matrix).max(initial=0)))
+
+    @cached_property
+    def multiplier(self):
+        """What forward multiplies this parameter with, per output (shape of y), if each meets one entry of it only."""
+        each = self.jacobian.reshape(*self.y.shape, -1)
+        several = (np.abs(each) > 1e-7 * np.abs(each).max(initial=0)).sum(axis=-1) > 1
+        return None if self.of_input or several.any() else each.sum(axis=-1)
+
+    @cached_property
+    def draws(self):
+        """[Draw] of the actual dy and of others; of a layer that cannot be run again, or a loss, the actual alone."""
+        draws = [Draw(self.dy, self.given, self.numeric)]
+        rng = np.random.default_rng(0)
+        for _ in range(DRAWS - 1 if self.small and self.y.ndim else 0):
+            dy = rng.standard_normal(self.dy.shape)
+            given = self.rerun(dy)
+            if np.shape(given) != self.given.shape:
+                return draws[:1]
+            draws.append(Draw(dy, given, self.gradient_for(dy)))
+        return draws
+
+    def rerun(self, dy, changes=()):
+        """Return what backward gives for a dy, with some of what forward left changed, or None where it fails."""
+        try:
+            return np.asarray(self.experiment.gradients_for(dy, changes).get(self.name), np.float64)
+        except Exception:
+            return None
+
+    @property
+    def equations(self):
+        """How many numbers an explanation has to get right."""
+        return self.given.size * min(len(self.draws), max(np.size(self.dy), 1))
+
+    def factor(self, candidate):
+        """Return the number c for which given = c * candidate(draw) for all draws, or None.
+
+        nan in a candidate stands for what cannot be known of an entry.
+        """
+        factor = None
+        for draw in self.draws:
+            other = candidate(draw)
+            if np.shape(other) != draw.given.shape:
+                return None
+            known = np.isfinite(other)
+            given, other = draw.given[known], other[known]
+            size = np.sum(other**2)
+            if known.sum() < min(3, known.size) or size == 0:
+                return None
+            factor = float(np.sum(given * other) / size) if factor is None else factor
+            if not factor or not close(given, factor * other):
+                return None
+        exact = abs(factor - 1) < 1e-5
+        return 1.0 if exact else factor if self.equations > 3 else None
+
+    @cached_property
+    def known(self):
+        """{name: array}: inputs, y, parameters and what forward saved in the layer, under the names they have there."""
+        known = {"x" if name == self.name else name[1:]: value for name, value in self.inputs.items()}
+        known |= {"y": self.y} | {path: self.experiment.values[path] for path in self.experiment.paths}
+        between = self.experiment.between.copy()
+        between.look_around()
+        saved = {name: between.get(name) for name in between.leaves if not between.leaves[name].fixed}
+        for name, array in saved.items():
+            if array.size > 1 and not any(same(array, other) for other in known.values()):
+                known[name] = array
+        return {name: array for name, array in known.items() if array.size > 1 and np.ptp(array) > 0}
+
+    @cached_property
+    def inputs(self):
+        """{"dx": x} of all floating-point inputs."""
+        return {name: x for name, x in self.experiment.values.items() if name not in self.experiment.paths}
+
+    def slopes_with(self, changes):
+        """Return the derivatives along three directions of this array in a layer with other arrays changed, or None."""
+        try:
+            return np.array([self.experiment.slope(self.name, way, changes) for way in self.directions])
+        except (MiniferError, ValueError):
+            return None
+
+    @cached_property
+    def directions(self):
+        """Three random directions of this array."""
+        return np.random.default_rng(0).standard_normal((3, *self.given.shape))
 
 
 def close(a, b, tolerance=1e-5):
@@ -105,15 +171,17 @@ def close(a, b, tolerance=1e-5):
     return bool(difference <= tolerance * np.max(np.abs(b)))
 
 
-def reorderings(array):
-    """Yield (what was done, array with its axes reordered but its shape kept): reshape confused with transpose."""
-    shape = array.shape
-    for axes in permutations(range(array.ndim)):
-        if axes != tuple(range(array.ndim)):
-            turned = [shape[axis] for axis in axes]
-            yield f".transpose{axes}.reshape{shape}", np.transpose(array, axes).reshape(shape)
-            back = tuple(int(axis) for axis in np.argsort(axes))
-            yield f".reshape{tuple(turned)}.transpose{back}", np.transpose(array.reshape(turned), back)
+def same(one, other):
+    """Whether two arrays hold the same numbers."""
+    return np.shape(one) == np.shape(other) and np.array_equal(one, other)
+
+
+def fits(array, shape):
+    """Whether an array broadcasts to a shape."""
+    try:
+        return np.broadcast_shapes(np.shape(array), shape) == tuple(shape)
+    except ValueError:
+        return False
 
 
 def subsets_of_axes(ndim):

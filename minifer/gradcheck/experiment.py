@@ -181,11 +181,12 @@ class Experiment:
                 columns[side][index] = (self.output({name: moved}) - self.y) / step
         return np.moveaxis(columns, range(1, 1 + value.ndim), range(-value.ndim, 0))
 
-    def gradients_for(self, dy):
-        """Return what backward gives for another dy: {name: gradient}."""
-        worker = self.subject.copy()
-        worker.clear()
-        worker.forward(*[x.copy() for x in self.inputs])
+    def gradients_for(self, dy, changes):
+        """Return {name: gradient}, what backward gives for another dy, or with other arrays saved: {name: value}."""
+        worker = self.between.copy()
+        worker.look_around()
+        for name in changes:
+            worker.set(name, changes[name])
         return self._sorted(worker.backward(dy.copy()), worker)
 
     @property
