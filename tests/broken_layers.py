@@ -168,7 +168,7 @@ class WrongGradientShape(layers.Linear):
 
 
 MISTAKES = {  # what the check has to say, as a regular expression
-    "TransposedWeight": "weight is transposed",
+    "TransposedWeight": r"transposed.*dy @ weight stands where dy @ weight\.T",
     "MissingFactor": "12 times too large.* axes 1 and 2 of the input",
     "WrongSign": "the sign is flipped",
     "ForgottenBias": "all zeros",
@@ -181,11 +181,11 @@ MISTAKES = {  # what the check has to say, as a regular expression
     "BatchNormWithoutMeanTerms": "the mean and the variance are treated as constants",
     "BatchNormReturnsZeros": "all zeros",
     "SoftmaxReturnsZeros": "all zeros",
-    "SoftmaxDiagonalOnly": "only the diagonal of softmax's derivative",
-    "UnscaledAttentionBackward": r"the scale 1 / sqrt\(D\) is missing",
+    "SoftmaxDiagonalOnly": r"y\^2\*dy stands where y\*sum\(y\*dy, axis 1\) belongs",
+    "UnscaledAttentionBackward": r"2 times too large.*the root of 4",
     "SwappedAttentionGradients": "this is what belongs to dkey: the two are swapped",
     "ForgottenSkip": "dy itself, as of a skip connection, is missing",
-    "FlippedKernel": "kernel weight is rotated by 180 degrees",
+    "FlippedKernel": "weight is flipped along axes 0 and 1 .*rotated by 180 degrees",
     "FreshMaskInBackward": "another mask than forward's",
     "LossNotDividedByBatch": "4 times too large.* the batch",
     "OneGradientTooFew": "2 gradients for 3 floating-point inputs",

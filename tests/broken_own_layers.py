@@ -195,7 +195,7 @@ class CroppedAtTheWrongPlace(Depthwise):
         return super().backward(dy, crop=0)
 
 
-@animal("the kernel is rotated by 180 degrees: flipped along axes 0 and 1", (2, 5, 4, 2))
+@animal("gradient is flipped along axes 0 and 1 .*rotated by 180 degrees", (2, 5, 4, 2))
 class KernelGradientRotated(Depthwise):
     def backward(self, dy):
         dx = super().backward(dy)
@@ -203,7 +203,7 @@ class KernelGradientRotated(Depthwise):
         return dx
 
 
-@animal("kernel weight is rotated by 180 degrees", (2, 5, 4, 2))
+@animal("weight is flipped along axes 0 and 1 .*rotated by 180 degrees", (2, 5, 4, 2))
 class CorrelatesInBackward(Depthwise):
     def backward(self, dy):
         super().backward(dy)
@@ -234,7 +234,7 @@ class WindowsOverwriteEachOther(Depthwise):
         return dx[:, 1:-1, 1:-1]
 
 
-@animal("reshape is used where transpose belongs", (2, 3, 4))
+@animal("reshape is confused with transpose", (2, 3, 4))
 class ReshapesWhereItTransposed:
     def forward(self, x):
         self.x = x
@@ -311,13 +311,13 @@ class Tanh:
         return self.derivative() * dy
 
 
-@animal("x is used where y belongs", (4, 5))
+@animal(r"\(1 - x\^2\) stands where \(1 - y\^2\) belongs", (4, 5))
 class TanhOfX(Tanh):
     def derivative(self):
         return 1 - self.x**2
 
 
-@animal("dy is passed through", (4, 5))
+@animal(r"the derivative of tanh, 1 - y\^2, is missing", (4, 5))
 class TanhWithoutDerivative(Tanh):
     def derivative(self):
         return np.ones_like(self.x)
@@ -329,13 +329,13 @@ class TanhWithoutDy(Tanh):
         return 1 - self.y**2
 
 
-@animal("after a mean over axes 0 and 1", (4, 5))
+@animal("dy is averaged over axes 0 and 1", (4, 5))
 class TanhOfMeanDy(Tanh):
     def backward(self, dy):
         return (1 - self.y**2) * dy.mean()
 
 
-@animal(r"twice \(dy \* dy\)", (4, 5))
+@animal("dy is squared, or used twice", (4, 5))
 class TanhOfSquaredDy(Tanh):
     def backward(self, dy):
         return (1 - self.y**2) * dy**2
@@ -351,7 +351,7 @@ class Sine:
         return dy * np.cos(self.x)
 
 
-@animal("product rule", (4, 5))
+@animal("two of three terms are missing", (4, 5))
 class SiluWithOneTerm:
     def forward(self, x):
         self.gate = 1 / (1 + np.exp(-x))
@@ -361,7 +361,7 @@ class SiluWithOneTerm:
         return dy * self.gate
 
 
-@animal("y is used where x belongs", (4, 5))
+@animal(r"y\^2 stands where x\^2 belongs", (4, 5))
 class Cube:
     def forward(self, x):
         self.y = x**3
@@ -383,7 +383,7 @@ class FixedMatrix:
         return dy @ self.matrix
 
 
-@animal("wrong factor along axis 1", (4, 5))
+@animal("the factor scales is missing", (4, 5))
 class FixedScales:
     constants = ("scales",)
     scales = np.array([0.5, 2, 1.5, 3, 0.1])
@@ -514,7 +514,7 @@ class HeadsMerged:
         return np.exp(self.x) * dy.reshape(2, 3, 4)
 
 
-@animal("wrong exactly where the input is below", (6, 5))
+@animal(r"factor of one of two terms is wrong\n.*0\.1\*\(x <= 0\)\*dy\n.*0\.5\*\(x <= 0\)\*dy", (6, 5))
 class LeakySlopeForgotten:
     def forward(self, x):
         self.x = x
@@ -569,7 +569,7 @@ class LayerNormOverTokens(LayerNorm):
     axis = 1
 
 
-@animal("dy \\* x:", (2, 3, 5))
+@animal("x stands where x_hat belongs", (2, 3, 5))
 class GammaOfX(LayerNorm):
     def backward(self, dy):
         dx = super().backward(dy)
@@ -595,7 +595,7 @@ class LayerNormWithoutGamma(LayerNorm):
         return dx
 
 
-@animal("summed over axis 0, where softmax's axis, 1, belongs", (4, 5))
+@animal("summed over axis 0, where axis 1 belongs", (4, 5))
 class SoftmaxOverTheBatch:
     def forward(self, x):
         powers = np.exp(x)
@@ -607,7 +607,9 @@ class SoftmaxOverTheBatch:
 
 
 @animal(
-    "one-hot labels are not subtracted", (), inputs=lambda rng: (rng.standard_normal((4, 3)), np.array([0, 2, 2, 1]))
+    r"one of two terms is missing: one_hot\(labels\)",
+    (),
+    inputs=lambda rng: (rng.standard_normal((4, 3)), np.array([0, 2, 2, 1])),
 )
 class CrossEntropyWithoutLabels:
     def forward(self, logits, labels):
@@ -636,13 +638,15 @@ class Attention:
         return dscores @ key, dscores.transpose(0, 2, 1) @ query, self.probs.transpose(0, 2, 1) @ dy
 
 
-@animal("the sum is missing in the softmax's derivative", (2, 3, 4), (2, 3, 4), (2, 3, 4))
+@animal(
+    r"one of two terms is missing: \(probs\*sum\(probs\*dprobs, over keys\)\) @ key", (2, 3, 4), (2, 3, 4), (2, 3, 4)
+)
 class AttentionWithoutTheSum(Attention):
     def dscores(self, dprobs):
         return self.probs * dprobs / np.sqrt(4)
 
 
-@animal("a table of queries x keys is transposed", (2, 3, 4), (2, 3, 4), (2, 3, 4))
+@animal(r"transposed.*\(probs\*dprobs\)\.T @ query belongs", (2, 3, 4), (2, 3, 4), (2, 3, 4))
 class AttentionKeysTransposed(Attention):
     def backward(self, dy):
         dquery, _, dvalue = super().backward(dy)
@@ -650,7 +654,7 @@ class AttentionKeysTransposed(Attention):
         return dquery, self.dscores(dy @ value.transpose(0, 2, 1)) @ query, dvalue
 
 
-@animal("summed over axis 0, where softmax's axis, 1, belongs", (4, 5))
+@animal("summed over axis 0, where axis 1 belongs", (4, 5))
 class LogSoftmaxOverTheBatch:
     def forward(self, x):
         self.y = x - np.log(np.exp(x).sum(axis=1, keepdims=True))
@@ -691,7 +695,7 @@ class SquareWithoutX:
         return 2 * dy
 
 
-@animal("y is used where the input belongs", (5, 3))
+@animal(r"y\.T stands where x\.T belongs", (5, 3))
 class DenseTanhOfY(DenseTanh):
     def backward(self, dy):
         dz = dy * (1 - self.y**2)
@@ -700,7 +704,7 @@ class DenseTanhOfY(DenseTanh):
         return dx
 
 
-@animal("the mask is inverted: the sum of dy", (2, 4, 3))
+@animal(r"\(x > 0\) stands where \(x <= 0\) belongs", (2, 4, 3))
 class SlopeOfTheOtherSide:
     """y = x where it is positive, slope * x elsewhere (PReLU)."""
 

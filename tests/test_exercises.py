@@ -210,7 +210,7 @@ WRONG = [  # exercise, answers, what the student is told
     ("depthwise", {"Depthwise.forward": depthwise_rotated}, "the filter is rotated by 180 degrees"),
     ("depthwise", {"Depthwise.backward": depthwise_without_crop}, "shifted by one along axes 1 and 2"),
     ("batchnorm", {"BatchNorm.backward": batchnorm_of_constants}, "mean and the variance are treated as constants"),
-    ("attention", {"Attention.backward": attention_without_scale}, r"the scale 1 / sqrt\(D\) is missing"),
+    ("attention", {"Attention.backward": attention_without_scale}, r"divide by the root of 3.*1 / sqrt\(D\)"),
     ("adam", {"adam_step": adam_without_correction}, r"the corrections 1 - beta\^step are missing"),
     ("adam", {"adam_step": adam_with_epsilon_under_the_root}, "eps is added under the root"),
     ("plateau", {"ReduceOnPlateau.end_epoch": plateau_one_too_late}, "one epoch too late"),

@@ -1,6 +1,5 @@
 """The check not only finds what is wrong, it says what the mistake is likely to be."""
 
-import functools
 import re
 import warnings
 
@@ -12,46 +11,29 @@ import pytest
 
 from minifer.errors import GradientError
 from minifer.gradcheck import compare_gradients
-from minifer.gradcheck.mistakes import HYPOTHESES
 from minifer.gradcheck.report import MISSING
 
-WRITTEN_ON = {**broken_layers.zoo(np.random.default_rng(0)), **broken_own_layers.zoo(np.random.default_rng(0))}
-NOT_WRITTEN_ON = more_broken_layers.zoo(np.random.default_rng(0))
+ZOO = {
+    name: animal
+    for zoo in (broken_layers, broken_own_layers, more_broken_layers)
+    for name, animal in zoo.zoo(np.random.default_rng(0)).items()
+}
 
 
-@functools.cache
-def said_of(name):
-    """Return (what is said about a broken layer, the hypotheses that fitted)."""
-    layer, inputs, _ = {**WRITTEN_ON, **NOT_WRITTEN_ON}[name]
+@pytest.mark.parametrize("name", ZOO)
+def test_the_mistake_is_named(name):
+    layer, inputs, mistake = ZOO[name]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # one divides by zero
             report = compare_gradients(layer, *inputs, rng=np.random.default_rng(7))
     except GradientError as error:
-        return str(error), set()
+        assert re.search(mistake, str(error))
+        return
     assert not report.passed
     missing = [str(check) for check in report.checks if check.verdict == MISSING]
-    return "\n".join([*missing, *(guess.text for guess in report.guesses)]), {guess.mistake for guess in report.guesses}
-
-
-@pytest.mark.parametrize("name", WRITTEN_ON)
-def test_the_mistake_is_named(name):
-    text, _ = said_of(name)
-    assert re.search(WRITTEN_ON[name][2], text), text
-
-
-def test_nine_of_ten_mistakes_in_other_layers_are_named():
-    missed = [
-        name
-        for name, (_, _, mistake) in NOT_WRITTEN_ON.items()
-        if "unknown" in said_of(name)[1] or not re.search(mistake, said_of(name)[0])
-    ]
-    assert len(missed) <= len(NOT_WRITTEN_ON) / 10, missed
-
-
-def test_every_hypothesis_has_a_layer_that_makes_its_mistake():
-    fitted = set().union(*(said_of(name)[1] for name in WRITTEN_ON))
-    assert {hypothesis.__name__ for hypothesis in HYPOTHESES} - fitted == set()
+    text = "\n".join([*missing, *map(str, report.guesses)])
+    assert re.search(mistake, text), text
 
 
 def test_without_a_guess_the_report_says_so(rng):

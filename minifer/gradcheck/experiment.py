@@ -113,7 +113,11 @@ class Experiment:
         constant = {name for name in floats if name[1:] in self.subject.constants or TARGET.fullmatch(name[1:])}
         if not set(floats) - constant <= set(found) <= set(floats):
             raise self.wrong_number(len(found) + len(worker.state.returned), len(floats))
-        found = {name: gradient for name, gradient in found.items() if name[1:] not in self.subject.constants}
+        found = {
+            name: gradient
+            for name, gradient in found.items()
+            if name[1:] not in self.subject.constants and (gradient is not None or name not in constant)
+        }
         return found | {path: worker.gradient(path) for path in self.paths}
 
     def wrong_number(self, returned, wanted):

@@ -17,7 +17,7 @@ import numpy as np
 
 from minifer.gradcheck import changes, where
 from minifer.gradcheck.evidence import Evidence, close, fits, name_axes, same, subsets_of_axes
-from minifer.gradcheck.vocabulary import VOCABULARIES, compared, read, written
+from minifer.gradcheck.vocabulary import VOCABULARIES, difference, merged, named, read, written
 
 MOST_READINGS = 5  # of a constant factor; with more, none is said
 
@@ -43,7 +43,10 @@ class Guess:
 def guess(e):
     """Return the Guess about a wrong gradient."""
     with np.errstate(all="ignore"):  # a change may divide by zero
-        for kind in (plain, result, *((activation, formula, upstream, reading) if e.small else ())):
+        measured = [activation, formula, upstream, reading] if e.small else []
+        # A loss has no mask of its own, but its targets may look like one: masks last.
+        kinds = [plain, result, *measured, mask] if e.small and not e.y.ndim else [plain, result, mask, *measured]
+        for kind in kinds:
             found = kind(e)
             if found:
                 return found if isinstance(found, Guess) else Guess(kind.__name__, found)
@@ -109,15 +112,21 @@ def result(e):
     if factor:
         return "the sign is flipped" if abs(factor + 1) < 1e-5 else amount(e, factor)
     for name, numeric in e.numerics.items():
-        if name != e.name and close(e.given, numeric):
+        theirs = e.experiment and e.experiment.gradients[name]
+        if name != e.name and close(e.given, numeric) and not close(theirs, numeric):
             return f"this is what belongs to {name}: the two are swapped"
-    shape = e.given.shape
+    shape, thing = e.given.shape, "the gradient" if e.experiment else "the result"
     rows = chain(changes.rearrangements(shape), changes.reorderings(shape), changes.shifts(shape))
-    found = first_exact(e, rows, lambda change: lambda draw: change(draw.numeric), "the gradient") or where.masks(e)
+    found = first_exact(e, rows, lambda change: lambda draw: change(draw.numeric), thing)
     if found or not e.small:
         return found
     rows = changes.factors(e.known, shape)
     return next((text for text, change in rows if e.factor(lambda draw, f=change: f(draw.numeric)) == 1), None)
+
+
+def mask(e):
+    """given is right where it is not zero."""
+    return where.masks(e)
 
 
 def factor_of_one(e):
@@ -181,7 +190,7 @@ def numbers(e):
     for array, name in {id(array): (array, name) for array, name in ((e.x, "the input"), (e.value, e.name))}.values():
         last = array.shape[-1] if array.ndim else 1
         if last > 1:
-            yield math.sqrt(last), f"the root of {last}, the size of the last axis of {name}"
+            yield math.sqrt(last), f"the root of {last}, the size of the last axis of {name} (1 / sqrt(D)?)"
     for name in e.experiment.subject.leaves:
         number = e.experiment.subject.get(name)
         if number.size == 1 and math.isfinite(number := number.item()):
@@ -202,8 +211,11 @@ def formula(e):
             right = read(words, e.draws, lambda draw: draw.numeric)
             here = right and read([*words, *more], e.draws, lambda draw: draw.given)
             if here:
+                right, here = named(right), named(here)
+                if len(merged(right)) == 1:
+                    right, here = merged(right), merged(here)
                 lines = f"right   {written(right)}", f"here    {written(here)}"
-                return Guess(vocabulary.__name__, compared(right, here), lines)
+                return Guess(vocabulary.__name__, difference(right, here), lines)
     return None
 
 
@@ -215,7 +227,9 @@ def upstream_rows(e):
     shape, known = e.dy.shape, e.known
     yield from changes.powers()
     yield from changes.factors(known, shape)
-    if e.multiplier is not None and not any(fits(a, shape) and close(a * np.ones(shape), e.multiplier) for a in known.values()):
+    if e.multiplier is not None and not any(
+        fits(a, shape) and close(a * np.ones(shape), e.multiplier) for a in known.values()
+    ):
         times = {"what forward multiplies it with (x, x_hat?)": e.multiplier}
         yield from changes.factors(times, shape)
     yield "only where {} > 0: the mask is that of {}", lambda a: a * (a > 0)

@@ -1,7 +1,7 @@
 """Which array is the gradient of which: the ways in which people name them.
 
-    weight: dweight, d_weight, grad_weight, weight_grad, gweight, dL_dweight        weight.value: weight.grad
-    params["W"]: grads["W"], grads["dW"]        weights[0]: dweights[0]        layers[1].W: layers[1].dW
+weight: dweight, d_weight, grad_weight, weight_grad, gweight, dL_dweight        weight.value: weight.grad
+params["W"]: grads["W"], grads["dW"]        weights[0]: dweights[0]        layers[1].W: layers[1].dW
 """
 
 import re

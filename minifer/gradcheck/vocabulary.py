@@ -17,7 +17,11 @@ from minifer.gradcheck.evidence import close, fits, name_axes, subsets_of_axes
 
 MOST_TERMS = 4
 AXES = r"ax[ei]s [0-9][0-9, and]*"
-FACTOR = r"(?:^|(?<=[*( ]))((?:\([^()]*\)|[\w.]+(?:\([^()]*\))?)(?:\^\d)?)\*"
+FACTOR = r"(?:^|(?<=[*( ]))((?:[\w.]+\*\(1 - [\w.]+\)|\([^()]*\)|[\w.]+(?:\([^()]*\))?)(?:\^\d)?)(?=\*)"
+TREATED = (
+    "; what is averaged or summed there is treated as a constant",
+    "; the mean and the variance are treated as constants",
+)
 MOST_SUBSETS = 2000
 EPS = 1e-5, 1e-3, 1e-8, 1e-6, 1e-7, 1e-12, 1e-4, 1e-2, 0.0  # usual ones in a normalization
 
@@ -57,7 +61,7 @@ def read(words, draws, target):
     def sparse(most):
         for count in range(1, most + 1):
             subsets = list(combinations(range(len(usable)), count))
-            for chosen in map(list, subsets if len(subsets) <= MOST_SUBSETS and len(wanted) > count + 4 else ()):
+            for chosen in map(list, subsets if len(subsets) <= MOST_SUBSETS and len(wanted) > count + 3 else ()):
                 factors = fit(chosen)
                 if factors is not None and np.abs(factors * sizes[chosen]).min() > 1e-4 * np.linalg.norm(wanted):
                     return formula(chosen, factors)
@@ -73,63 +77,76 @@ def read(words, draws, target):
     return sparse(3)
 
 
-def written(formula):
-    """Return a formula as text; a mean is written as a sum where this makes its factor 1."""
-    parts = []
+def named(formula):
+    """Return {name: coefficient} of a {Word: coefficient}; a mean is called a sum where this makes its coefficient 1."""
+    terms = {}
     for word, factor in formula.items():
-        name, size = word.name, abs(factor)
-        if word.count > 1 and abs(size - 1) > 1e-4 and abs(size / word.count - 1) < 1e-4:
-            name, size = name.replace("mean", "sum"), 1
-        parts.append(f"{'-' if factor < 0 else '+'} {'' if abs(size - 1) < 1e-4 else f'{size:.4g}*'}{name}")
+        is_sum = word.count > 1 and abs(abs(factor) - 1) > 1e-4 > abs(abs(factor) / word.count - 1)
+        terms[word.name.replace("mean(", "sum(") if is_sum else word.name] = factor / (word.count if is_sum else 1)
+    return terms
+
+
+def merged(terms):
+    """Return y*dy - y^2*dy as the one term y*(1 - y)*dy, and dy - y^2*dy as (1 - y^2)*dy; other terms as they are."""
+    for name, factor in terms.items():
+        square = re.search(r"([\w.]+)\^2\*", name)
+        for stem, text in ((f"{square[1]}*", "{0}*(1 - {0})*"), ("", "(1 - {0}^2)*")) if square else ():
+            other = name.replace(square[0], stem, 1)
+            if other in terms and abs(terms[other] + factor) < 1e-4 * abs(factor):
+                return {name.replace(square[0], text.format(square[1]), 1): terms[other]}
+    return terms
+
+
+def written(terms):
+    """Return {name: coefficient} as text."""
+    parts = [
+        ("- " if c < 0 else "+ ") + (f"{abs(c):.4g}*" if abs(abs(c) - 1) > 1e-4 else "") + n for n, c in terms.items()
+    ]
     return " ".join(parts).removeprefix("+ ")
 
 
-def compared(right, here):
-    """Return in words what is wrong with a formula, given the right one."""
-    missing, extra = ([word for word in one if word not in other] for one, other in ((right, here), (here, right)))
-    ratios = {word: here[word] / right[word] for word in right if word in here}
-    odd = {word: ratio for word, ratio in ratios.items() if abs(ratio - 1) > 1e-4}
+def difference(right, here):
+    """Return in words what is wrong with a formula {name: coefficient}, given the right one."""
+    missing, extra = ([name for name in one if name not in other] for one, other in ((right, here), (here, right)))
+    odd = [here[name] / right[name] for name in right if name in here and abs(here[name] / right[name] - 1) > 1e-4]
     number = ("no", "one", "two", "three", "four")
     also = ", and a factor is wrong" if odd else ""
     if odd and not missing and not extra:
-        if all(abs(ratio + 1) < 1e-4 for ratio in odd.values()):
-            return f"the sign of {number[len(odd)]} of {number[len(right)]} terms is wrong"
-        for word, ratio in odd.items():
-            if word.count > 1 and abs(ratio * word.count - 1) < 1e-3:
-                return "a mean stands where a sum belongs"
-            if word.count > 1 and abs(ratio / word.count - 1) < 1e-3:
-                return "a sum stands where a mean belongs"
-        return "the factor of one term is wrong" if len(odd) == 1 else "factors of the terms are wrong"
+        what = "sign" if all(abs(ratio + 1) < 1e-4 for ratio in odd) else "factor"
+        return f"the {what} of {number[len(odd)]} of {number[len(right)]} terms is wrong"
     if missing and not extra:
-        means = all("mean" in word.name for word in missing)
-        why = "; the mean, variance or sum behind it is treated as a constant" if means else ""
-        if len(missing) == 1:
-            return f"one of {number[len(right)]} terms is missing: {missing[0].name}{why}{also}"
-        return f"{number[len(missing)]} of {number[len(right)]} terms are missing{why.replace('it is', 'them are')}{also}"
+        why = TREATED[len(missing) - 1] if all(re.search(r"mean\(|sum\(", name) for name in missing) else ""
+        which = f"is missing: {missing[0]}" if len(missing) == 1 else "are missing"
+        return f"{number[len(missing)]} of {number[len(right)]} terms {which}{why}{also}".replace(
+            "terms is", "terms is", 1
+        )
     if extra and not missing:
-        return f"a term too many: {extra[0].name}{also}"
-    return f"{substituted([word.name for word in missing], [word.name for word in extra])}{also}"
+        return f"a term too many: {extra[0]}{also}"
+    return f"{substituted(missing, extra)}{also}"
 
 
 def substituted(missing, extra):
-    """Return what has to be put where in some terms to get others."""
-    axes = [sorted({found for name in some for found in re.findall(AXES, name)}) for some in (missing, extra)]
-    if sorted(re.sub(AXES, "", name) for name in missing) == sorted(re.sub(AXES, "", name) for name in extra):
-        return f"summed or averaged over {axes[1][0]}, where {axes[0][0]} belongs"
-    if sorted(name.replace(".T", "") for name in missing) == sorted(name.replace(".T", "") for name in extra):
+    """Return what has to be put where in the terms `extra` to get the terms `missing`."""
+
+    def key(names, pattern=" ", put=""):
+        return sorted(re.sub("[() ]", "", re.sub(pattern, lambda _: put, name)) for name in names)
+
+    axes = [re.findall(AXES, name)[:1] for name in (missing[0], extra[0])]
+    if key(missing, AXES) == key(extra, AXES):
+        way = "averaged" if "mean(" in extra[0] else "summed"
+        return f"{way} over {axes[1][0]}, where {axes[0][0]} belongs"
+    if key(missing, r"\.T") == key(extra, r"\.T"):
         return f"transposed (or not, where it should be): {extra[0]} stands where {missing[0]} belongs"
-    factors = [{factor for name in some for factor in re.findall(FACTOR, name)} for some in (missing, extra)]
-    for factor in sorted(factors[0]):
-        if sorted(name.replace(f"{factor}*", "") for name in missing) == sorted(extra):
-            return f"the factor {factor} is missing"
-    for factor in sorted(factors[1]):
-        if sorted(name.replace(f"{factor}*", "") for name in extra) == sorted(missing):
-            return f"the factor {factor} does not belong there"
-    words = [{word for name in some for word in re.findall(r"[\w.]+(?:\^\d)?", name)} for some in (missing, extra)]
-    for one, other in product(sorted(words[0] | factors[0]), sorted(words[1] | factors[1])):
-        whole = rf"(?<![\w.]){re.escape(one)}(?![\w.^])"
-        if sorted(re.sub(whole, lambda _: other, name) for name in missing) == sorted(extra):  # noqa: B023
-            return f"{other} stands where {one} belongs"
+    for one, other, what in ((missing, extra, "is missing"), (extra, missing, "does not belong there")):
+        for factor in sorted({factor for name in one for factor in re.findall(FACTOR, name)}, key=len, reverse=True):
+            if key(one, re.escape(f"{factor}*")) == key(other):
+                return f"the factor {factor} {what}"
+    words = [{w for name in some for pattern in (FACTOR, r"[\w.]+(?:\^\d)?") for w in re.findall(pattern, name)}
+             for some in (missing, extra)]  # fmt: skip
+    for one, other in product(*map(sorted, words)):
+        if key(missing, rf"(?<![\w.]){re.escape(one)}(?![\w.^])", other) == key(extra):
+            article = "a " if {one, other} == {"sum", "mean"} else ""
+            return f"{article}{other} stands where {article}{one} belongs"
     if len(missing) == len(extra) == 1:
         return f"{extra[0]} stands where {missing[0]} belongs"
     return "other terms than the right ones"
@@ -154,7 +171,9 @@ def pointwise(e):
         branches = {"({x} > 0)": x > 0, "({x} <= 0)": x <= 0, "({x} <= 0)*y": (x <= 0) * y, "({x} > 0)*y": (x > 0) * y}
         branches |= {"({x} > 0)*{x}": (x > 0) * x, "({x} <= 0)*exp({x})": (x <= 0) * np.exp(x), "{x}": x, "": 1}
     for functions in (smooth, branches):
-        words = [Word(f"{f'{text}*' * bool(text)}dy".format(x=name), lambda dy, f=f: f * dy) for text, f in functions.items()]
+        words = [
+            Word(f"{f'{text}*' * bool(text)}dy".format(x=name), lambda dy, f=f: f * dy) for text, f in functions.items()
+        ]
         yield words, []
 
 
@@ -243,15 +262,25 @@ def losses(e):
     with np.errstate(all="ignore"):
         softmax = np.exp(x - x.max(axis=-1, keepdims=True))
         softmax = softmax / softmax.sum(axis=-1, keepdims=True)
-        functions = {name: x, "1": np.ones_like(x), f"softmax({name})": softmax, f"sigmoid({name})": 1 / (1 + np.exp(-x))}
-        functions |= {f"tanh({name})": np.tanh(x), f"1/{name}": 1 / x, f"1/(1 - {name})": 1 / (1 - x), f"{name}^2": x**2}
+        functions = {
+            name: x,
+            "1": np.ones_like(x),
+            f"softmax({name})": softmax,
+            f"sigmoid({name})": 1 / (1 + np.exp(-x)),
+        }
+        functions |= {
+            f"tanh({name})": np.tanh(x),
+            f"1/{name}": 1 / x,
+            f"1/(1 - {name})": 1 / (1 - x),
+            f"{name}^2": x**2,
+        }
         functions |= {f"sign({name})": np.sign(x)}
         for key, t in others.items():
             label = t.dtype.kind in "iu" and t.ndim == x.ndim - 1 and 0 <= t.min() and t.max() < x.shape[-1]
             t = np.eye(x.shape[-1])[t] if label else t
             key = f"one_hot({key})" if label else key
             if t.shape == x.shape:
-                functions |= {key: t, f"{key}/{name}": t / x, f"{key}/(1 - {name})": t / (1 - x)}
+                functions |= {key: t, f"{key}/{name}": t / x, f"(1 - {key})/(1 - {name})": (1 - t) / (1 - x)}
                 functions |= {f"{key}/softmax({name})": t / softmax, f"sign({name} - {key})": np.sign(x - t)}
                 functions |= {f"({name} > {key})": x > t}
     words = [Word(text, lambda dy, f=f: f * dy) for text, f in functions.items()]
@@ -267,7 +296,14 @@ def sums(e):
     for axes in _axes(y.shape) if e.x.dtype.kind == "f" and e.x.shape == y.shape else ():
         known |= {f"x_hat over {name_axes(axes)}": hat for hat in hats(e.x, axes) if close(hat, e.multiplier, 0.01)}
     x = known.get("x", ones)
-    after = {"": 1, "(x > 0)": x > 0, "(x <= 0)": x <= 0, "(y > 0)": y > 0, "(1 - y^2)": 1 - y**2, "y*(1 - y)": y - y**2}
+    after = {
+        "": 1,
+        "(x > 0)": x > 0,
+        "(x <= 0)": x <= 0,
+        "(y > 0)": y > 0,
+        "(1 - y^2)": 1 - y**2,
+        "y*(1 - y)": y - y**2,
+    }
     factors = {"*".join(filter(None, (a, b))): f * g for b, g in after.items() for a, f in known.items()}
     if not any(close(a, e.multiplier) for a in factors.values()):
         factors |= {"what forward multiplies it with": e.multiplier}
@@ -285,24 +321,51 @@ def sums(e):
 
 
 def products(e):
-    """A matrix product before an activation: x.T @ (f(y)*dy) of the weight, (f(y)*dy) @ weight.T of x."""
-    y = e.y
+    """Matrix products with activations between, x.T @ d, d @ weight.T and sum(d), with or without a hidden layer."""
+    y, lead = e.y, e.y.shape[:-1]
     if y.ndim < 2:
         return
-    functions = {"dy": 1.0, "(y*dy)": y, "(y^2*dy)": y**2, "((y > 0)*dy)": y > 0}
-    if not e.of_input and e.value.ndim == 2 and y.shape[-1] == e.value.shape[1]:
-        rows = {name: a for name, a in e.known.items() if a.shape == (*y.shape[:-1], len(e.value))}
-        rows |= {f"x*({name} > 0)": e.x * (e.x > 0) for name in ["x"] if e.x.shape == (*y.shape[:-1], len(e.value))}
-        yield [
-            Word(f"{name}.T @ {text}", lambda dy, a=a, f=f: a.reshape(-1, a.shape[-1]).T @ (f * dy).reshape(-1, dy.shape[-1]))
-            for name, a in rows.items() for text, f in functions.items()
-        ], []  # fmt: skip
-    for path in e.experiment.paths if e.of_input and e.value.shape[:-1] == y.shape[:-1] else ():
-        w = e.experiment.values[path]
-        if w.shape == (e.value.shape[-1], y.shape[-1]):
-            ways = {f"{path}.T": w.T} | ({path: w} if w.shape[0] == w.shape[1] else {})
-            yield [Word(f"{text} @ {way}", lambda dy, m=m, f=f: (f * dy) @ m)
-                   for way, m in ways.items() for text, f in functions.items()], []  # fmt: skip
+    known = {name: a for name, a in e.known.items() if a.shape[:-1] == lead and a.ndim == y.ndim}
+    weights = {path: e.experiment.values[path] for path in e.experiment.paths}
+    weights = {path: w for path, w in weights.items() if w.ndim == 2}
+
+    def after(name, a, text, back):
+        """Return {text: d} of what may stand for dy before an activation that gave a."""
+        functions = {f"{name}*": a, f"{name}^2*": a**2, f"({name} > 0)*": a > 0}
+        inner = f"({text})" if "@" in text else text
+        return {inner: back} | {f"({f}{inner})": lambda dy, f=g: f * back(dy) for f, g in functions.items()}
+
+    deltas = [(y.shape[-1], after("y", y, "dy", lambda dy: dy))]
+    for path, w in weights.items():
+        ways = {f"{path}.T": w.T} | ({path: w} if w.shape[0] == w.shape[1] else {})
+        found = {}
+        for name, h in known.items() if w.shape[1] == y.shape[-1] else ():
+            for way, m in ways.items() if h.shape[-1] == len(w) and h is not e.x else ():
+                found |= after(name, h, f"dy @ {way}", lambda dy, m=m: dy @ m)
+        deltas.append((len(w), found))
+    for width, some in deltas:
+        words = []
+        if e.of_input and e.value.shape[:-1] == lead:
+            for path, w in weights.items():
+                ways = {f"{path}.T": w.T} | ({path: w} if w.shape[0] == w.shape[1] else {})
+                for way, m in ways.items() if w.shape == (e.value.shape[-1], width) else ():
+                    words += [Word(f"{text} @ {way}", lambda dy, d=d, m=m: d(dy) @ m) for text, d in some.items()]
+        elif e.value.shape == (width,):
+            words = [
+                Word(
+                    f"sum({text.removeprefix('(').removesuffix(')')})",
+                    lambda dy, d=d: d(dy).reshape(-1, width).sum(axis=0),
+                )
+                for text, d in some.items()
+            ]
+        elif not e.of_input and e.value.ndim == 2 and e.value.shape[1] == width:
+            rows = {name: a.reshape(-1, len(e.value)) for name, a in known.items() if a.shape[-1] == len(e.value)}
+            words = [
+                Word(f"{name}.T @ {text}", lambda dy, a=a, d=d: a.T @ d(dy).reshape(-1, width))
+                for name, a in rows.items() for text, d in some.items()
+            ]  # fmt: skip
+        if words:
+            yield words, []
 
 
 def attention(e):
@@ -317,10 +380,10 @@ def attention(e):
             scores = q @ k.swapaxes(-1, -2) * scale
             probs = np.exp(scores - scores.max(axis=-1, keepdims=True))
             probs /= probs.sum(axis=-1, keepdims=True)
-            yield _attention(which, tokens, k, q, v, scores, probs, scale)
+            yield _attention(which, tokens, k, q, v, scores, probs)
 
 
-def _attention(which, tokens, k, q, v, scores, probs, scale):
+def _attention(which, tokens, k, q, v, scores, probs):
     def word(name, table):
         def of(dy):
             dy = np.moveaxis(dy, tokens, -2)
@@ -345,13 +408,11 @@ def _attention(which, tokens, k, q, v, scores, probs, scale):
         "probs*sum(dprobs, over keys)": lambda d: probs * d.sum(-1, keepdims=True),
         "sum(probs*dprobs, over keys)": lambda d: 0 * d + (probs * d).sum(-1, keepdims=True),
     }
-    right = {f"/sqrt(D) {name}" if scale != 1 else name: lambda d, f=f: f(d) * scale for name, f in tables.items()}
     ways = [
         word(f"({name}){'.T' * flip}", (lambda d, f=f: turned(f(d))) if flip else f)
         for flip in (which == 1, which == 0)
         for name, f in tables.items()
     ]
-    del right
     return ways[:2], ways[2:]
 
 

@@ -79,10 +79,11 @@ def one_sided(e):
             "only the product rule's first term, dy * y / x, is there: what multiplies x (a gate, a norm, a std) is "
             "treated as constant, but depends on x too"
         )
-    if e.factor(lambda draw: draw.numeric - draw.given - draw.dy) is None and all(
-        close(draw.numeric - draw.given, draw.dy) for draw in e.draws
-    ):
-        return "dy itself, as of a skip connection, is missing"
+    part = float(np.sum((e.numeric - e.given) * e.dy) / np.sum(e.dy**2))
+    if all(close(draw.numeric - draw.given, part * draw.dy) for draw in e.draws):
+        if abs(part - 1) < 1e-5:
+            return "dy itself, as of a skip connection, is missing"
+        return f"dy itself, as of a skip connection, is counted {1 - part:.4g} times"
     return None
 
 
@@ -97,7 +98,11 @@ def missing_multiple(e):
     )  # fmt: skip
     for what, meaning, array in arrays if e.of_input else ():
         for axes in reversed(subsets_of_axes(missing.ndim)) if array.shape == missing.shape else ():
-            if np.prod([missing.shape[axis] for axis in axes]) < 3 or len(axes) == missing.ndim > 1 and missing.size < 6:
+            if (
+                np.prod([missing.shape[axis] for axis in axes]) < 3
+                or len(axes) == missing.ndim > 1
+                and missing.size < 6
+            ):
                 continue
             factor = (missing * array).sum(axis=axes, keepdims=True) / (array**2).sum(axis=axes, keepdims=True)
             if close(factor * array, missing):
@@ -156,7 +161,8 @@ def at_indices(e):
         others = tuple(other for other in range(e.given.ndim) if other != axis)
         share = e.wrong.mean(axis=others)
         found = np.flatnonzero(share)
-        if length > 1 and 0 < len(found) < length and share[found].min() > 0.5:
+        in_a_row = len(found) and found[-1] - found[0] == len(found) - 1
+        if in_a_row and len(found) < length and share[found].min() > 0.5:
             text = f"index {found[0]}" if len(found) == 1 else f"indices {', '.join(map(str, found))}"
             hint = ": a loop or slice that ends one early?" if list(found) in ([0], [length - 1]) else ""
             return f"right elsewhere, wrong at {text} (of 0 to {length - 1}) of axis {axis}{hint}"
