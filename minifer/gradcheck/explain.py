@@ -17,7 +17,7 @@ import numpy as np
 
 from minifer.gradcheck import changes, where
 from minifer.gradcheck.evidence import Evidence, close, fits, name_axes, same, subsets_of_axes
-from minifer.gradcheck.vocabulary import VOCABULARIES, difference, merged, named, read, written
+from minifer.gradcheck.vocabulary import OTHER, VOCABULARIES, difference, merged, written
 
 MOST_READINGS = 5  # of a constant factor; with more, none is said
 
@@ -46,11 +46,14 @@ def guess(e):
         measured = [activation, formula, upstream, reading] if e.small else []
         # A loss has no mask of its own, but its targets may look like one: masks last.
         kinds = [plain, result, *measured, mask] if e.small and not e.y.ndim else [plain, result, mask, *measured]
+        vague = None
         for kind in kinds:
             found = kind(e)
-            if found:
+            if isinstance(found, Guess) and found.text.startswith(OTHER):
+                vague = found
+            elif found:
                 return found if isinstance(found, Guess) else Guess(kind.__name__, found)
-        found = where.places(e)
+        found = vague or where.places(e)
     right = f"none of the usual mistakes; {np.mean(~e.wrong):.0%} of the entries are right"
     return found if isinstance(found, Guess) else Guess("places", found) if found else Guess("unknown", right)
 
@@ -206,16 +209,17 @@ def formula(e):
     """Both gradients are sums of a few usual terms, which say what is wrong."""
     if e.equations < 6:
         return None
-    for vocabulary in VOCABULARIES:
-        for words, more in vocabulary(e):
-            right = read(words, e.draws, lambda draw: draw.numeric)
-            here = right and read([*words, *more], e.draws, lambda draw: draw.given)
-            if here:
-                right, here = named(right), named(here)
-                if len(merged(right)) == 1:
-                    right, here = merged(right), merged(here)
-                lines = f"right   {written(right)}", f"here    {written(here)}"
-                return Guess(vocabulary.__name__, difference(right, here), lines)
+    for vocabulary in chain.from_iterable(vocabularies(e) for vocabularies in VOCABULARIES):
+        right = vocabulary.read(vocabulary.right, e.draws, lambda draw: draw.numeric)
+        here = right and vocabulary.read([*vocabulary.right, *vocabulary.more], e.draws, lambda draw: draw.given)
+        if here:
+            right, here = vocabulary.named(right), vocabulary.named(here)
+            if len(merged(right)) == 1:
+                right, here = merged(right), merged(here)
+            if right.keys() == here.keys() and written(right) == written(here):
+                continue
+            lines = f"right   {written(right)}", f"here    {written(here)}"
+            return Guess(vocabulary.kind, difference(right, here), lines)
     return None
 
 

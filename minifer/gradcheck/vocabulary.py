@@ -1,11 +1,13 @@
-"""Gradients read as formulas: sums of a few usual terms, found by least squares for the right gradient and the given one.
+"""Gradients read as formulas: sums of a few usual terms, found by least squares for the right gradient and the given.
 
-    right   + y*dy - y*sum(y*dy, axis 1)
-    here    + y*dy - y^2*dy
+    right   y*dy - y*sum(y*dy, axis 1)
+    here    y*(1 - y)*dy
 
-A vocabulary is a list of Words, each linear in dy. One full fit rejects a vocabulary that cannot say the right gradient.
+A term is a word of a Vocabulary, and a word is what is printed: an expression in dy and in arrays of the layer. One full
+fit rejects a vocabulary that cannot say the right gradient.
 """
 
+import functools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,75 +17,147 @@ import numpy as np
 
 from minifer.gradcheck.evidence import close, fits, name_axes, subsets_of_axes
 
+OTHER = "other terms than the right ones"
 MOST_TERMS = 4
+MOST_SUBSETS = 2000
+EPS = 1e-5, 1e-3, 1e-8, 1e-6, 1e-7, 1e-12, 1e-4, 1e-2, 0.0  # usual ones in a normalization
 AXES = r"ax[ei]s [0-9][0-9, and]*"
 FACTOR = r"(?:^|(?<=[*( ]))((?:[\w.]+\*\(1 - [\w.]+\)|\([^()]*\)|[\w.]+(?:\([^()]*\))?)(?:\^\d)?)(?=\*)"
 TREATED = (
     "; what is averaged or summed there is treated as a constant",
     "; the mean and the variance are treated as constants",
 )
-MOST_SUBSETS = 2000
-EPS = 1e-5, 1e-3, 1e-8, 1e-6, 1e-7, 1e-12, 1e-4, 1e-2, 0.0  # usual ones in a normalization
+
+
+def softmax(x):
+    """Return the softmax over the last axis."""
+    powers = np.exp(x - x.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+FUNCTIONS = {
+    "exp": np.exp, "tanh": np.tanh, "sin": np.sin, "cos": np.cos, "sign": np.sign, "softmax": softmax,
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)), "mean": functools.partial(np.mean, keepdims=True),
+    "sum": functools.partial(np.sum, keepdims=True), "total": np.sum, "ones": np.ones_like,
+}  # fmt: skip
+
+# Words are separated by semicolons; A stands for the axes of the right gradient, B for any.
+SMOOTH = (
+    "y*dy; y^2*dy; dy; x*dy; x^2*dy; x^3*dy; x*y*dy; exp(x)*dy; sigmoid(x)*dy; y*sigmoid(x)*dy; sigmoid(x)^2*dy; "
+    "x*sigmoid(x)*dy; tanh(x)*dy; tanh(x)^2*dy; cos(x)*dy; sin(x)*dy; 1/x*dy; 1/y*dy"
+)
+BRANCHES = "(x > 0)*dy; (x <= 0)*dy; (x <= 0)*y*dy; (x > 0)*y*dy; (x > 0)*x*dy; (x <= 0)*exp(x)*dy; x*dy; dy"
+SOFTMAX, LOG_SOFTMAX, CENTRED = "y*dy; y*mean(y*dy, A)", "dy; exp(y)*mean(dy, A)", "dy; mean(dy, A)"
+COUPLED = (
+    "y^2*dy; x*dy; dy; y*dy; exp(y)*dy; mean(dy, B); y*mean(dy, B); mean(y*dy, B); y*mean(y*dy, B); y*mean(x*dy, B); "
+    "x*mean(y*dy, B); x*mean(x*dy, B); exp(y)*mean(dy, B); exp(y)*mean(exp(y)*dy, B)"
+)
+NORMALIZED = "inv_std*g*dy; inv_std*mean(g*dy, A); inv_std*x_hat*mean(x_hat*g*dy, A)"
+ROOT_MEAN_SQUARE = "inv_std*g*dy; inv_std*x_hat*mean(x_hat*g*dy, A)"
+OF_A_NORM = (  # after inv_std, its square, or neither; with and without gamma, g
+    "g*dy; mean(g*dy, A); x_hat*mean(x_hat*g*dy, A); x*mean(x*g*dy, A); x_hat*mean(g*dy, A); mean(x_hat*g*dy, A); "
+    "(x - mean(x, A))*mean((x - mean(x, A))*g*dy, A)"
+)
+OVER_OTHERS = "inv_std*mean(g*dy, B); inv_std*x_hat*mean(x_hat*g*dy, B)"
+LOSS = "x; ones(x); softmax(x); sigmoid(x); tanh(x); 1/x; 1/(1 - x); x^2; sign(x)"
+TARGET = "t; t/x; (1 - t)/(1 - x); t/softmax(x); sign(x - t); (x > t)"
+TABLES = (
+    "probs*dprobs; probs*sum(probs*dprobs, K); dprobs; probs^2*dprobs; probs*sum(probs*dprobs, Q); "
+    "probs*sum(dprobs, K); sum(probs*dprobs, K) + 0*dprobs"
+)
 
 
 @dataclass(frozen=True)
-class Word:
-    """One term: its name, in which "mean" may be a sum over `count` entries, and its value for a dy."""
+class Vocabulary:
+    """Words of the right gradient, more words that people write, and what the names in them stand for.
 
-    name: str
-    of: Callable
-    count: int = 1
+    names    {name: array, function or axes}; of_dy(dy) returns those that depend on dy
+    shown    {name in a word: name in print}
+    tokens   the axis that is the last but one in words
+    """
+
+    kind: str
+    right: list
+    more: list
+    shape: tuple
+    names: dict
+    shown: dict
+    of_dy: Callable = lambda dy: {"dy": dy}
+    tokens: int = -2
+
+    def value(self, word, dy):
+        """Return a word's value for a dy."""
+        code = compiled(word.replace("^", "**").replace(".T", ".mT"))
+        result = eval(code, {**FUNCTIONS, **self.names, **self.of_dy(dy)})
+        if self.tokens != -2:
+            result = np.moveaxis(result, -2, self.tokens)
+        same_size = np.size(result) == np.prod(self.shape)
+        return np.reshape(result, self.shape) if same_size else np.broadcast_to(result, self.shape)
+
+    def count(self, word):
+        """Return how many entries the mean in a word is over; 1 where there is none."""
+        axes = re.search(r"mean\(.*, (\w+)\)$", word)
+        return int(np.prod([self.shape[axis] for axis in self.names[axes[1]]])) if axes else 1
+
+    def named(self, formula):
+        """Return {word in print: coefficient}; a mean is called a sum where this makes its coefficient 1."""
+        terms = {}
+        for word, factor in formula.items():
+            count = self.count(word)
+            is_sum = count > 1 and abs(abs(factor) - 1) > 1e-4 > abs(abs(factor) / count - 1)
+            text = re.sub(r"[A-Za-z_]\w*", lambda name: self.shown.get(name[0], name[0]), word)
+            text = re.sub(r"\((\([^()]*\))\)", r"\1", re.sub(r"(?<!\w)\((\w+)\)", r"\1", text))
+            terms[text.replace("mean(", "sum(") if is_sum else text] = factor / (count if is_sum else 1)
+        return terms
+
+    def columns(self, words, draws):
+        """Return the values of words for all draws, a column each."""
+        with np.errstate(all="ignore"):
+            return np.stack([np.concatenate([np.ravel(self.value(w, d.dy)) for d in draws]) for w in words], axis=1)
+
+    def misses(self, draws):
+        """Return which part of the right gradient these words cannot say."""
+        matrix, wanted = self.columns(self.right, draws), np.concatenate([np.ravel(draw.numeric) for draw in draws])
+        return np.abs(matrix @ np.linalg.lstsq(matrix, wanted, rcond=None)[0] - wanted).max() / np.abs(wanted).max()
+
+    def read(self, words, draws, target):
+        """Return {word: coefficient} of a function `target` of the draws, or None where these words cannot say it."""
+        matrix, wanted = self.columns(words, draws), np.concatenate([np.ravel(target(draw)) for draw in draws])
+        usable = np.flatnonzero(np.isfinite(matrix).all(axis=0) & (np.abs(matrix).max(axis=0) > 1e-12))
+        if not len(usable):
+            return None
+        matrix = matrix[:, usable]
+        sizes = np.linalg.norm(matrix, axis=0) / np.linalg.norm(wanted)
+        corner = np.linalg.qr(matrix / sizes, mode="r")
+        free = [k for k in range(min(corner.shape)) if abs(corner[k, k]) > 1e-6 * abs(corner[0, 0])]
+
+        def fit(chosen):
+            """Return {index of a column: coefficient}, or None."""
+            factors = np.linalg.lstsq(matrix[:, chosen], wanted, rcond=None)[0]
+            return dict(zip(chosen, factors, strict=True)) if close(matrix[:, chosen] @ factors, wanted) else None
+
+        def sparse(counts):
+            for count in counts:
+                subsets = list(combinations(range(len(usable)), count))
+                for chosen in subsets if len(subsets) <= MOST_SUBSETS and len(wanted) > count + 3 else ():
+                    found = fit(list(chosen))
+                    if found and min(abs(c) * sizes[k] for k, c in found.items()) > 1e-4:
+                        return found
+            return None
+
+        full = fit(free)
+        found = full and sparse((1, 2))
+        if full and not found:
+            needed = [k for k, c in full.items() if abs(c) * sizes[k] > 1e-4]
+            found = fit(needed) if len(needed) <= MOST_TERMS and len(free) < len(wanted) - 2 else None
+            found = found or sparse((3,))
+        return found and {words[usable[k]]: float(c) for k, c in found.items()}
 
 
-def read(words, draws, target):
-    """Return {Word: coefficient} for a function `target` of the draws, or None where these words cannot say it."""
-    with np.errstate(all="ignore"):
-        columns = [np.concatenate([np.ravel(word.of(draw.dy)) for draw in draws]) for word in words]
-    wanted = np.concatenate([np.ravel(target(draw)) for draw in draws])
-    usable = [i for i, column in enumerate(columns) if np.isfinite(column).all() and np.abs(column).max() > 1e-12]
-    if not usable or not np.isfinite(wanted).all():
-        return None
-    matrix = np.stack([columns[i] for i in usable], axis=1)
-    sizes = np.linalg.norm(matrix, axis=0)
-    corner = np.linalg.qr(matrix / sizes, mode="r")
-    free = [k for k in range(min(corner.shape)) if abs(corner[k, k]) > 1e-6]
-
-    def fit(chosen):
-        factors = np.linalg.lstsq(matrix[:, chosen], wanted, rcond=None)[0]
-        return factors if close(matrix[:, chosen] @ factors, wanted) else None
-
-    def formula(chosen, factors):
-        return {words[usable[k]]: float(factor) for k, factor in zip(chosen, factors, strict=True)}
-
-    if fit(free) is None:
-        return None
-
-    def sparse(most):
-        for count in range(1, most + 1):
-            subsets = list(combinations(range(len(usable)), count))
-            for chosen in map(list, subsets if len(subsets) <= MOST_SUBSETS and len(wanted) > count + 3 else ()):
-                factors = fit(chosen)
-                if factors is not None and np.abs(factors * sizes[chosen]).min() > 1e-4 * np.linalg.norm(wanted):
-                    return formula(chosen, factors)
-        return None
-
-    simple = sparse(2)
-    if simple:
-        return simple
-    sizable = np.abs(fit(free) * sizes[free]) > 1e-4 * np.linalg.norm(wanted)
-    needed = [k for k, large in zip(free, sizable, strict=True) if large]
-    if len(needed) <= MOST_TERMS and len(free) < len(wanted) - 2 and fit(needed) is not None:
-        return formula(needed, fit(needed))
-    return sparse(3)
-
-
-def named(formula):
-    """Return {name: coefficient} of a {Word: coefficient}; a mean is called a sum where this makes its coefficient 1."""
-    terms = {}
-    for word, factor in formula.items():
-        is_sum = word.count > 1 and abs(abs(factor) - 1) > 1e-4 > abs(abs(factor) / word.count - 1)
-        terms[word.name.replace("mean(", "sum(") if is_sum else word.name] = factor / (word.count if is_sum else 1)
-    return terms
+@functools.cache
+def compiled(expression):
+    """Return an expression as code."""
+    return compile(expression, "word", "eval")
 
 
 def merged(terms):
@@ -93,7 +167,8 @@ def merged(terms):
         for stem, text in ((f"{square[1]}*", "{0}*(1 - {0})*"), ("", "(1 - {0}^2)*")) if square else ():
             other = name.replace(square[0], stem, 1)
             if other in terms and abs(terms[other] + factor) < 1e-4 * abs(factor):
-                return {name.replace(square[0], text.format(square[1]), 1): terms[other]}
+                rest = {term: c for term, c in terms.items() if term not in (name, other)}
+                return rest | {name.replace(square[0], text.format(square[1]), 1): terms[other]}
     return terms
 
 
@@ -131,10 +206,9 @@ def substituted(missing, extra):
     def key(names, pattern=" ", put=""):
         return sorted(re.sub("[() ]", "", re.sub(pattern, lambda _: put, name)) for name in names)
 
-    axes = [re.findall(AXES, name)[:1] for name in (missing[0], extra[0])]
     if key(missing, AXES) == key(extra, AXES):
         way = "averaged" if "mean(" in extra[0] else "summed"
-        return f"{way} over {axes[1][0]}, where {axes[0][0]} belongs"
+        return f"{way} over {re.search(AXES, extra[0])[0]}, where {re.search(AXES, missing[0])[0]} belongs"
     if key(missing, r"\.T") == key(extra, r"\.T"):
         return f"transposed (or not, where it should be): {extra[0]} stands where {missing[0]} belongs"
     for one, other, what in ((missing, extra, "is missing"), (extra, missing, "does not belong there")):
@@ -149,223 +223,131 @@ def substituted(missing, extra):
             return f"{article}{other} stands where {article}{one} belongs"
     if len(missing) == len(extra) == 1:
         return f"{extra[0]} stands where {missing[0]} belongs"
-    return "other terms than the right ones"
+    return OTHER
 
 
-# The vocabularies: functions of the Evidence that yield (words of the right gradient, more words that people write).
+# The vocabularies: functions of the Evidence that yield each Vocabulary to try.
+
+
+def split(words, axes=(), **names):
+    """Return the words in a text, with other names put in; those with B once for each name of axes."""
+    for old, new in names.items():
+        words = re.sub(rf"\b{old}\b", new, words)
+    return [re.sub(r"\bB\b", each, word) for word in words.split("; ") for each in (axes if " B)" in word else ("",))]
 
 
 def pointwise(e):
     """Activations: dy times a function of x and y."""
-    if not e.elementwise:
-        return
-    x, y, name = e.value, e.y, e.name[1:]
-    with np.errstate(all="ignore"):
-        gate = 1 / (1 + np.exp(-x))
-        smooth = {
-            "y": y, "y^2": y**2, "": 1, "{x}": x, "{x}^2": x**2, "exp({x})": np.exp(x), "sigmoid({x})": gate,
-            "{x}*y": x * y, "y*sigmoid({x})": y * gate, "sigmoid({x})^2": gate**2, "{x}*sigmoid({x})": x * gate,
-            "tanh({x})": np.tanh(x), "tanh({x})^2": np.tanh(x) ** 2, "cos({x})": np.cos(x), "sin({x})": np.sin(x),
-            "1/{x}": 1 / x, "1/y": 1 / y, "{x}^3": x**3,
-        }  # fmt: skip
-        branches = {"({x} > 0)": x > 0, "({x} <= 0)": x <= 0, "({x} <= 0)*y": (x <= 0) * y, "({x} > 0)*y": (x > 0) * y}
-        branches |= {"({x} > 0)*{x}": (x > 0) * x, "({x} <= 0)*exp({x})": (x <= 0) * np.exp(x), "{x}": x, "": 1}
-    for functions in (smooth, branches):
-        words = [
-            Word(f"{f'{text}*' * bool(text)}dy".format(x=name), lambda dy, f=f: f * dy) for text, f in functions.items()
-        ]
-        yield words, []
+    for words in (SMOOTH, BRANCHES) if e.elementwise else ():
+        yield Vocabulary("pointwise", split(words), [], e.y.shape, {"x": e.value, "y": e.y}, {"x": e.name[1:]})
 
 
 def coupled(e):
-    """Softmax, log-softmax and their like: terms with a mean or sum of dy over some axes."""
-    if e.value.shape != e.y.shape or not e.of_input:
-        return
-    x, y, name = e.value, e.y, e.name[1:]
-
-    def means(pairs, axes):
-        return [
-            _mean(f"{a}*" * bool(a), f"{b}*" * bool(b), "dy", axes, y.shape, lambda dy, f=f, g=g: (f, g * dy))
-            for (a, f), (b, g) in pairs
-        ]
-
-    one, by_y, by_x, p = ("", 1.0), ("y", y), (name, x), ("exp(y)", np.exp(np.minimum(y, 50)))
-    softmax = [Word("y*dy", lambda dy: y * dy)], [(by_y, by_y)]
-    log_softmax = [Word("dy", lambda dy: dy)], [(p, one)]
-    others = [Word("y^2*dy", lambda dy: y**2 * dy), Word(f"{name}*dy", lambda dy: x * dy)]
-    others += [Word("dy", lambda dy: dy), Word("y*dy", lambda dy: y * dy), Word("exp(y)*dy", lambda dy: p[1] * dy)]
-    choices = [(one, one), (by_y, one), (one, by_y), (by_y, by_y), (by_y, by_x), (by_x, by_y), (by_x, by_x)]
-    for plain, pairs in (softmax, log_softmax, ([Word("dy", lambda dy: dy)], [(one, one)])):
-        for axes in _axes(y.shape):
-            right = [*plain, *means(pairs, axes)]
-            more = [*others, *means([*choices, (p, one), (p, p)], axes)]
-            yield right, more + [word for other in _axes(y.shape) for word in means(pairs, other)]
-
-
-def normalized(e):
-    """Normalization by mean and variance, or by the root of the mean square, over some axes, with or without gamma."""
+    """Softmax, log-softmax, normalizations and their like: terms with a mean of dy over some axes."""
     if e.value.shape != e.y.shape or not e.of_input or e.elementwise:
         return
-    gammas = {"": 1.0} | {path: e.experiment.values[path] for path in e.experiment.paths}
+    x, shape = e.value, e.y.shape
+    axes = {f"A{i}": some for i, some in enumerate(subsets_of_axes(x.ndim)) if min(shape[axis] for axis in some) > 1}
+    shown = {"x": e.name[1:]} | {name: name_axes(some) for name, some in axes.items()}
+    names = {"x": x, "y": e.y} | axes
+    for words, a in product((SOFTMAX, LOG_SOFTMAX, CENTRED), axes):
+        yield Vocabulary("coupled", split(words, A=a), split(COUPLED, axes), shape, names, shown)
+    weights = {path: e.experiment.values[path] for path in e.experiment.paths}
+    gammas = {"": 1.0} | {path: weight for path, weight in weights.items() if weight.size > 1 and fits(weight, shape)}
     own = [e.experiment.subject.get(name) for name in e.experiment.subject.leaves]
     epsilons = [float(one) for one in own if one.size == 1 and 0 < one < 0.1] + list(EPS)
-    for axes in _axes(e.value.shape):
-        for centred in (True, False):
-            for path, gamma in gammas.items():
-                if fits(gamma, e.y.shape) and (not path or np.size(gamma) > 1):
-                    yield from _normalized(e, axes, centred, path, gamma, epsilons)
-
-
-def _normalized(e, axes, centred, path, gamma, epsilons):
-    x, name = e.value, e.name[1:]
-    centre = x - x.mean(axis=axes, keepdims=True) if centred else x
-    variance = (centre**2).mean(axis=axes, keepdims=True)
-    g = f"{path}*dy" if path else "dy"
-    for eps in epsilons:
-        s = 1 / np.sqrt(variance + eps)
-        hat, z = centre * s, gamma * e.reaching
-
-        def mean(a, b, f, h, by=z, axes=axes, g=g):
-            return _mean(a, b, g, axes, x.shape, lambda dy: (f, h * dy * by))
-
-        right = [Word(f"inv_std*{g}", lambda dy, s=s, z=z: s * dy * z)]
-        right += [mean("inv_std*", "", s, 1)] * centred + [mean("inv_std*x_hat*", "x_hat*", s * hat, hat)]
-        wanted = np.concatenate([np.ravel(draw.numeric) for draw in e.draws])
-        columns = np.stack([np.concatenate([np.ravel(w.of(d.dy)) for d in e.draws]) for w in right], axis=1)
-        fitted = columns @ np.linalg.lstsq(columns, wanted, rcond=None)[0]
-        if not close(fitted, wanted, 0.05):
-            return
-        if not close(fitted, wanted):
-            continue
-        more = []
-        for text, by in ((g, z), *((("dy", e.reaching),) if path else ())):
-            for p, f in (("inv_std*", s), ("", 1.0), ("inv_std^2*", s**2)):
-                more.append(Word(f"{p}{text}", lambda dy, f=f, by=by: f * dy * by))
-                for a, b, q, r in (
-                    ("", "", 1.0, 1.0), ("x_hat*", "x_hat*", hat, hat), (f"{name}*", f"{name}*", x, x),
-                    ("x_hat*", "", hat, 1.0), ("", "x_hat*", 1.0, hat), (f"({name} - mean)*",) * 2 + (centre, centre),
-                ):  # fmt: skip
-                    more.append(mean(f"{p}{a}", b, f * q, r, by, axes, text))
-        for other in _axes(x.shape):
-            more += [mean("inv_std*", "", s, 1, z, other), mean("inv_std*x_hat*", "x_hat*", s * hat, hat, z, other)]
-        yield right, more
-        return
+    for a, words, path in product(axes, (NORMALIZED, ROOT_MEAN_SQUARE), gammas):
+        centre = x - x.mean(axis=axes[a], keepdims=True) if words is NORMALIZED else x
+        variance, g = (centre**2).mean(axis=axes[a], keepdims=True), "" if path else "g*"
+        for eps in epsilons:
+            inv_std = 1 / np.sqrt(variance + eps)
+            means = names | {"inv_std": inv_std, "x_hat": centre * inv_std, "g": gammas[path]}
+            others = "; ".join(
+                f"{before}{word}" for before in ("", "inv_std*", "inv_std^2*") for word in split(OF_A_NORM)
+            )
+            others = f"{others}; {OVER_OTHERS}; {others.replace('g*', '')}"
+            right, more = (split(text.replace(g, "") if g else text, axes, A=a) for text in (words, others))
+            found = Vocabulary("normalization", right, more, shape, means, shown | {"g": path},
+                               lambda dy: {"dy": dy * e.reaching})  # fmt: skip
+            missing = found.misses(e.draws)
+            if missing < 1e-5:
+                yield found
+            if not 1e-5 < missing < 0.05:
+                break
 
 
 def losses(e):
-    """A loss, one number: sums of functions of its inputs, which meet entry by entry or in a softmax over the last axis."""
+    """A loss, one number: its inputs, entry by entry or in a softmax over the last axis."""
     if e.y.size != 1 or not e.of_input or e.value.ndim == 0:
         return
-    x, name = e.value, e.name[1:]
-    inputs = dict(zip(e.experiment.input_names, e.experiment.inputs, strict=True))
-    others = {key[1:]: other for key, other in inputs.items() if other is not x}
-    with np.errstate(all="ignore"):
-        softmax = np.exp(x - x.max(axis=-1, keepdims=True))
-        softmax = softmax / softmax.sum(axis=-1, keepdims=True)
-        functions = {
-            name: x,
-            "1": np.ones_like(x),
-            f"softmax({name})": softmax,
-            f"sigmoid({name})": 1 / (1 + np.exp(-x)),
-        }
-        functions |= {
-            f"tanh({name})": np.tanh(x),
-            f"1/{name}": 1 / x,
-            f"1/(1 - {name})": 1 / (1 - x),
-            f"{name}^2": x**2,
-        }
-        functions |= {f"sign({name})": np.sign(x)}
-        for key, t in others.items():
-            label = t.dtype.kind in "iu" and t.ndim == x.ndim - 1 and 0 <= t.min() and t.max() < x.shape[-1]
-            t = np.eye(x.shape[-1])[t] if label else t
-            key = f"one_hot({key})" if label else key
-            if t.shape == x.shape:
-                functions |= {key: t, f"{key}/{name}": t / x, f"(1 - {key})/(1 - {name})": (1 - t) / (1 - x)}
-                functions |= {f"{key}/softmax({name})": t / softmax, f"sign({name} - {key})": np.sign(x - t)}
-                functions |= {f"({name} > {key})": x > t}
-    words = [Word(text, lambda dy, f=f: f * dy) for text, f in functions.items()]
-    yield words, []
+    x, words, targets, shown = e.value, split(LOSS), {}, {"x": e.name[1:]}
+    for name, other in zip(e.experiment.input_names, e.experiment.inputs, strict=True):
+        label = other.dtype.kind in "iu" and other.ndim == x.ndim - 1 and 0 <= other.min() and other.max() < x.shape[-1]
+        if label or (other is not x and other.shape == x.shape):
+            t = f"t{len(targets)}"
+            targets[t], shown[t] = np.eye(x.shape[-1])[other] if label else other, name[1:]
+            words += split(TARGET, t=t)
+            shown[t] = f"one_hot({name[1:]})" if label else name[1:]
+    yield Vocabulary("losses", words, [], x.shape, {"x": x} | targets, shown)
 
 
 def sums(e):
     """The gradient of a parameter that is added or multiplied: a sum of dy times something over some axes."""
     if e.of_input or e.multiplier is None or e.value.size < 2:
         return
-    y, ones = e.y, np.ones(e.y.shape)
-    known = {"": ones} | {name: a * ones for name, a in e.known.items() if fits(a, y.shape)}
-    for axes in _axes(y.shape) if e.x.dtype.kind == "f" and e.x.shape == y.shape else ():
-        known |= {f"x_hat over {name_axes(axes)}": hat for hat in hats(e.x, axes) if close(hat, e.multiplier, 0.01)}
-    x = known.get("x", ones)
-    after = {
-        "": 1,
-        "(x > 0)": x > 0,
-        "(x <= 0)": x <= 0,
-        "(y > 0)": y > 0,
-        "(1 - y^2)": 1 - y**2,
-        "y*(1 - y)": y - y**2,
-    }
-    factors = {"*".join(filter(None, (a, b))): f * g for b, g in after.items() for a, f in known.items()}
-    if not any(close(a, e.multiplier) for a in factors.values()):
-        factors |= {"what forward multiplies it with": e.multiplier}
-
-    def words(factors, axes):
-        return [
-            Word(f"sum({f'{name}*' * bool(name)}dy, {name_axes(axes)})",
-                 lambda dy, f=f: np.reshape((dy * f).sum(axis=axes), e.value.shape))
-            for name, f in factors.items()
-        ]  # fmt: skip
-
-    for axes in _axes(y.shape):
+    y, x = e.y, e.x if e.x.shape == e.y.shape else np.full(e.y.shape, np.nan)
+    known = {f"k{i}": (name, a) for i, (name, a) in enumerate(e.known.items()) if fits(a, y.shape)}
+    hats = [hat for axes in subsets_of_axes(y.ndim) for hat in normalized(x, axes) if close(hat, e.multiplier, 0.01)]
+    known |= {"x_hat": ("x_hat", e.multiplier) for _ in hats[:1]}
+    after = ("", "(x > 0)*", "(x <= 0)*", "(y > 0)*", "(1 - y^2)*", "y*(1 - y)*")
+    names = {name: a for name, (_, a) in known.items()} | {"x": x, "y": y, "m": e.multiplier}
+    shown = {name: text for name, (text, _) in known.items()} | {"total": "sum", "x": "x", "m": "(what multiplies it)"}
+    for axes in subsets_of_axes(y.ndim):
         if np.prod([n for i, n in enumerate(y.shape) if i not in axes]) == e.value.size:
-            yield words(factors, axes), []
+            words = [f"total({k}{d}dy, A)" for d in after for k in ("", *(f"{name}*" for name in known))]
+            yield Vocabulary("sums", [*words, "total(m*dy, A)"], [], e.value.shape, names | {"A": axes},
+                             shown | {"A": name_axes(axes)})  # fmt: skip
+
+
+def normalized(x, axes):
+    """Return x normalized over some axes, with a mean and without."""
+    centres = x - x.mean(axis=axes, keepdims=True), x
+    return [centre / np.sqrt((centre**2).mean(axis=axes, keepdims=True) + EPS[0]) for centre in centres]
 
 
 def products(e):
-    """Matrix products with activations between, x.T @ d, d @ weight.T and sum(d), with or without a hidden layer."""
+    """Matrix products with activations between, a.T @ d, d @ weight.T and sum(d), with or without a hidden layer."""
     y, lead = e.y, e.y.shape[:-1]
     if y.ndim < 2:
         return
-    known = {name: a for name, a in e.known.items() if a.shape[:-1] == lead and a.ndim == y.ndim}
-    weights = {path: e.experiment.values[path] for path in e.experiment.paths}
-    weights = {path: w for path, w in weights.items() if w.ndim == 2}
-
-    def after(name, a, text, back):
-        """Return {text: d} of what may stand for dy before an activation that gave a."""
-        functions = {f"{name}*": a, f"{name}^2*": a**2, f"({name} > 0)*": a > 0}
-        inner = f"({text})" if "@" in text else text
-        return {inner: back} | {f"({f}{inner})": lambda dy, f=g: f * back(dy) for f, g in functions.items()}
-
-    deltas = [(y.shape[-1], after("y", y, "dy", lambda dy: dy))]
-    for path, w in weights.items():
-        ways = {f"{path}.T": w.T} | ({path: w} if w.shape[0] == w.shape[1] else {})
-        found = {}
-        for name, h in known.items() if w.shape[1] == y.shape[-1] else ():
-            for way, m in ways.items() if h.shape[-1] == len(w) and h is not e.x else ():
-                found |= after(name, h, f"dy @ {way}", lambda dy, m=m: dy @ m)
-        deltas.append((len(w), found))
+    rows = {f"a{i}": (name, a.reshape(-1, a.shape[-1])) for i, (name, a) in enumerate(e.known.items())
+            if a.shape[:-1] == lead and a.ndim == y.ndim}  # fmt: skip
+    weights = {f"w{i}": (path, e.experiment.values[path]) for i, path in enumerate(e.experiment.paths)}
+    weights = {name: (path, w) for name, (path, w) in weights.items() if w.ndim == 2}
+    ways = [
+        (way, name) for name, (_, w) in weights.items() for way in (f"{name}.T", name)[: 1 + (w.shape[0] == w.shape[1])]
+    ]
+    output = next((name for name, (text, _) in rows.items() if text == "y"), "dy")
+    activations = ("", "{0}*", "{0}^2*", "({0} > 0)*")
+    deltas = [(y.shape[-1], [f"{f.format(output)}dy" for f in activations])]
+    for way, name in ways:
+        (_, w), hidden = weights[name], [a for a, (_, h) in rows.items() if h.shape[-1] == len(weights[name][1])]
+        if w.shape[1] == y.shape[-1]:
+            deltas.append((len(w), [f"{f.format(a)}(dy @ {way})" for a in hidden for f in activations]))
+    names, shown = ({n: pair[i] for n, pair in (rows | weights).items()} for i in (1, 0))
+    shown |= {"total": "sum", "N": name_axes(range(y.ndim - 1))}
     for width, some in deltas:
         words = []
         if e.of_input and e.value.shape[:-1] == lead:
-            for path, w in weights.items():
-                ways = {f"{path}.T": w.T} | ({path: w} if w.shape[0] == w.shape[1] else {})
-                for way, m in ways.items() if w.shape == (e.value.shape[-1], width) else ():
-                    words += [Word(f"{text} @ {way}", lambda dy, d=d, m=m: d(dy) @ m) for text, d in some.items()]
+            shapes = {name: w.shape for name, (_, w) in weights.items()}
+            words = [f"({d}) @ {way}" for way, name in ways if shapes[name] == (e.value.shape[-1], width) for d in some]
         elif e.value.shape == (width,):
-            words = [
-                Word(
-                    f"sum({text.removeprefix('(').removesuffix(')')})",
-                    lambda dy, d=d: d(dy).reshape(-1, width).sum(axis=0),
-                )
-                for text, d in some.items()
-            ]
+            words = [f"total({d}, N)" for d in some]
         elif not e.of_input and e.value.ndim == 2 and e.value.shape[1] == width:
-            rows = {name: a.reshape(-1, len(e.value)) for name, a in known.items() if a.shape[-1] == len(e.value)}
-            words = [
-                Word(f"{name}.T @ {text}", lambda dy, a=a, d=d: a.T @ d(dy).reshape(-1, width))
-                for name, a in rows.items() for text, d in some.items()
-            ]  # fmt: skip
+            words = [f"{a}.T @ ({d})" for a, (_, h) in rows.items() if h.shape[-1] == len(e.value) for d in some]
         if words:
-            yield words, []
+            yield Vocabulary("products", words, [], e.value.shape, names | {"N": 0}, shown,
+                             lambda dy: {"dy": dy.reshape(-1, dy.shape[-1])})  # fmt: skip
 
 
 def attention(e):
@@ -374,68 +356,19 @@ def attention(e):
     if not e.of_input or len(inputs) != 3 or any(x.shape != e.y.shape for x in inputs) or e.y.ndim < 2:
         return
     which = list(e.inputs).index(e.name)
-    for tokens in range(e.y.ndim - 1):
-        q, k, v = (np.moveaxis(x, tokens, -2) for x in inputs)
-        for scale in (q.shape[-1] ** -0.5, 1.0):
-            scores = q @ k.swapaxes(-1, -2) * scale
-            probs = np.exp(scores - scores.max(axis=-1, keepdims=True))
-            probs /= probs.sum(axis=-1, keepdims=True)
-            yield _attention(which, tokens, k, q, v, scores, probs)
+    for tokens, scale in product(range(e.y.ndim - 1), (e.y.shape[-1] ** -0.5, 1.0)):
+        query, key, value = (np.moveaxis(x, tokens, -2) for x in inputs)
+        scores = query @ key.mT * scale
+        names = {"query": query, "key": key, "probs": softmax(scores), "scores": scores, "K": -1, "Q": -2}
+        shown = {"K": "over keys", "Q": "over queries"}
 
-
-def _attention(which, tokens, k, q, v, scores, probs):
-    def word(name, table):
-        def of(dy):
+        def of_dy(dy, tokens=tokens, value=value):
             dy = np.moveaxis(dy, tokens, -2)
-            rows = (k, q, dy)[which]
-            return np.moveaxis(table(dy @ v.swapaxes(-1, -2)) @ rows, -2, tokens)
+            return {"dy": dy, "dprobs": dy @ value.mT}
 
-        return Word(f"{name} @ {('key', 'query', 'dy')[which]}", of)
-
-    def turned(table):
-        return table.swapaxes(-1, -2)
-
-    if which == 2:
-        return [word("probs.T", lambda _: turned(probs))], [
-            word("probs", lambda _: probs), word("scores.T", lambda _: turned(scores)), word("scores", lambda _: scores),
-        ]  # fmt: skip
-    tables = {
-        "probs*dprobs": lambda d: probs * d,
-        "probs*sum(probs*dprobs, over keys)": lambda d: probs * (probs * d).sum(-1, keepdims=True),
-        "dprobs": lambda d: d,
-        "probs^2*dprobs": lambda d: probs**2 * d,
-        "probs*sum(probs*dprobs, over queries)": lambda d: probs * (probs * d).sum(-2, keepdims=True),
-        "probs*sum(dprobs, over keys)": lambda d: probs * d.sum(-1, keepdims=True),
-        "sum(probs*dprobs, over keys)": lambda d: 0 * d + (probs * d).sum(-1, keepdims=True),
-    }
-    ways = [
-        word(f"({name}){'.T' * flip}", (lambda d, f=f: turned(f(d))) if flip else f)
-        for flip in (which == 1, which == 0)
-        for name, f in tables.items()
-    ]
-    return ways[:2], ways[2:]
+        words = [f"({word}){turn} @ {('key', 'query')[which]}" for turn in (("", ".T"), (".T", ""))[which]
+                 for word in split(TABLES)] if which < 2 else [f"{w} @ dy" for w in ("probs.T", "probs", "scores.T", "scores")]  # fmt: skip
+        yield Vocabulary("attention", words[: (2, 2, 1)[which]], words, e.y.shape, names, shown, of_dy, tokens)
 
 
-def _mean(before, inside, g, axes, shape, parts):
-    """Return the Word before*mean(inside*g, axes); parts(dy) are what stands before and what is averaged."""
-
-    def of(dy):
-        f, inner = parts(dy)
-        return np.broadcast_to(f * np.mean(inner * np.ones(shape), axis=axes, keepdims=True), shape)
-
-    count = int(np.prod([shape[axis] for axis in axes]))
-    return Word(f"{before}mean({inside}{g}, {name_axes(axes)})", of, count)
-
-
-def hats(x, axes):
-    """Return x normalized over some axes, with a mean and without."""
-    centres = x - x.mean(axis=axes, keepdims=True), x
-    return [centre / np.sqrt((centre**2).mean(axis=axes, keepdims=True) + EPS[0]) for centre in centres]
-
-
-def _axes(shape):
-    """Return the choices of axes with more than one entry each."""
-    return [axes for axes in subsets_of_axes(len(shape)) if min(shape[axis] for axis in axes) > 1]
-
-
-VOCABULARIES = (pointwise, coupled, normalized, losses, sums, products, attention)
+VOCABULARIES = (pointwise, coupled, losses, sums, products, attention)
