@@ -10,7 +10,6 @@ import numpy as np
 
 from minifer.gradcheck.evidence import fits, name_axes, subsets_of_axes
 
-OFF_BY_ONE = "the padding or an index is off"
 OVERWRITTEN = "overwritten in a loop (= instead of +=)?"
 
 
@@ -45,7 +44,10 @@ def shifts(shape):
         if all(abs(s) + 1 < n for s, n in zip(step, shape, strict=True) if s):
             axes = tuple(axis for axis, s in enumerate(step) if s)
             by = "one" if max(map(abs, step)) == 1 else "two"
-            yield f"{{}} is shifted by {by} along {name_axes(axes)}: {OFF_BY_ONE}", lambda a, s=step: shifted(a, s)
+            yield (
+                f"{{}} is shifted by {by} along {name_axes(axes)}: the padding or an index is off by {by}",
+                lambda a, s=step: shifted(a, s),
+            )
 
 
 def shifted(array, step):
@@ -76,9 +78,10 @@ def reductions(shape):
 def powers():
     """Yield changes of each entry by itself."""
     yield "the sign of {} is flipped", lambda a: -a
-    yield "the factor {} is missing: {} is not used", np.ones_like
+    yield "the factor {0} is missing: {0} is not used", np.ones_like
     yield "{} is squared, or used twice", lambda a: a * a
     yield "{} is used without its sign", np.abs
+    yield "only where {0} > 0: the mask is that of {0}", lambda a: a * (a > 0)
     yield "divided by {} where it should be multiplied", lambda a: 1 / a
 
 

@@ -190,11 +190,10 @@ def difference(right, here):
         what = "sign" if all(abs(ratio + 1) < 1e-4 for ratio in odd) else "factor"
         return f"the {what} of {number[len(odd)]} of {number[len(right)]} terms is wrong"
     if missing and not extra:
-        why = TREATED[len(missing) - 1] if all(re.search(r"mean\(|sum\(", name) for name in missing) else ""
+        means = all(re.search(r"mean\(|sum\(", name) for name in missing)
+        why = TREATED[len(missing) == 2 and "x_hat" in missing[1]] if means else ""
         which = f"is missing: {missing[0]}" if len(missing) == 1 else "are missing"
-        return f"{number[len(missing)]} of {number[len(right)]} terms {which}{why}{also}".replace(
-            "terms is", "terms is", 1
-        )
+        return f"{number[len(missing)]} of {number[len(right)]} terms {which}{why}{also}"
     if extra and not missing:
         return f"a term too many: {extra[0]}{also}"
     return f"{substituted(missing, extra)}{also}"
