@@ -3,7 +3,7 @@
     right   y*dy - y*sum(y*dy, axis 1)
     here    y*(1 - y)*dy
 
-A term is a word of a Vocabulary, and a word is what is printed: an expression in dy and in arrays of the layer. One full
+A term is a word of a Vocabulary, and a word is what is printed: an expression in dy and arrays of the layer. One full
 fit rejects a vocabulary that cannot say the right gradient.
 """
 
@@ -297,7 +297,8 @@ def sums(e):
     y, x = e.y, e.x if e.x.shape == e.y.shape else np.full(e.y.shape, np.nan)
     known = {f"k{i}": (name, a) for i, (name, a) in enumerate(e.known.items()) if fits(a, y.shape)}
     hats = [hat for axes in subsets_of_axes(y.ndim) for hat in normalized(x, axes) if close(hat, e.multiplier, 0.01)]
-    known |= {"x_hat": ("x_hat", e.multiplier) for _ in hats[:1]}
+    hats = [hat for axes in subsets_of_axes(y.ndim) for hat in normalized(x, axes) if close(hat, e.multiplier, 0.01)]
+    known |= {"x_hat": ("x_hat", e.multiplier)} if hats else {}
     after = ("", "(x > 0)*", "(x <= 0)*", "(y > 0)*", "(1 - y^2)*", "y*(1 - y)*")
     names = {name: a for name, (_, a) in known.items()} | {"x": x, "y": y, "m": e.multiplier}
     shown = {name: text for name, (text, _) in known.items()} | {"total": "sum", "x": "x", "m": "(what multiplies it)"}
@@ -365,8 +366,10 @@ def attention(e):
             dy = np.moveaxis(dy, tokens, -2)
             return {"dy": dy, "dprobs": dy @ value.mT}
 
-        words = [f"({word}){turn} @ {('key', 'query')[which]}" for turn in (("", ".T"), (".T", ""))[which]
-                 for word in split(TABLES)] if which < 2 else [f"{w} @ dy" for w in ("probs.T", "probs", "scores.T", "scores")]  # fmt: skip
+        words = ["probs.T @ dy", "probs @ dy", "scores.T @ dy", "scores @ dy"]
+        if which < 2:
+            rows, turns = ("key", ("", ".T")) if which == 0 else ("query", (".T", ""))
+            words = [f"({word}){turn} @ {rows}" for turn in turns for word in split(TABLES)]
         yield Vocabulary("attention", words[: (2, 2, 1)[which]], words, e.y.shape, names, shown, of_dy, tokens)
 
 

@@ -8,36 +8,31 @@ from minifer.gradcheck.evidence import close, name_axes, subsets_of_axes
 def masks(e):
     """given differs from right only in which entries are zero: a mask is missing, inverted or another one."""
     passes, right = e.given != 0, np.abs(e.numeric) > 1e-9 * np.abs(e.numeric).max()
-    both = passes & right
-    if (right.all() and passes.all()) or not e.y.ndim:  # the targets of a loss may look like a mask
+    both, too_many, too_few = passes & right, passes & ~right, right & ~passes
+    if not (too_many | too_few).any() or not e.y.ndim:  # the targets of a loss may look like a mask
         return None
-    agree = both.any() and np.allclose(e.given[both], e.numeric[both], rtol=1e-5, atol=1e-8)
-    if not both.any() and (passes | right).all() and not right.all():
+    if not both.any() and (passes | right).all():
         return "the mask is inverted: it passes what it should block"
-    if not agree:
+    if not both.any() or not np.allclose(e.given[both], e.numeric[both], rtol=1e-5, atol=1e-8):
         return None
-    wrong = passes & ~right if passes[right].all() else right & ~passes
-    example = f", such as at {e.value[np.unravel_index(np.argmax(wrong), wrong.shape)]:.3g}" if e.of_input else ""
     if passes.all():
         return "the mask is missing: gradient passes where forward blocks"
-    signs = {name: np.shape(a) == passes.shape and np.array_equal(passes, a > 0) for name, a in
-             (("dy", e.dy), ("y", e.y), ("the input", e.x))}  # fmt: skip
-    found = [name for name, is_it in signs.items() if is_it]
-    if found and (found[0] == "dy" or not passes[right].all()):
-        return f"the mask is that of {found[0]} > 0, which is not forward's"
-    if passes[right].all():
+    for name, array in (("dy", e.dy), ("y", e.y), ("the input", e.x)):
+        if np.shape(array) == passes.shape and np.array_equal(passes, array > 0) and (name == "dy" or too_few.any()):
+            return f"the mask is that of {name} > 0, which is not forward's"
+    place = tuple(np.argwhere(too_many if too_many.any() else too_few)[0])
+    example = f", such as at {e.value[place]:.3g}" if e.of_input else ""
+    if not too_few.any():
         return f"the mask is incomplete: gradient passes where forward blocks{example}"
-    indices = at_indices(e)
-    if indices and all(np.any(row) or np.all(wrong) for row, wrong in zip(e.given, e.wrong, strict=True)):
-        return indices
-    if right[passes].all():
-        return f"the mask blocks too much: no gradient where forward passes{example}"
-    return "another mask than forward's: made anew in backward, or of another array"
+    if too_many.any():
+        return "another mask than forward's: made anew in backward, or of another array"
+    whole = at_indices(e) if not e.given[e.wrong.all(axis=tuple(range(1, e.wrong.ndim)))].any() else None
+    return whole or f"the mask blocks too much: no gradient where forward passes{example}"
 
 
 def places(e):
     """Say in which places the gradient is wrong."""
-    tries = [offset, one_sided, missing_multiple, overwritten, elsewhere, branch] if e.small else [offset]
+    tries = [offset, one_sided, missing_multiple, overwritten, elsewhere] if e.small else [offset]
     tries += [along_axes, nearly, at_indices, at_the_border, reordered]
     tries += [sums_to_zero, *((not_linear, derivative) if e.small else ())]
     return next((text for text in (attempt(e) for attempt in tries) if text), None)
@@ -90,34 +85,17 @@ def one_sided(e):
 def missing_multiple(e):
     """right - given is, for each index of some axes, a number times a known array: a term with a sum is missing."""
     missing = e.numeric - e.given
+    name = "the input" if e.of_input else e.name
     arrays = (
         ("the same number for all entries", "the derivative of a mean or a sum", np.ones_like(missing)),
-        (f"a number times {'the input' if e.of_input else e.name}", "the derivative of a norm, a variance or a scale",
-         e.value),
+        (f"a number times {name}", "the derivative of a norm, a variance or a scale", e.value),
         ("a number times y", "the derivative of a sum over the outputs, as in softmax", e.y),
-    )  # fmt: skip
+    )
     for what, meaning, array in arrays if e.of_input else ():
         for axes in reversed(subsets_of_axes(missing.ndim)) if array.shape == missing.shape else ():
-            if (
-                np.prod([missing.shape[axis] for axis in axes]) < 3
-                or len(axes) == missing.ndim > 1
-                and missing.size < 6
-            ):
-                continue
             factor = (missing * array).sum(axis=axes, keepdims=True) / (array**2).sum(axis=axes, keepdims=True)
-            if close(factor * array, missing):
+            if missing.size >= 3 * factor.size and close(factor * array, missing):
                 return f"a term is missing or wrong, over {name_axes(axes)} {what}: {meaning}"
-    return None
-
-
-def branch(e):
-    """The wrong entries are exactly those whose value is beyond some threshold."""
-    if not e.of_input or min(e.wrong.sum(), (~e.wrong).sum()) < 4:
-        return None
-    low, high = (np.sort(e.value[some]) for some in (e.wrong, ~e.wrong))
-    for side, gap in (("below", (low[-1], high[0])), ("above", (high[-1], low[0]))):
-        if gap[0] < gap[1]:
-            return f"wrong exactly where the input is {side} {sum(gap) / 2:.2g}: that branch of forward"
     return None
 
 
