@@ -383,7 +383,7 @@ class FixedMatrix:
         return dy @ self.matrix
 
 
-@animal("the factor scales is missing", (4, 5))
+@animal(r"exp\(x\) stands where y belongs", (4, 5))
 class FixedScales:
     constants = ("scales",)
     scales = np.array([0.5, 2, 1.5, 3, 0.1])

@@ -9,7 +9,7 @@ MISTAKES = {  # class name: what should be said, as a regular expression
     "Conv2DKernelNotRotated": "rotated|flipped",
     "PointwiseMeanOverPositions": "mean where a sum",
     "AttentionValueNotTransposed": "transpose",
-    "BatchNormWithoutStd": "the factor std does not belong there",
+    "BatchNormWithoutStd": "the factor inv_std is missing",
     "MaxPoolToAll": "mask is (missing|incomplete)",
     "AveragePoolNotDivided": "9 times too large.*a window",
     "DenseReluMaskForgottenForX": "mask of the outputs is missing",

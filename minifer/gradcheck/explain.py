@@ -123,10 +123,7 @@ def result(e):
             return f"this is what belongs to {name}: the two are swapped"
     shape = e.given.shape
     rows = chain(changes.rearrangements(shape), changes.reorderings(shape), changes.shifts(shape))
-    found = first_exact(e, rows, lambda change, draw: change(draw.numeric), "the gradient")
-    rows = changes.factors(e.known, shape) if e.small and e.y.ndim else ()
-    factors = (text for text, change in rows if e.factor(lambda draw, f=change: f(draw.numeric)) == 1)
-    return found or next(factors, None)
+    return first_exact(e, rows, lambda change, draw: change(draw.numeric), "the gradient")
 
 
 def amount(e, factor):
@@ -206,6 +203,9 @@ def upstream(e):
     if not e.y.ndim:
         return None
     shape, known = e.dy.shape, e.known
+    for text, change in changes.factors(known, e.given.shape):  # of the result
+        if e.factor(lambda draw, change=change: change(draw.numeric)) == 1:
+            return text
     if e.multiplier is not None:
         found = [text for text, total in other_axes(e) if close(e.given, total)]
         if found:

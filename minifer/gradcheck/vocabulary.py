@@ -46,7 +46,9 @@ SMOOTH = (
     "y*dy; y^2*dy; dy; x*dy; x^2*dy; x^3*dy; x*y*dy; exp(x)*dy; sigmoid(x)*dy; y*sigmoid(x)*dy; sigmoid(x)^2*dy; "
     "x*sigmoid(x)*dy; tanh(x)*dy; tanh(x)^2*dy; cos(x)*dy; sin(x)*dy; 1/x*dy; 1/y*dy"
 )
-BRANCHES = "(x > 0)*dy; (x <= 0)*dy; (x <= 0)*y*dy; (x > 0)*y*dy; (x > 0)*x*dy; (x <= 0)*exp(x)*dy; x*dy; dy"
+BRANCHES = (
+    "(x > 0)*dy; (x <= 0)*dy; (x <= 0)*y*dy; (x > 0)*y*dy; (x > 0)*x*dy; (x <= 0)*exp(x)*dy; x*dy; dy; sign(x)*dy"
+)
 SOFTMAX, LOG_SOFTMAX, CENTRED = "y*dy; y*mean(y*dy, A)", "dy; exp(y)*mean(dy, A)", "dy; mean(dy, A)"
 COUPLED = (
     "y^2*dy; x*dy; dy; y*dy; exp(y)*dy; mean(dy, B); y*mean(dy, B); mean(y*dy, B); y*mean(y*dy, B); y*mean(x*dy, B); "
@@ -60,7 +62,7 @@ OF_A_NORM = (  # after inv_std, its square, or neither; with and without gamma, 
 )
 OVER_OTHERS = "inv_std*mean(g*dy, B); inv_std*x_hat*mean(x_hat*g*dy, B)"
 LOSS = "x; ones(x); softmax(x); sigmoid(x); tanh(x); 1/x; 1/(1 - x); x^2; sign(x)"
-TARGET = "t; t/x; (1 - t)/(1 - x); t/softmax(x); sign(x - t); (x > t)"
+TARGET = "t; t/x; (1 - t)/(1 - x); t/softmax(x); t*softmax(x); t*(x*t < 1); sign(x - t); (x > t)"
 TABLES = (
     "probs*dprobs; probs*sum(probs*dprobs, K); dprobs; probs^2*dprobs; probs*sum(probs*dprobs, Q); "
     "probs*sum(dprobs, K); sum(probs*dprobs, K) + 0*dprobs"
@@ -300,12 +302,12 @@ def sums(e):
     hats = [hat for axes in subsets_of_axes(y.ndim) for hat in normalized(x, axes) if close(hat, e.multiplier, 0.01)]
     known |= {"x_hat": ("x_hat", e.multiplier)} if hats else {}
     after = ("", "(x > 0)*", "(x <= 0)*", "(y > 0)*", "(1 - y^2)*", "y*(1 - y)*")
-    names = {name: a for name, (_, a) in known.items()} | {"x": x, "y": y, "m": e.multiplier}
-    shown = {name: text for name, (text, _) in known.items()} | {"total": "sum", "x": "x", "m": "(what multiplies it)"}
+    names = {name: a for name, (_, a) in known.items()} | {"x": x, "y": y}
+    shown = {name: text for name, (text, _) in known.items()} | {"total": "sum", "x": "x"}
     for axes in subsets_of_axes(y.ndim):
         if np.prod([n for i, n in enumerate(y.shape) if i not in axes]) == e.value.size:
             words = [f"total({k}{d}dy, A)" for d in after for k in ("", *(f"{name}*" for name in known))]
-            yield Vocabulary("sums", [*words, "total(m*dy, A)"], [], e.value.shape, names | {"A": axes},
+            yield Vocabulary("sums", words, [], e.value.shape, names | {"A": axes},
                              shown | {"A": name_axes(axes)})  # fmt: skip
 
 
@@ -330,10 +332,14 @@ def products(e):
     output = next((name for name, (text, _) in rows.items() if text == "y"), "dy")
     activations = ("", "{0}*", "{0}^2*", "({0} > 0)*")
     deltas = [(y.shape[-1], [f"{f.format(output)}dy" for f in activations])]
-    for way, name in ways:
-        (_, w), hidden = weights[name], [a for a, (_, h) in rows.items() if h.shape[-1] == len(weights[name][1])]
-        if w.shape[1] == y.shape[-1]:
-            deltas.append((len(w), [f"{f.format(a)}(dy @ {way})" for a in hidden for f in activations]))
+    outs = [
+        "dy",
+        *(f"({f}*dy)" for f in (f"(1 - {output}^2)", f"{output}*(1 - {output})", f"({output} > 0)") if output != "dy"),
+    ]
+    for (way, name), out in product(ways, outs):
+        w = weights[name][1]
+        hidden = [a for a, (_, h) in rows.items() if h.shape[-1] == len(w) and w.shape[1] == y.shape[-1]]
+        deltas.append((len(w), [f"{f.format(a)}({out} @ {way})" for a in hidden for f in activations]))
     names, shown = ({n: pair[i] for n, pair in (rows | weights).items()} for i in (1, 0))
     shown |= {"total": "sum", "N": name_axes(range(y.ndim - 1))}
     for width, some in deltas:

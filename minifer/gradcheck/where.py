@@ -177,8 +177,11 @@ def sums_to_zero(e):
 
 
 def not_linear(e):
-    """Twice the dy does not give twice the gradient."""
-    twice = e.rerun(2 * e.dy)
+    """For a dy of zeros there is a gradient, or twice the dy does not give twice the gradient."""
+    added, twice = e.rerun(0 * e.dy), e.rerun(2 * e.dy)
+    if added is not None and np.abs(added).max() > 1e-9 and not e.of_input:
+        times = np.sum(added * e.value) / np.sum(e.value**2)
+        return f"something is added that does not depend on dy, such as {times:.3g} * {e.name}"
     if twice is not None and not close(twice, 2 * e.given):
         return "not linear in dy: twice the dy does not give twice the gradient (dy squared or clipped?)"
     return None
