@@ -9,10 +9,11 @@ survey.py       what is there to check: which arrays and numbers are trained, an
 experiment.py   what can be measured on it: central differences, the Jacobian, the same with something changed
 check.py        compare_gradients and check_gradients: the comparison, and a second pass
 report.py       the comparison as text
-mistakes.py     the usual mistakes, most specific first; each is a function of the Evidence (evidence.py) in
-                scale.py (factors and signs), places.py (order and indices), upstream.py (the use of dy),
-                weights.py (the use of a parameter), masks.py, terms.py, and, for layers that are recognized,
-                formulas.py, normalization.py, attention.py
+explain.py      the likely mistake: which change of the result, of dy, of what is read, or of the formula it is
+changes.py      the one table of changes
+vocabulary.py   gradients read as sums of usual terms
+where.py        in which places a gradient is wrong, where nothing explains it
+evidence.py     what an explanation may look at, and when it holds
 """
 
 from minifer.gradcheck.check import TOLERANCE, check_gradients, compare_gradients
