@@ -25,7 +25,7 @@ MISTAKES = {  # class name: what should be said, as a regular expression
     "SplitHeadsReshaped": "reshape|wrong places|transposed",
     "DifferenceSign": "sign is flipped",
     "InstanceNormOverTheBatch": "averaged over",
-    "ProjectionForgotten": r"one of three terms is missing: dy @ projection\.T",
+    "ProjectionForgotten": "path through projection is missing",
 }
 
 

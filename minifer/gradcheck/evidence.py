@@ -134,7 +134,7 @@ class Evidence:
     def known(self):
         """{name: array}: inputs, y, parameters and what forward saved in the layer, under the names they have there."""
         known = {"x" if name == self.name else name[1:]: value for name, value in self.inputs.items()}
-        known |= {"y": self.y} | {path: self.experiment.values[path] for path in self.experiment.paths}
+        known |= {"y": self.y} | self.weights
         between = self.experiment.between.copy()
         between.look_around()
         saved = {name: between.get(name) for name in between.leaves if not between.leaves[name].fixed}
@@ -142,6 +142,11 @@ class Evidence:
             if array.size > 1 and not any(same(array, other) for other in known.values()):
                 known[name] = array
         return {name: array for name, array in known.items() if array.size > 1 and np.ptp(array) > 0}
+
+    @property
+    def weights(self):
+        """{dotted path: value} of all parameters."""
+        return {path: self.experiment.values[path] for path in self.experiment.paths}
 
     @cached_property
     def inputs(self):

@@ -73,24 +73,21 @@ TABLES = (
 class Vocabulary:
     """Words of the right gradient, more words that people write, and what the names in them stand for.
 
-    names    {name: array, function or axes}; of_dy(dy) returns those that depend on dy
-    shown    {name in a word: name in print}
+    names    {name in a word: (name in print, array or axes)}; of_dy(dy) returns the values that depend on dy
     tokens   the axis that is the last but one in words
     """
 
-    kind: str
     right: list
     more: list
     shape: tuple
     names: dict
-    shown: dict
     of_dy: Callable = lambda dy: {"dy": dy}
     tokens: int = -2
 
     def value(self, word, dy):
         """Return a word's value for a dy."""
         code = compiled(word.replace("^", "**").replace(".T", ".mT"))
-        result = eval(code, {**FUNCTIONS, **self.names, **self.of_dy(dy)})
+        result = eval(code, FUNCTIONS | {name: value for name, (_, value) in self.names.items()} | self.of_dy(dy))
         if self.tokens != -2:
             result = np.moveaxis(result, -2, self.tokens)
         same_size = np.size(result) == np.prod(self.shape)
@@ -99,7 +96,7 @@ class Vocabulary:
     def count(self, word):
         """Return how many entries the mean in a word is over; 1 where there is none."""
         axes = re.search(r"mean\(.*, (\w+)\)$", word)
-        return int(np.prod([self.shape[axis] for axis in self.names[axes[1]]])) if axes else 1
+        return int(np.prod([self.shape[axis] for axis in self.names[axes[1]][1]])) if axes else 1
 
     def named(self, formula):
         """Return {word in print: coefficient}; a mean is called a sum where this makes its coefficient 1."""
@@ -107,7 +104,9 @@ class Vocabulary:
         for word, factor in formula.items():
             count = self.count(word)
             is_sum = count > 1 and abs(abs(factor) - 1) > 1e-4 > abs(abs(factor) / count - 1)
-            text = re.sub(r"[A-Za-z_]\w*", lambda name: self.shown.get(name[0], name[0]), word)
+            text = re.sub(r"[A-Za-z_]\w*", lambda name: self.names.get(name[0], name)[0], word).replace(
+                "total(", "sum("
+            )
             text = re.sub(r"\((\([^()]*\))\)", r"\1", re.sub(r"(?<!\w)\((\w+)\)", r"\1", text))
             terms[text.replace("mean(", "sum(") if is_sum else text] = factor / (count if is_sum else 1)
         return terms
@@ -240,7 +239,7 @@ def split(words, axes=(), **names):
 def pointwise(e):
     """Activations: dy times a function of x and y."""
     for words in (SMOOTH, BRANCHES) if e.elementwise else ():
-        yield Vocabulary("pointwise", split(words), [], e.y.shape, {"x": e.value, "y": e.y}, {"x": e.name[1:]})
+        yield Vocabulary(split(words), [], e.y.shape, {"x": (e.name[1:], e.value), "y": ("y", e.y)})
 
 
 def coupled(e):
@@ -248,28 +247,24 @@ def coupled(e):
     if e.value.shape != e.y.shape or not e.of_input or e.elementwise:
         return
     x, shape = e.value, e.y.shape
-    axes = {f"A{i}": some for i, some in enumerate(subsets_of_axes(x.ndim)) if min(shape[axis] for axis in some) > 1}
-    shown = {"x": e.name[1:]} | {name: name_axes(some) for name, some in axes.items()}
-    names = {"x": x, "y": e.y} | axes
+    axes = [some for some in subsets_of_axes(x.ndim) if min(shape[axis] for axis in some) > 1]
+    axes = {f"A{i}": (name_axes(some), some) for i, some in enumerate(axes)}
+    names = {"x": (e.name[1:], x), "y": ("y", e.y)} | axes
     for words, a in product((SOFTMAX, LOG_SOFTMAX, CENTRED), axes):
-        yield Vocabulary("coupled", split(words, A=a), split(COUPLED, axes), shape, names, shown)
-    weights = {path: e.experiment.values[path] for path in e.experiment.paths}
-    gammas = {"": 1.0} | {path: weight for path, weight in weights.items() if weight.size > 1 and fits(weight, shape)}
+        yield Vocabulary(split(words, A=a), split(COUPLED, axes), shape, names)
+    gammas = {path: weight for path, weight in e.weights.items() if weight.size > 1 and fits(weight, shape)}
     own = [e.experiment.subject.get(name) for name in e.experiment.subject.leaves]
     epsilons = [float(one) for one in own if one.size == 1 and 0 < one < 0.1] + list(EPS)
-    for a, words, path in product(axes, (NORMALIZED, ROOT_MEAN_SQUARE), gammas):
-        centre = x - x.mean(axis=axes[a], keepdims=True) if words is NORMALIZED else x
-        variance, g = (centre**2).mean(axis=axes[a], keepdims=True), "" if path else "g*"
+    before = product(("", "inv_std*", "inv_std^2*"), split(OF_A_NORM))
+    others = "; ".join([OVER_OTHERS, *(f"{factor}{word}" for factor, word in before)])
+    others = f"{others}; {others.replace('g*', '')}"
+    for a, words, (path, gamma) in product(axes, (NORMALIZED, ROOT_MEAN_SQUARE), [("", 1.0), *gammas.items()]):
+        centre = x - x.mean(axis=axes[a][1], keepdims=True) if words is NORMALIZED else x
+        right, more = (split(text if path else text.replace("g*", ""), axes, A=a) for text in (words, others))
         for eps in epsilons:
-            inv_std = 1 / np.sqrt(variance + eps)
-            means = names | {"inv_std": inv_std, "x_hat": centre * inv_std, "g": gammas[path]}
-            others = "; ".join(
-                f"{before}{word}" for before in ("", "inv_std*", "inv_std^2*") for word in split(OF_A_NORM)
-            )
-            others = f"{others}; {OVER_OTHERS}; {others.replace('g*', '')}"
-            right, more = (split(text.replace(g, "") if g else text, axes, A=a) for text in (words, others))
-            found = Vocabulary("normalization", right, more, shape, means, shown | {"g": path},
-                               lambda dy: {"dy": dy * e.reaching})  # fmt: skip
+            inv_std = 1 / np.sqrt((centre**2).mean(axis=axes[a][1], keepdims=True) + eps)
+            of_x = {"inv_std": ("inv_std", inv_std), "x_hat": ("x_hat", centre * inv_std), "g": (path, gamma)}
+            found = Vocabulary(right, more, shape, names | of_x, lambda dy: {"dy": dy * e.reaching})
             missing = found.misses(e.draws)
             if missing < 1e-5:
                 yield found
@@ -281,15 +276,14 @@ def losses(e):
     """A loss, one number: its inputs, entry by entry or in a softmax over the last axis."""
     if e.y.size != 1 or not e.of_input or e.value.ndim == 0:
         return
-    x, words, targets, shown = e.value, split(LOSS), {}, {"x": e.name[1:]}
-    for name, other in zip(e.experiment.input_names, e.experiment.inputs, strict=True):
-        label = other.dtype.kind in "iu" and other.ndim == x.ndim - 1 and 0 <= other.min() and other.max() < x.shape[-1]
-        if label or (other is not x and other.shape == x.shape):
-            t = f"t{len(targets)}"
-            targets[t], shown[t] = np.eye(x.shape[-1])[other] if label else other, name[1:]
-            words += split(TARGET, t=t)
-            shown[t] = f"one_hot({name[1:]})" if label else name[1:]
-    yield Vocabulary("losses", words, [], x.shape, {"x": x} | targets, shown)
+    x, words, names = e.value, split(LOSS), {"x": (e.name[1:], e.value)}
+    for i, (name, t) in enumerate(zip(e.experiment.input_names, e.experiment.inputs, strict=True)):
+        if t.dtype.kind in "iu" and t.ndim == x.ndim - 1 and 0 <= t.min() and t.max() < x.shape[-1]:
+            names[f"t{i}"] = f"one_hot({name[1:]})", np.eye(x.shape[-1])[t]
+        elif t is not x and t.shape == x.shape:
+            names[f"t{i}"] = name[1:], t
+        words += split(TARGET, t=f"t{i}") if f"t{i}" in names else []
+    yield Vocabulary(words, [], x.shape, names)
 
 
 def sums(e):
@@ -298,62 +292,44 @@ def sums(e):
         return
     y, x = e.y, e.x if e.x.shape == e.y.shape else np.full(e.y.shape, np.nan)
     known = {f"k{i}": (name, a) for i, (name, a) in enumerate(e.known.items()) if fits(a, y.shape)}
-    hats = [hat for axes in subsets_of_axes(y.ndim) for hat in normalized(x, axes) if close(hat, e.multiplier, 0.01)]
-    hats = [hat for axes in subsets_of_axes(y.ndim) for hat in normalized(x, axes) if close(hat, e.multiplier, 0.01)]
-    known |= {"x_hat": ("x_hat", e.multiplier)} if hats else {}
+    for axes, mean in product(subsets_of_axes(y.ndim), (np.mean, np.zeros_like)):
+        centre = x - (x.mean(axis=axes, keepdims=True) if mean is np.mean else 0)
+        if close(centre / np.sqrt((centre**2).mean(axis=axes, keepdims=True) + EPS[0]), e.multiplier, 0.01):
+            known["x_hat"] = "x_hat", e.multiplier
     after = ("", "(x > 0)*", "(x <= 0)*", "(y > 0)*", "(1 - y^2)*", "y*(1 - y)*")
-    names = {name: a for name, (_, a) in known.items()} | {"x": x, "y": y}
-    shown = {name: text for name, (text, _) in known.items()} | {"total": "sum", "x": "x"}
+    words = [f"total({k}{d}dy, A)" for d in after for k in ("", *(f"{name}*" for name in known))]
     for axes in subsets_of_axes(y.ndim):
         if np.prod([n for i, n in enumerate(y.shape) if i not in axes]) == e.value.size:
-            words = [f"total({k}{d}dy, A)" for d in after for k in ("", *(f"{name}*" for name in known))]
-            yield Vocabulary("sums", words, [], e.value.shape, names | {"A": axes},
-                             shown | {"A": name_axes(axes)})  # fmt: skip
-
-
-def normalized(x, axes):
-    """Return x normalized over some axes, with a mean and without."""
-    centres = x - x.mean(axis=axes, keepdims=True), x
-    return [centre / np.sqrt((centre**2).mean(axis=axes, keepdims=True) + EPS[0]) for centre in centres]
+            names = known | {"x": ("x", x), "y": ("y", y), "A": (name_axes(axes), axes)}
+            yield Vocabulary(words, [], e.value.shape, names)
 
 
 def products(e):
     """Matrix products with activations between, a.T @ d, d @ weight.T and sum(d), with or without a hidden layer."""
-    y, lead = e.y, e.y.shape[:-1]
+    y, value, lead = e.y, e.value, e.y.shape[:-1]
     if y.ndim < 2:
         return
-    rows = {f"a{i}": (name, a.reshape(-1, a.shape[-1])) for i, (name, a) in enumerate(e.known.items())
-            if a.shape[:-1] == lead and a.ndim == y.ndim}  # fmt: skip
-    weights = {f"w{i}": (path, e.experiment.values[path]) for i, path in enumerate(e.experiment.paths)}
-    weights = {name: (path, w) for name, (path, w) in weights.items() if w.ndim == 2}
-    ways = [
-        (way, name) for name, (_, w) in weights.items() for way in (f"{name}.T", name)[: 1 + (w.shape[0] == w.shape[1])]
-    ]
-    output = next((name for name, (text, _) in rows.items() if text == "y"), "dy")
-    activations = ("", "{0}*", "{0}^2*", "({0} > 0)*")
-    deltas = [(y.shape[-1], [f"{f.format(output)}dy" for f in activations])]
-    outs = [
-        "dy",
-        *(f"({f}*dy)" for f in (f"(1 - {output}^2)", f"{output}*(1 - {output})", f"({output} > 0)") if output != "dy"),
-    ]
-    for (way, name), out in product(ways, outs):
-        w = weights[name][1]
+    known = [(name, a) for name, a in e.known.items() if a.shape[:-1] == lead and a.ndim == y.ndim]
+    rows = {f"a{i}": (name, a.reshape(-1, a.shape[-1])) for i, (name, a) in enumerate(known)}
+    weights = {f"w{i}": (path, w) for i, (path, w) in enumerate(e.weights.items()) if w.ndim == 2}
+    ways = [(f"{name}.T", w) for name, (_, w) in weights.items()]
+    ways += [(name, w) for name, (_, w) in weights.items() if w.shape[0] == w.shape[1]]
+    names = rows | weights | {"y": ("y", y.reshape(-1, y.shape[-1])), "N": (name_axes(range(y.ndim - 1)), 0)}
+    after = ("", "{0}*", "{0}^2*", "({0} > 0)*")
+    deltas = [(y.shape[-1], [f"{f.format('y')}dy" for f in after])]
+    for (way, w), out in product(ways, ("dy", "((1 - y^2)*dy)", "(y*(1 - y)*dy)", "((y > 0)*dy)")):
         hidden = [a for a, (_, h) in rows.items() if h.shape[-1] == len(w) and w.shape[1] == y.shape[-1]]
-        deltas.append((len(w), [f"{f.format(a)}({out} @ {way})" for a in hidden for f in activations]))
-    names, shown = ({n: pair[i] for n, pair in (rows | weights).items()} for i in (1, 0))
-    shown |= {"total": "sum", "N": name_axes(range(y.ndim - 1))}
+        deltas.append((len(w), [f"{f.format(a)}({out} @ {way})" for a in hidden for f in after]))
     for width, some in deltas:
         words = []
-        if e.of_input and e.value.shape[:-1] == lead:
-            shapes = {name: w.shape for name, (_, w) in weights.items()}
-            words = [f"({d}) @ {way}" for way, name in ways if shapes[name] == (e.value.shape[-1], width) for d in some]
-        elif e.value.shape == (width,):
+        if e.of_input and value.shape[:-1] == lead:
+            words = [f"({d}) @ {way}" for way, w in ways if w.shape == (value.shape[-1], width) for d in some]
+        elif value.shape == (width,):
             words = [f"total({d}, N)" for d in some]
-        elif not e.of_input and e.value.ndim == 2 and e.value.shape[1] == width:
-            words = [f"{a}.T @ ({d})" for a, (_, h) in rows.items() if h.shape[-1] == len(e.value) for d in some]
+        elif not e.of_input and value.ndim == 2 and value.shape[1] == width:
+            words = [f"{a}.T @ ({d})" for a, (_, h) in rows.items() if h.shape[-1] == len(value) for d in some]
         if words:
-            yield Vocabulary("products", words, [], e.value.shape, names | {"N": 0}, shown,
-                             lambda dy: {"dy": dy.reshape(-1, dy.shape[-1])})  # fmt: skip
+            yield Vocabulary(words, [], value.shape, names, lambda dy: {"dy": dy.reshape(-1, dy.shape[-1])})
 
 
 def attention(e):
@@ -362,21 +338,22 @@ def attention(e):
     if not e.of_input or len(inputs) != 3 or any(x.shape != e.y.shape for x in inputs) or e.y.ndim < 2:
         return
     which = list(e.inputs).index(e.name)
+    words = ["probs.T @ dy", "probs @ dy", "scores.T @ dy", "scores @ dy"]
+    if which < 2:
+        rows, turns = ("key", ("", ".T")) if which == 0 else ("query", (".T", ""))
+        words = [f"({word}){turn} @ {rows}" for turn in turns for word in split(TABLES)]
     for tokens, scale in product(range(e.y.ndim - 1), (e.y.shape[-1] ** -0.5, 1.0)):
         query, key, value = (np.moveaxis(x, tokens, -2) for x in inputs)
         scores = query @ key.mT * scale
-        names = {"query": query, "key": key, "probs": softmax(scores), "scores": scores, "K": -1, "Q": -2}
-        shown = {"K": "over keys", "Q": "over queries"}
+        arrays = {"query": query, "key": key, "probs": softmax(scores), "scores": scores}
+        names = {name: (name, array) for name, array in arrays.items()}
+        names |= {"K": ("over keys", -1), "Q": ("over queries", -2)}
 
         def of_dy(dy, tokens=tokens, value=value):
             dy = np.moveaxis(dy, tokens, -2)
             return {"dy": dy, "dprobs": dy @ value.mT}
 
-        words = ["probs.T @ dy", "probs @ dy", "scores.T @ dy", "scores @ dy"]
-        if which < 2:
-            rows, turns = ("key", ("", ".T")) if which == 0 else ("query", (".T", ""))
-            words = [f"({word}){turn} @ {rows}" for turn in turns for word in split(TABLES)]
-        yield Vocabulary("attention", words[: (2, 2, 1)[which]], words, e.y.shape, names, shown, of_dy, tokens)
+        yield Vocabulary(words[: (2, 2, 1)[which]], words, e.y.shape, names, of_dy, tokens)
 
 
 VOCABULARIES = (pointwise, coupled, losses, sums, products, attention)
