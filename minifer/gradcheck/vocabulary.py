@@ -119,6 +119,8 @@ class Vocabulary:
     def misses(self, draws):
         """Return which part of the right gradient these words cannot say."""
         matrix, wanted = self.columns(self.right, draws), np.concatenate([np.ravel(draw.numeric) for draw in draws])
+        if not np.isfinite(matrix).all():
+            return np.inf
         return np.abs(matrix @ np.linalg.lstsq(matrix, wanted, rcond=None)[0] - wanted).max() / np.abs(wanted).max()
 
     def read(self, words, draws, target):
