@@ -130,12 +130,9 @@ class Vocabulary:
         if not len(usable):
             return None
         matrix = matrix[:, usable]
-        sizes = np.linalg.norm(matrix, axis=0) / np.linalg.norm(wanted)
-        corner = np.linalg.qr(matrix / sizes, mode="r")
-        free = [k for k in range(min(corner.shape)) if abs(corner[k, k]) > 1e-6 * abs(corner[0, 0])]
-
         def fit(chosen):
             """Return {index of a column: coefficient}, or None."""
+            chosen = list(chosen)
             factors = np.linalg.lstsq(matrix[:, chosen], wanted, rcond=None)[0]
             return dict(zip(chosen, factors, strict=True)) if close(matrix[:, chosen] @ factors, wanted) else None
 
@@ -143,16 +140,24 @@ class Vocabulary:
             for count in counts:
                 subsets = list(combinations(range(len(usable)), count))
                 for chosen in subsets if len(subsets) <= MOST_SUBSETS and len(wanted) > count + 3 else ():
-                    found = fit(list(chosen))
+                    found = fit(chosen)
                     if found and min(abs(c) * sizes[k] for k, c in found.items()) > 1e-4:
                         return found
             return None
 
-        full = fit(free)
-        found = full and sparse((1, 2))
-        if full and not found:
+        sizes = np.linalg.norm(matrix, axis=0) / np.linalg.norm(wanted)
+        scaled = matrix / sizes
+        ridge = 1e-12 * np.sum(wanted**2) * np.eye(len(usable))  # some words may say the same
+        rough = scaled @ np.linalg.solve(scaled.T @ scaled + ridge, scaled.T @ wanted)
+        if not close(rough, wanted, 1e-3):
+            return None
+        found = sparse((1, 2))
+        if not found:
+            corner = np.abs(np.diag(np.linalg.qr(scaled, mode="r")))
+            free = np.flatnonzero(corner > 1e-6 * corner[0])  # the words that earlier ones cannot say
+            full = fit(free) or {}
             needed = [k for k, c in full.items() if abs(c) * sizes[k] > 1e-4]
-            found = fit(needed) if len(needed) <= MOST_TERMS and len(free) < len(wanted) - 2 else None
+            found = fit(needed) if 0 < len(needed) <= MOST_TERMS and len(free) < len(wanted) - 2 else None
             found = found or sparse((3,))
         return found and {words[usable[k]]: float(c) for k, c in found.items()}
 
