@@ -75,3 +75,66 @@ def test_indices_need_no_gradient(rng):
             np.add.at(self.dweight, self.ids, dy)
 
     assert compare_gradients(Embedding(), np.array([1, 4, 1]), rng=rng).passed
+
+
+def said(layer, *inputs):
+    return str(compare_gradients(layer, *inputs, rng=np.random.default_rng(7)))
+
+
+def test_both_formulas_stand_side_by_side(rng):
+    class NoSum(broken_own_layers.SoftmaxOverTheBatch):
+        def backward(self, dy):
+            return self.y * (1 - self.y) * dy
+
+    text = said(NoSum(), rng.standard_normal((4, 5)))
+    assert "right   y*dy - y*sum(y*dy, axis 1)\n" in text and "here    y*dy - y^2*dy\n" in text
+
+
+def test_two_mistakes_at_once_can_be_read(rng):
+    class TransposedMean(broken_own_layers.Dense):
+        def backward(self, dy):
+            dx = super().backward(dy)
+            self.dweight = -self.dweight.T / len(dy)
+            return dx
+
+    text = said(TransposedMean(), rng.standard_normal((5, 3)))
+    assert re.search("transposed.*besides, 5 times too small and of the wrong sign.*multiply by 5", text)
+
+
+def test_a_mistake_behind_a_hidden_layer_is_read_with_the_names_of_the_layer(rng):
+    class Network:
+        def __init__(self):
+            self.first, self.second = rng.standard_normal((4, 5)), rng.standard_normal((5, 3))
+
+        def forward(self, x):
+            self.x, self.h = x, np.tanh(x @ self.first)
+            return self.h @ self.second
+
+        def backward(self, dy):
+            dh = dy @ self.second.T
+            self.dsecond, self.dfirst = self.h.T @ dy, self.x.T @ dh
+            return dh @ self.first.T
+
+    text = said(Network(), rng.standard_normal((6, 4)))
+    assert text.count("likely: the factor (1 - h^2) is missing") == 2
+    assert "right   x.T @ ((1 - h^2)*(dy @ second.T))\n" in text
+
+
+def test_what_belongs_to_another_array_is_swapped_only_if_both_are(rng):
+    class NoInput(broken_own_layers.ScaleShiftSwapped):
+        def backward(self, dy):
+            self.dscale = self.dshift = dy.sum(axis=0)
+            return dy * self.scale
+
+    text = said(NoInput(), rng.standard_normal((6, 3)))
+    assert "swapped" not in text and "the factor x is missing" in text
+
+
+def test_what_does_not_depend_on_dy_is_named(rng):
+    class Decays(broken_own_layers.Dense):
+        def backward(self, dy):
+            dx = super().backward(dy)
+            self.dweight = self.dweight + 0.1 * self.weight
+            return dx
+
+    assert "does not depend on dy, such as 0.1 * weight" in said(Decays(), rng.standard_normal((5, 3)))

@@ -107,8 +107,8 @@ class Vocabulary:
             text = re.sub(r"[A-Za-z_]\w*", lambda name: self.names.get(name[0], name)[0], word).replace(
                 "total(", "sum("
             )
-            text = re.sub(r"\((\([^()]*\))\)", r"\1", re.sub(r"(?<!\w)\((\w+)\)", r"\1", text))
-            terms[text.replace("mean(", "sum(") if is_sum else text] = factor / (count if is_sum else 1)
+            text = tidy(text.replace("mean(", "sum(") if is_sum else text)
+            terms[text] = factor / (count if is_sum else 1)
         return terms
 
     def columns(self, words, draws):
@@ -130,6 +130,7 @@ class Vocabulary:
         if not len(usable):
             return None
         matrix = matrix[:, usable]
+
         def fit(chosen):
             """Return {index of a column: coefficient}, or None."""
             chosen = list(chosen)
@@ -168,12 +169,17 @@ def compiled(expression):
     return compile(expression, "word", "eval")
 
 
+def tidy(text):
+    """Return an expression without brackets around one name, and without double ones."""
+    return re.sub(r"\((\([^()]*\))\)", r"\1", re.sub(r"(?<!\w)\((\w+)\)", r"\1", text))
+
+
 def merged(terms):
     """Return y*dy - y^2*dy as the one term y*(1 - y)*dy, and dy - y^2*dy as (1 - y^2)*dy; other terms as they are."""
     for name, factor in terms.items():
         square = re.search(r"([\w.]+)\^2\*", name)
         for stem, text in ((f"{square[1]}*", "{0}*(1 - {0})*"), ("", "(1 - {0}^2)*")) if square else ():
-            other = name.replace(square[0], stem, 1)
+            other = tidy(name.replace(square[0], stem, 1))
             if other in terms and abs(terms[other] + factor) < 1e-4 * abs(factor):
                 rest = {term: c for term, c in terms.items() if term not in (name, other)}
                 return rest | {name.replace(square[0], text.format(square[1]), 1): terms[other]}
