@@ -177,12 +177,13 @@ def tidy(text):
 def merged(terms):
     """Return y*dy - y^2*dy as the one term y*(1 - y)*dy, and dy - y^2*dy as (1 - y^2)*dy; other terms as they are."""
     for name, factor in terms.items():
-        square = re.search(r"([\w.]+)\^2\*", name)
-        for stem, text in ((f"{square[1]}*", "{0}*(1 - {0})*"), ("", "(1 - {0}^2)*")) if square else ():
-            other = tidy(name.replace(square[0], stem, 1))
-            if other in terms and abs(terms[other] + factor) < 1e-4 * abs(factor):
-                rest = {term: c for term, c in terms.items() if term not in (name, other)}
-                return rest | {name.replace(square[0], text.format(square[1]), 1): terms[other]}
+        for power in re.finditer(r"([\w.]+)(\^2)?\*", name):
+            stems = {f"{power[1]}*": "{0}*(1 - {0})*", "": "(1 - {0}^2)*"} if power[2] else {"": "(1 - {0})*"}
+            for stem, text in stems.items():
+                other = tidy(name.replace(power[0], stem, 1))
+                if other in terms and abs(terms[other] + factor) < 1e-4 * abs(factor):
+                    rest = {term: c for term, c in terms.items() if term not in (name, other)}
+                    return rest | {name.replace(power[0], text.format(power[1]), 1): terms[other]}
     return terms
 
 
@@ -210,6 +211,8 @@ def difference(right, here):
         return f"{number[len(missing)]} of {number[len(right)]} terms {which}{why}{also}"
     if extra and not missing:
         return f"a term too many: {extra[0]}{also}"
+    if len(missing) == len(extra) == 1 and abs(abs(here[extra[0]] / right[missing[0]]) - 1) > 1e-4:
+        also = ", and a factor is wrong"
     return f"{substituted(missing, extra)}{also}"
 
 
