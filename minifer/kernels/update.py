@@ -8,7 +8,7 @@
     Average   average <- average + (1 - decay) * (value - average)
 
 Unlike all other kernels these change their first arrays IN PLACE and return nothing: a copy of all weights in every
-step would cost more than the arithmetic. Weight decay reaches only the first `decayed` elements (see optimizers.Flat): of
+step would cost more than the arithmetic. Weight decay reaches only the first `decayed` elements (optimizers.Flat): of
 Adam decoupled, value <- (1 - learning_rate * weight_decay) * value, of SGD grad <- grad + weight_decay * value.
 
 The compiled twins turn every coefficient into the arrays' dtype before the loop: one Python float in the loop body
