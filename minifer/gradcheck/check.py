@@ -4,6 +4,7 @@ Everything runs in float64 on copies of the layer. Stay away from kinks: at 0 a 
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -168,8 +169,21 @@ def require_second_pass(first, rng):
         raise GradientError(f"{first.subject.name}: {name} is right in a first pass but wrong in a second: {cause}")
 
 
-def check_gradients(layer, *inputs, rng, tolerance=TOLERANCE, constants=(), required=()):
-    """Return the Report of compare_gradients; raise GradientError naming the worst entry when the layer fails."""
+def check_gradients(
+    layer,
+    *inputs: np.ndarray,
+    rng: np.random.Generator,
+    tolerance: float = TOLERANCE,
+    constants: Sequence[str] = (),
+    required: Sequence[str] = (),
+) -> Report:
+    """Return the Report of compare_gradients; raise GradientError naming the worst entry when the layer fails.
+
+    >>> from minifer.layers import ReLU6
+    >>> rng = np.random.default_rng(0)
+    >>> check_gradients(ReLU6(), rng.standard_normal((2, 3)), rng=rng).passed
+    True
+    """
     report = compare_gradients(layer, *inputs, rng=rng, tolerance=tolerance, constants=constants, required=required)
     if not report.passed:
         guess_of_worst = f"; {report.worst.guess}" if report.worst.guess else ""
