@@ -12,16 +12,23 @@ import math
 from dataclasses import dataclass
 
 from minifer.layers import (
+    GELU,
+    AveragePool2D,
     BatchNorm,
     Conv2D,
     DepthwiseConv2D,
     Dropout,
+    Flatten,
     GlobalAveragePool,
+    GroupNorm,
+    HardSwish,
     LayerNorm,
     Linear,
+    MaxPool2D,
     PointwiseConv2D,
     ReLU,
     ScaledDotProductAttention,
+    SiLU,
     Softmax,
 )
 
@@ -98,6 +105,12 @@ def dropout(layer, shape):
     return Work(shape, 0, 0, 3 * size, 3 * size * layer.input_gradient)
 
 
+def pool(layer, shape):
+    """Nothing is multiplied."""
+    _, oh, ow = layer.geometry(*shape[:2])
+    return Work((oh, ow, shape[-1]))
+
+
 KINDS = {
     Conv2D: convolution,
     DepthwiseConv2D: convolution,
@@ -106,8 +119,15 @@ KINDS = {
     ScaledDotProductAttention: attention,
     BatchNorm: batch_norm,
     LayerNorm: layer_norm,
+    GroupNorm: layer_norm,
     ReLU: activation,  # and ReLU6, whose forward it is
+    SiLU: activation,
+    GELU: activation,
+    HardSwish: activation,
     Softmax: activation,
+    MaxPool2D: pool,
+    AveragePool2D: pool,
+    Flatten: lambda layer, shape: Work((math.prod(shape),), 0, 0, 0, 0),
     Dropout: dropout,
     GlobalAveragePool: lambda layer, shape: Work(shape[-1:]),
 }

@@ -28,8 +28,8 @@ def resolve_padding(padding, height, width, kernel, stride):
     return top, bottom, left, right
 
 
-class _Windowed(Layer):
-    """What convolutions with a kernel larger than 1 x 1 share: the geometry of their windows."""
+class Windowed(Layer):
+    """What layers share that look through windows: the geometry."""
 
     def __init__(self, kernel, stride, padding):
         if kernel < 1 or stride < 1:
@@ -50,7 +50,7 @@ class _Windowed(Layer):
         return padding, oh, ow
 
 
-class Conv2D(_Windowed):
+class Conv2D(Windowed):
     """Ordinary convolution: every output channel sees every input channel.
 
     Forward    y[n,i,j,f] = sum_uvc  x[n, i*s+u, j*s+v, c] * weight[u,v,c,f] (+ bias[f])      (x already padded)
@@ -93,7 +93,7 @@ class Conv2D(_Windowed):
         return scatter_patches(dpatches, *x_shape, self.kernel, self.kernel, self.stride, padding)
 
 
-class DepthwiseConv2D(_Windowed):
+class DepthwiseConv2D(Windowed):
     """Depthwise convolution: one small filter for each channel.
 
     Forward    y[n,i,j,c] = sum_uv  x[n, i*s+u, j*s+v, c] * weight[u,v,c]                     (x already padded)

@@ -85,6 +85,59 @@ def lent_norms(layer):
             norm.momentum = momentum
 
 
+class GroupNorm(Layer):
+    """Group normalization: every picture by the mean and variance of a group of its channels, whatever the batch.
+
+    Forward    x_hat = (x - mean) / sqrt(var + eps)        y = gamma * x_hat + beta        mean, var over H, W and the
+               C/G channels of a group
+    Backward   g = dy * gamma;  dx = (g - mean(g) - x_hat * mean(g * x_hat)) / sqrt(var + eps)    means over the group
+               dgamma = sum dy * x_hat        dbeta = sum dy
+    Shapes     x, y (N,H,W,C)   gamma, beta (C,)
+    Saved      x_hat, 1 / sqrt(var + eps)
+    Raises     ConfigError unless the groups divide the channels; ShapeError when the channels do not fit
+    Source     Wu & He, Group Normalization, 2018
+
+    One group is layer normalization over the whole picture, C groups are instance normalization.
+    """
+
+    def __init__(self, channels, groups=8, eps=1e-5):
+        if groups < 1 or channels % groups:
+            raise ConfigError(f"GroupNorm: {groups} groups do not divide {channels} channels")
+        self.channels, self.groups, self.eps = channels, groups, eps
+        self.gamma, self.beta = Parameter(np.ones(channels, np.float32)), Parameter(np.zeros(channels, np.float32))
+
+    def rows(self, x):
+        """Return (N,H,W,C) as rows (N*G, H*W*C/G): one of each group."""
+        batch, height, width, channels = x.shape
+        parts = x.reshape(batch, height * width, self.groups, channels // self.groups)
+        return np.ascontiguousarray(parts.transpose(0, 2, 1, 3)).reshape(batch * self.groups, -1)
+
+    def maps(self, rows, shape):
+        """Return rows as maps (N,H,W,C) again."""
+        batch, height, width, channels = shape
+        parts = rows.reshape(batch, self.groups, height * width, channels // self.groups)
+        return np.ascontiguousarray(parts.transpose(0, 2, 1, 3)).reshape(shape)
+
+    def forward(self, x, training=False):
+        x = self.check_input(x, "NHWC", self.channels)
+        rows = self.rows(x)
+        one = np.ones(rows.shape[1], x.dtype)
+        _, x_hat, inv_std = layer_norm_forward(rows, one, one, self.eps)
+        x_hat_of_maps = self.maps(x_hat, x.shape)
+        self.save(training, x_hat, x_hat_of_maps, inv_std)
+        return x_hat_of_maps * self.gamma.value + self.beta.value
+
+    def backward(self, dy):
+        x_hat, x_hat_of_maps, inv_std = self.saved()
+        dy = self.check_dy(dy, x_hat_of_maps.shape, x_hat.dtype)
+        if not self.frozen:
+            self.gamma.grad, self.beta.grad = (dy * x_hat_of_maps).sum(axis=(0, 1, 2)), dy.sum(axis=(0, 1, 2))
+        if not self.input_gradient:
+            return None
+        one = np.ones(x_hat.shape[1], dy.dtype)
+        return self.maps(layer_norm_grad_x(self.rows(dy * self.gamma.value), x_hat, inv_std, one), dy.shape)
+
+
 class LayerNorm(Layer):
     """Layer normalization: every token by the mean and variance of its own features.
 

@@ -10,7 +10,18 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from minifer.kernels import activation, attention, conv2d, depthwise, elementwise, normalization, pointwise, pooling
+from minifer.kernels import (
+    activation,
+    attention,
+    conv2d,
+    depthwise,
+    elementwise,
+    normalization,
+    pointwise,
+    pooling,
+    smooth,
+    window_pooling,
+)
 from minifer.kernels.matmul import TILE_ROWS
 from minifer.kernels.tile import PANEL
 from minifer.kernels.twin import TWINS, Twin, use_backend
@@ -88,6 +99,36 @@ def test_windows(draw, shape, kernel, stride, padding):
     compare_windows(draw, shape, kernel, kernel, stride, padding)
 
 
+def compare_pools(draw, shape, kernel, stride, padding):
+    batch, height, width, channels = shape
+    oh, ow = output_size(shape, kernel, kernel, stride, padding)
+    top, _, left, _ = padding
+    x, dy = draw(*shape).round(1), draw(batch, oh, ow, channels)  # rounded: several are the largest
+    where = kernel, stride, top, left
+    compare(window_pooling.max_pool_forward, x, *where, oh, ow)
+    _, tap = window_pooling.max_pool_forward.reference(x, *where, oh, ow)
+    compare(window_pooling.max_pool_grad_x, dy, tap, *where, height, width)
+    compare(window_pooling.average_pool_forward, x, *where, oh, ow)
+    compare(window_pooling.average_pool_grad_x, dy, *where, height, width)
+
+
+@pytest.mark.parametrize("shape", MAPS, ids=str)
+@pytest.mark.parametrize(("kernel", "stride", "padding"), [*CONVOLUTIONS, (2, 2, (0, 0, 0, 0))], ids=str)
+def test_pools(draw, shape, kernel, stride, padding):
+    if min(output_size(shape, kernel, kernel, stride, padding)) < 1:
+        pytest.skip("the window does not fit into this map")
+    compare_pools(draw, shape, kernel, stride, padding)
+
+
+@pytest.mark.parametrize("size", [1, 7, 5000])
+def test_smooth_activations(draw, size):
+    x, dy = 3 * draw(size), draw(size)
+    for twin in (smooth.silu_forward, smooth.gelu_forward, smooth.hard_swish_forward):
+        compare(twin, x)
+    for twin in (smooth.silu_grad_x, smooth.gelu_grad_x, smooth.hard_swish_grad_x):
+        compare(twin, dy, x)
+
+
 # What nobody thought of: shapes, strides and paddings drawn by Hypothesis, the same ones in every run. Compiling takes
 # longer than any deadline.
 ANY = settings(deadline=None, derandomize=True, max_examples=100)
@@ -101,6 +142,14 @@ def test_any_window(dtype, shape, kh, kw, stride, padding):
     padding = tuple(p - 1 for p in padding)
     assume(min(output_size(shape, kh, kw, stride, padding)) > 0)
     compare_windows(drawer(dtype), shape, kh, kw, stride, padding)
+
+
+@ANY
+@given(DTYPE, st.tuples(st.integers(1, 3), SIZE, SIZE, CHANNELS), SIZE, st.integers(1, 4), st.tuples(*[SIZE] * 4))
+def test_any_pool(dtype, shape, kernel, stride, padding):
+    padding = tuple(min(p, kernel) - 1 for p in padding)
+    assume(min(output_size(shape, kernel, kernel, stride, padding)) > 0)
+    compare_pools(drawer(dtype), shape, kernel, stride, padding)
 
 
 @ANY
