@@ -4,8 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # several processes share the cores: a thread that waits sleeps at once
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Several processes share the cores: a thread that waits sleeps at once. The process that started this one has
+    # imported minifer already, which chose for itself alone on the machine.
+    os.environ["GOMP_SPINCOUNT"] = "1000"
 
 import minifer.kernels  # noqa: F401  (sets up memory before anything is measured)
 from minifer.data import fer2013, synthetic
