@@ -7,7 +7,6 @@ confusion.png                      validation split
 """
 
 import csv
-import io
 import json
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from minifer import config
 from minifer.allowed import Number
 from minifer.data.predictions import write_predictions
 from minifer.errors import BusyError, ConfigError
-from minifer.files import claimed, make_folder, write_text
+from minifer.files import claimed, make_folder, table_text, write_text
 from minifer.files.documents import read_json
 
 # Of metrics.csv. train_top1 is of pictures as the epoch changed them, while the weights moved; train_plain_top1 of a
@@ -66,11 +65,8 @@ def read_settings(folder):
 
 def write_metrics(folder, rows):
     """Write metrics.csv: dicts of COLUMNS, one for each epoch."""
-    text = io.StringIO()
-    table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    table.writeheader()
-    table.writerows(rows)
-    write_text(Path(folder) / "metrics.csv", text.getvalue())
+    table = [COLUMNS, *([row.get(name) for name in COLUMNS] for row in rows)]
+    write_text(Path(folder) / "metrics.csv", table_text(table))
 
 
 def read_losses(folder):

@@ -197,6 +197,11 @@ class Training:
         small = min(self.train.images.shape[1:]) < SMALLEST
         return np.arange(0) if small else unseen_rows(self.train, self.val)
 
+    @cached_property
+    def data_stamp(self):
+        """Hashes of the training and the validation rows: found once, though every epoch saves them."""
+        return self.train.stamp(), self.val.stamp()
+
     def weights_in_use(self):
         """Return a context in which the model has the weights to be used: the averaged ones, if there is an average."""
         return self.average.applied() if self.average else nullcontext()
@@ -268,7 +273,7 @@ class Training:
             "sums": self.sums,
             "rows": self.rows,
             "finished": self.finished,
-            "data": [self.train.stamp(), self.val.stamp()],
+            "data": list(self.data_stamp),
             "temperature": self.temperature,
             "schedule": self.schedule.state(),
             "stopping": self.stopping.state(),
@@ -298,7 +303,7 @@ class Training:
             "generators": Record(**{layer_path: Record() for layer_path, _ in self._generators()}),
         }
         saved, best = checked_fields(meta, wanted, path, CheckpointError), _without_prefix("best", arrays)
-        if saved["data"] != (self.train.stamp(), self.val.stamp()):
+        if saved["data"] != self.data_stamp:
             raise CheckpointError(
                 f"{path}: the data is not what this run was begun with: give that with --data, or train anew with --out"
             )

@@ -1,11 +1,10 @@
 """The cost of any network: a row for every layer that computes, found by following the shapes.
 
-known to kinds.py           its formula
-Sequential, Residual        the rows of what they are made of, and the addition
-MultiHeadSelfAttention      one row: the sum of its parts
-has multiply_adds(shape)    a layer of one's own that says it; its forward runs on zeros for the shape of y
-other composites            its forward runs, and the layers in it say their cost instead of computing; what it
-computes between them (sums, products) is not counted
+A known kind costs its formula in kinds.py. Sequential and Residual give the rows of what they are made of, and the
+addition; MultiHeadSelfAttention is one row, the sum of its parts. A layer of one's own that has a method
+multiply_adds(input_shape) says its cost itself, and its forward runs on zeros for the shape of y. Of any other
+composite the forward runs, and the layers in it say their cost instead of computing; what it computes between them
+(sums, products) is not counted.
 """
 
 import copy

@@ -1,12 +1,11 @@
 """predictions.csv: what a network said of each row of a data set. The only place that writes and reads it."""
 
 import csv
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
 from minifer.errors import DataError
-from minifer.files import write_text
+from minifer.files import table_text, write_text
 from minifer.files.guard import guarded
 
 MOST_BYTES = 256 << 20  # FER2013's has 3 MB
@@ -27,13 +26,11 @@ def write_predictions(path, probs, dataset):
 
     Shapes     probs (N, classes), a row for each of the Dataset's
     """
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["name", "label", "prediction", *dataset.classes])
+    rows = [["name", "label", "prediction", *dataset.classes]]
     for name, label, row in zip(dataset.names, dataset.labels, probs, strict=True):
         likeliest = dataset.classes[row.argmax()]
-        table.writerow([name, dataset.classes[label], likeliest, *(f"{p:.5f}" for p in row)])
-    write_text(path, text.getvalue())
+        rows.append([name, dataset.classes[label], likeliest, *(f"{p:.5f}" for p in row)])
+    write_text(path, table_text(rows))
 
 
 def read_predictions(path, classes):

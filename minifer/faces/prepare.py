@@ -1,7 +1,5 @@
 """Detect, crop and pad every picture of a data set; write them as one .npz, and say what was found and what was not."""
 
-import csv
-import io
 import json
 import os
 import shutil
@@ -41,7 +39,7 @@ def prepare(data, out, threshold=FOUND_FROM, level=False, keep_all=False, jobs=2
 def prepare_claimed(data, out, threshold, level, keep_all, jobs):
     """As prepare, to a path that nobody else writes to."""
     from minifer.data.fer2013 import load, save_npz
-    from minifer.files import write_text
+    from minifer.files import table_text, write_text
 
     splits = load(data)
     images = np.concatenate([split.images for split in splits.values()])
@@ -72,10 +70,8 @@ def prepare_claimed(data, out, threshold, level, keep_all, jobs):
     report["curve"] = {str(least): float((scores >= least).mean()) for least in CURVE}
     paths = {"list": "-missed.csv", "sheet": "-missed.png", "report": "-report.json"}
     report |= {key: str(out.with_name(out.stem + end)) for key, end in paths.items()} | {"out": str(out)}
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerows([("score", "split", "name", "class", "what"), *(row[:5] for row in missed)])
-    write_text(report["list"], text.getvalue())
+    table = [("score", "split", "name", "class", "what"), *(row[:5] for row in missed)]
+    write_text(report["list"], table_text(table))
     contact_sheet([row[5] for row in missed], report["sheet"])
     write_text(report["report"], json.dumps(report, indent=2))
     shutil.rmtree(out.with_suffix(".parts"))

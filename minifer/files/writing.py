@@ -1,7 +1,9 @@
 """Files that are written whole or not at all, and folders that can be written to."""
 
 import contextlib
+import csv
 import glob
+import io
 import itertools
 import os
 from pathlib import Path
@@ -54,6 +56,13 @@ def write_text(path, text):
             file.write(printable(text).encode())
     except OSError as error:
         raise MiniferError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def table_text(rows):
+    """Return rows of cells as the text of a CSV table."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
 
 
 def printable(text):

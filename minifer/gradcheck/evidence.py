@@ -131,15 +131,20 @@ class Evidence:
         return 1.0 if exact else factor if self.equations > 1 else None
 
     @cached_property
+    def saved(self):
+        """{name: array}: all arrays that the layer holds after forward, weights among them."""
+        between = self.experiment.between.copy()
+        between.look_around()
+        found = {name: between.get(name) for name, leaf in between.leaves.items() if not leaf.fixed}
+        return {name: array for name, array in found.items() if array.size > 1}
+
+    @cached_property
     def known(self):
         """{name: array}: inputs, y, parameters and what forward saved in the layer, under the names they have there."""
         known = {"x" if name == self.name else name[1:]: value for name, value in self.inputs.items()}
         known |= {"y": self.y} | self.weights
-        between = self.experiment.between.copy()
-        between.look_around()
-        saved = {name: between.get(name) for name in between.leaves if not between.leaves[name].fixed}
-        for name, array in saved.items():
-            if array.size > 1 and not any(same(array, other) for other in known.values()):
+        for name, array in self.saved.items():
+            if not any(same(array, other) for other in known.values()):
                 known[name] = array
         return {name: array for name, array in known.items() if array.size > 1 and np.ptp(array) > 0}
 

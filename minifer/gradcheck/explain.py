@@ -268,10 +268,7 @@ def readings(e):
 
 def repaired(e):
     """backward is right if what it reads, a weight or what forward saved, is changed or another of these."""
-    between = e.experiment.between.copy()
-    between.look_around()
-    saved = {name: between.get(name) for name, leaf in between.leaves.items() if not leaf.fixed}
-    saved = {name: array for name, array in saved.items() if array.size > 1 and np.isfinite(array).all()}
+    saved = {name: array for name, array in e.saved.items() if np.isfinite(array).all()}
     for name, array in saved.items():
         for text, change in changes.rearrangements(array.shape):
             if close(e.rerun(e.dy, {name: change(array)}), e.numeric):

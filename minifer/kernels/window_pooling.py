@@ -11,7 +11,7 @@ What lies outside the picture is never the largest and is not averaged, as in Te
 import numpy as np
 from numba import prange
 
-from minifer.kernels.twin import Twin, parallel
+from minifer.kernels.twin import Twin, parallel, serial
 
 
 def _windows(height, width, kernel, stride, top, left, oh, ow):
@@ -73,6 +73,13 @@ def average_pool_grad_x_numpy(dy, kernel, stride, top, left, height, width):
     return dx
 
 
+@serial
+def _span(place, stride, before, kernel, size):
+    """Return the first row (or column) of a window that lies in the picture, and the one after the last."""
+    first = place * stride - before
+    return max(first, 0), min(first + kernel, size)
+
+
 @parallel
 def max_pool_forward_numba(x, kernel, stride, top, left, oh, ow):
     """Twin of max_pool_forward_numpy: one row of the output per task, channels innermost."""
@@ -81,9 +88,9 @@ def max_pool_forward_numba(x, kernel, stride, top, left, oh, ow):
     tap = np.empty((batch, oh, ow, channels), np.int64)
     for task in prange(batch * oh):
         n, i = task // oh, task % oh
-        first, last = max(i * stride - top, 0), min(i * stride - top + kernel, height)
+        first, last = _span(i, stride, top, kernel, height)
         for j in range(ow):
-            left_most, right_most = max(j * stride - left, 0), min(j * stride - left + kernel, width)
+            left_most, right_most = _span(j, stride, left, kernel, width)
             start = (first - i * stride + top) * kernel + left_most - j * stride + left
             for c in range(channels):
                 y[n, i, j, c], tap[n, i, j, c] = x[n, first, left_most, c], start
@@ -117,9 +124,9 @@ def average_pool_forward_numba(x, kernel, stride, top, left, oh, ow):
     y = np.zeros((batch, oh, ow, channels), x.dtype)
     for task in prange(batch * oh):
         n, i = task // oh, task % oh
-        first, last = max(i * stride - top, 0), min(i * stride - top + kernel, height)
+        first, last = _span(i, stride, top, kernel, height)
         for j in range(ow):
-            left_most, right_most = max(j * stride - left, 0), min(j * stride - left + kernel, width)
+            left_most, right_most = _span(j, stride, left, kernel, width)
             for p in range(first, last):
                 for q in range(left_most, right_most):
                     for c in range(channels):
@@ -137,9 +144,9 @@ def average_pool_grad_x_numba(dy, kernel, stride, top, left, height, width):
     dx = np.zeros((batch, height, width, channels), dy.dtype)
     for n in prange(batch):
         for i in range(oh):
-            first, last = max(i * stride - top, 0), min(i * stride - top + kernel, height)
+            first, last = _span(i, stride, top, kernel, height)
             for j in range(ow):
-                left_most, right_most = max(j * stride - left, 0), min(j * stride - left + kernel, width)
+                left_most, right_most = _span(j, stride, left, kernel, width)
                 size = dy.dtype.type((last - first) * (right_most - left_most))
                 for p in range(first, last):
                     for q in range(left_most, right_most):

@@ -68,7 +68,7 @@ def _hidden(value):
 def walk(layer, path="", kinds=()):
     """Yield (dotted path, layer, [(path, thing, hidden)] of what it holds of some kinds) for a layer and all below it.
 
-    In order of definition, each layer once.
+    In order of definition, each layer once. (Checks stands for Layer, whose base it is: layers/base.py imports this.)
     """
     seen, ahead = set(), [(path, layer)]
     while ahead:

@@ -10,13 +10,12 @@ results is what `minifer reproduce` keeps in results.json:
     duplicates  rows of data.duplicates.count_duplicates
 """
 
-import csv
-import io
 import warnings
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from minifer.files import table_text
 from minifer.reproduce import printed
 from minifer.reproduce.plan import ARMS, BASE
 
@@ -33,9 +32,7 @@ class Table:
 
     def csv(self):
         """Return the table as the text of a CSV file."""
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([self.header, *self.rows])
-        return text.getvalue()
+        return table_text([self.header, *self.rows])
 
 
 def percent(share):
