@@ -72,6 +72,18 @@ class Choice:
         return f"one of {', '.join(map(str, self.values))}"
 
 
+class ChoiceOrOwn(Choice):
+    """One of a few values, or the name of something of one's own: file.py:name or module:name."""
+
+    def take(self, value):
+        if isinstance(value, str) and ":" in value:
+            return Text().take(value)
+        return super().take(value)
+
+    def __str__(self):
+        return f"{super().__str__()}, or file.py:name of your own"
+
+
 class Switch:
     """True or false."""
 

@@ -7,7 +7,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from minifer.allowed import Choice, Maybe, Number, Record, Several, Switch, Text, Whole, checked
+from minifer.allowed import Choice, ChoiceOrOwn, Maybe, Number, Record, Several, Switch, Text, Whole, checked
 from minifer.errors import ConfigError
 from minifer.files.documents import read_json
 
@@ -31,7 +31,15 @@ def setting(default, meaning, choices=None, within=None):
 class TrainConfig:
     """Everything that decides what a training run computes, apart from the data."""
 
-    model: str = setting("mha", "plain, with skip connections, or with skips and multi-head attention", MODELS)
+    model: str = field(
+        default="mha",
+        metadata={
+            "help": "plain, skip or mha: MobileNet, with skip connections, or with these and multi-head attention; or "
+            "file.py:function of your own, which takes (input_shape, classes, rng)",
+            "choices": None,
+            "allowed": ChoiceOrOwn(*MODELS),
+        },
+    )
     alpha: float = setting(1.0, "width: every channel count is multiplied by it", within=(0.01, 8))
     stem_stride: int = setting(2, "stride of the first convolution; 1 keeps twice the resolution", (1, 2))
     blocks: str = setting(

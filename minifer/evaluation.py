@@ -4,12 +4,12 @@ import numpy as np
 
 from minifer import metrics
 from minifer.calibration import tempered
-from minifer.cost import count
 from minifer.data.dataset import check_images, to_float
 from minifer.data.duplicates import unseen_rows
 from minifer.data.views import views
 from minifer.layers import Layer
 from minifer.losses import probabilities
+from minifer.own_code import is_target
 from minifer.trained import check_classes, load_weights
 
 
@@ -35,12 +35,13 @@ def predict(model: Layer, images: np.ndarray, frames: np.ndarray | None = None, 
     return np.concatenate(found)
 
 
-def evaluate_weights(path, dataset, split, tta=False):
+def evaluate_weights(path, dataset, split, tta=False, model=None):
     """Return (result as a JSON-able dict, probabilities (N, classes)) of a weights file on a Dataset.
 
     tta     average over two views of each picture, see data.views
+    model   the network of one's own that was trained, see minifer.networks
     """
-    model, meta = load_weights(path)
+    model, meta = load_weights(path, model)
     check_classes(meta["classes"], dataset.classes, path)
     settings = meta["config"]
     if settings.get("register"):
@@ -54,8 +55,8 @@ def evaluate_weights(path, dataset, split, tta=False):
     result = {
         "split": split,
         "model": settings["model"],
-        "alpha": settings["alpha"],
-        "parameters": count(model, (*meta["image_shape"], 1)).trainable_parameters,
+        "alpha": None if is_target(settings["model"]) else settings["alpha"],
+        "parameters": sum(parameter.value.size for parameter in model.parameters(trainable_only=True).values()),
         "tta": tta,
         **metrics.evaluate(probs, dataset.labels, dataset.classes),
     }

@@ -60,6 +60,18 @@ class _Map:
         self.positions = height * width
 
 
+def ready(model: Layer, input_shape: tuple[int, int, int], notice=lambda line: None):
+    """Return the fastest function from pictures (N,H,W,C) float32 to logits: an InferenceNetwork, or model.forward.
+
+    notice     is called with one line when the network has a layer that InferenceNetwork knows no step for
+    """
+    try:
+        return InferenceNetwork(model, input_shape)
+    except ConfigError as error:
+        notice(f"{error}: the layers compute one by one, which is slower")
+        return model.forward
+
+
 class InferenceNetwork:
     """A network written down as a program of steps, for at most batch_size pictures at a time.
 

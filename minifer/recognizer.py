@@ -12,9 +12,11 @@ from minifer.faces.landmarks import LandmarkPredictor
 from minifer.faces.pyramid import Picture
 from minifer.faces.registration import frame_of_crop, read_face
 from minifer.files.images import read_image
-from minifer.inference import InferenceNetwork
+from minifer.inference import ready
 from minifer.losses import probabilities
-from minifer.trained import find_weights, load_weights
+from minifer.networks import Own
+from minifer.output import log
+from minifer.trained import find_weights, input_shape, load_weights
 
 SURE_FROM = 0.5  # the score of a face that is classified: more likely a face than not
 
@@ -32,25 +34,28 @@ class Recognizer:
         ['box', 'probabilities', 'score']
 
     detect     False: look for no face, each picture is one, as in FER2013
+    model      the network of one's own that was trained, see minifer.networks
     Raises     CheckpointError when the weights are damaged; ConfigError when the network reads no squares
     """
 
-    def __init__(self, path: str | Path, detect: bool = True):
-        model, meta = load_weights(path)
-        height, width = meta["image_shape"]
+    def __init__(self, path: str | Path, detect: bool = True, model: Own | None = None):
+        network, meta = load_weights(path, model)
+        self.input_shape = height, width, channels = input_shape(meta["image_shape"])
         if height != width:
             raise ConfigError(f"{path} was trained on pictures of {height} x {width}, a face's crop is a square")
+        if channels != 1 and detect:
+            raise ConfigError(f"{path} was trained on pictures in colour: faces are cropped grey")
         self.side, self.classes = height, tuple(meta["classes"])
         self.register = meta["config"].get("register", False)
-        self.network = InferenceNetwork(model, (height, width, 1))
+        self.network = ready(network, self.input_shape, log)
         self.detector = FaceDetector.load() if detect else None
         self.landmarks = LandmarkPredictor.load() if detect or self.register else None
         self.path = Path(path)
 
     @classmethod
-    def load(cls, name: str | Path = "best", detect: bool = True) -> "Recognizer":
+    def load(cls, name: str | Path = "best", detect: bool = True, model: Own | None = None) -> "Recognizer":
         """Return the Recognizer of shipped weights ("best", "small"), a weights file or a run folder."""
-        return cls(find_weights(name), detect)
+        return cls(find_weights(name), detect, model)
 
     def __repr__(self):
         return f"Recognizer({str(self.path)!r}, {len(self.classes)} classes, {self.side}x{self.side})"
@@ -84,7 +89,7 @@ class Recognizer:
 
     def probabilities(self, inputs):
         """Return probabilities (N, classes) of N faces (side, side, 1) ready to be read; N may be 0."""
-        return probabilities(self.network(np.reshape(np.array(inputs, np.float32), (-1, *self.network.input_shape))))
+        return probabilities(self.network(np.reshape(np.array(inputs, np.float32), (-1, *self.input_shape))))
 
     def _read(self, image):
         if isinstance(image, str | Path):

@@ -38,7 +38,7 @@ def evaluate_best(training, folder):
     from minifer.report.figures import draw_curves
 
     draw_curves(training.rows, folder / "curves.png")
-    result, probs = evaluate_weights(folder / "best.npz", training.val, "val")
+    result, probs = evaluate_weights(folder / "best.npz", training.val, "val", model=training.own)
     write_evaluation(folder, result, probs, training.val)
     return result
 

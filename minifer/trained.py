@@ -10,13 +10,15 @@ from minifer.calibration import LEAST, MOST
 from minifer.cost import count
 from minifer.errors import CheckpointError, ConfigError, TrainingError
 from minifer.files.documents import checked_fields
-from minifer.models import TABLES, mobilenet
+from minifer.models import MobileNet
+from minifer.networks import build_model
+from minifer.own_code import is_target
 
 # What every weights file says of its network.
 DESCRIPTION = {
     "config": Record(),
     "classes": Several(Text(1, 100)),
-    "image_shape": Several(Whole(1, 1024), least=2, most=2),
+    "image_shape": Several(Whole(1, 1024), least=2, most=3),  # (H, W) of grey pictures, (H, W, C) of colour
     "temperature": Maybe(Number(LEAST, MOST)),  # that its last layer has taken up, see minifer.calibration
 }
 MOST_MULTIPLY_ADDS = 10**11  # of one picture, which takes some seconds; MobileNet has 6 * 10**8 of 224 x 224 pixels
@@ -47,28 +49,8 @@ def find_weights(name):
     )
 
 
-def build_model(settings, image_shape, classes, outline=False):
-    """Return the network that a TrainConfig describes, for pictures (H, W); outline as in mobilenet."""
-    return mobilenet(
-        settings.model,
-        alpha=settings.alpha,
-        input_shape=(*image_shape, 1),
-        classes=classes,
-        stem_stride=settings.stem_stride,
-        attention_blocks=settings.attention_blocks if settings.model == "mha" else None,
-        heads=settings.heads,
-        head_units=settings.head_units,
-        attention_positions=settings.attention_positions,
-        dropout=settings.dropout,
-        blocks=TABLES[settings.blocks],
-        linear=settings.linear,
-        seed=settings.seed,
-        outline=outline,
-    )
-
-
 def read_description(meta, path):
-    """Return (TrainConfig, classes, image shape (H, W)) of a checkpoint's description.
+    """Return (TrainConfig, classes, image shape (H, W) or (H, W, C)) of a checkpoint's description.
 
     Raises     CheckpointError when it describes no network, or one that cannot be
     """
@@ -76,35 +58,44 @@ def read_description(meta, path):
     if len(set(known["classes"])) < len(known["classes"]):
         raise CheckpointError(f"{path}: one of its classes is there twice: {', '.join(known['classes'])}")
     try:
-        return config.from_dict(meta["config"], str(path)), known["classes"], known["image_shape"]
+        settings = config.from_dict(meta["config"], str(path))
     except ConfigError as error:
         raise CheckpointError(str(error)) from error
+    return settings, known["classes"], known["image_shape"]
 
 
-def load_weights(path):
+def input_shape(image_shape):
+    """Return the shape (H, W, C) that a network reads of pictures (H, W) or (H, W, C)."""
+    return (*image_shape, 1)[:3]
+
+
+def load_weights(path, model=None):
     """Return (model, description) of a weights file such as best.npz.
 
-    Raises     CheckpointError when it is damaged, describes no network, or holds the arrays of another one: this is
-               known before memory is taken for a network
+    model      the network of one's own that was trained, see minifer.networks; None for MobileNet
+    Raises     CheckpointError when it is damaged, describes no network, or holds the arrays of another one: this
+               is known before memory is taken for a MobileNet. And what build_model raises for one's own
     """
     arrays, meta = checkpoint.load(path)
     settings, classes, image_shape = read_description(meta, path)
+    shape = input_shape(image_shape)
+    own = is_target(settings.model)
     try:
-        model = build_model(settings, image_shape, len(classes), outline=True)
+        network = build_model(settings, shape, len(classes), model, outline=True)
     except ConfigError as error:
-        raise CheckpointError(f"{path}: {error}") from error
+        raise (ConfigError if own or model is not None else CheckpointError)(f"{path}: {error}") from error
+    source = f"{path}, trained with {settings.model}," if own else str(path)
     with np.errstate(over="ignore"):
-        model.load_state(arrays, str(path))
-    for name, array in model.state().items():
+        network.load_state(arrays, source)
+    for name, array in network.state().items():
         if not np.isfinite(array).all() or (name.endswith("running_var") and array.min() < 0):
             raise CheckpointError(f"{path}: {name} is infinite, or a variance below 0: {checkpoint.REMEDY}")
-    work = count(model, (*image_shape, 1)).multiply_adds
-    if work > MOST_MULTIPLY_ADDS:
+    if not own and (work := count(network, shape).multiply_adds) > MOST_MULTIPLY_ADDS:
         raise CheckpointError(
-            f"{path}: a picture of {image_shape[0]} x {image_shape[1]} would take {work} multiply-adds, "
+            f"{path}: a picture of {shape[0]} x {shape[1]} would take {work} multiply-adds, "
             f"more than {MOST_MULTIPLY_ADDS}: is its description that of another network?"
         )
-    return model, {**meta, "config": config.to_dict(settings), "classes": classes, "image_shape": image_shape}
+    return network, {**meta, "config": config.to_dict(settings), "classes": classes, "image_shape": image_shape}
 
 
 def check_classes(trained_for, classes, path):
@@ -132,5 +123,7 @@ def start_from(model, path):
     same = {name: array.shape for name, array in arrays.items()} == {
         name: array.shape for name, array in model.state().items()
     }
+    if not same and not isinstance(model, MobileNet):
+        raise CheckpointError(f"{path} holds the arrays of another network: only MobileNet takes a part of another one")
     load = model.load_state if same else model.load_extraction
     load(arrays, str(path))

@@ -25,12 +25,14 @@ from minifer.errors import CheckpointError, ConfigError, TrainingError
 from minifer.evaluation import predict
 from minifer.files.documents import checked_fields
 from minifer.files.guard import guarded
-from minifer.layers import Dropout
+from minifer.layers import Dropout, Layer
 from minifer.losses import SoftmaxCrossEntropy
+from minifer.networks import Own, build_model, freeze_body, own_name
 from minifer.optimizers import SGD, Adam
+from minifer.own_code import is_target
 from minifer.run_folder import COLUMNS, write_metrics
 from minifer.schedules import Constant, Cosine, EarlyStopping, ReduceOnPlateau
-from minifer.trained import DESCRIPTION, build_model, check_classes, read_description, start_from
+from minifer.trained import DESCRIPTION, check_classes, input_shape, read_description, start_from
 
 END_SHIFT = 1 / 16  # of the side: how far the end phase moves pictures, by whole pixels
 
@@ -56,7 +58,9 @@ class Phase:
 class Training:
     """One run: the model, what moves it, and where it stands."""
 
-    def __init__(self, settings, train, val):
+    def __init__(self, settings, train, val, model=None, loss=None):
+        if model is not None and not is_target(settings.model):
+            settings = config.replace(settings, model=own_name(model))
         if settings.limit:
             # Every so-many-th row, so that a limited run sees all classes of a sorted archive.
             train = train.take(np.linspace(0, len(train) - 1, min(settings.limit, len(train))).astype(int))
@@ -78,11 +82,12 @@ class Training:
 
             train, val = registered(train), registered(val)
         self.settings, self.train, self.val = settings, train, val
-        self.model = build_model(settings, train.images.shape[1:], len(train.classes))
+        self.own, self.own_loss = model, loss
+        self.model = build_model(settings, input_shape(train.images.shape[1:]), len(train.classes), model)
         if settings.pretrained:
             start_from(self.model, settings.pretrained)
         if settings.freeze:
-            self.model.freeze("extraction")
+            freeze_body(self.model)
         self.model.require_input_gradient(False)
         self.dropouts = {layer: layer.rate for _, layer in self.model.walk() if isinstance(layer, Dropout)}
         self.phases = self._phases()
@@ -119,8 +124,8 @@ class Training:
         main = Batches(train, s.batch_size, s.seed, augmentation=build_augmentation(s), targets=targets)
         end = Batches(train, s.batch_size, s.seed, augmentation=sharp)
         return (
-            Phase(main, SoftmaxCrossEntropy(s.label_smoothing, weights), s.crop),
-            Phase(end, SoftmaxCrossEntropy(0, weights), dropout=False),
+            Phase(main, self.own_loss or SoftmaxCrossEntropy(s.label_smoothing, weights), s.crop),
+            Phase(end, self.own_loss or SoftmaxCrossEntropy(0, weights), dropout=False),
         )
 
     def _schedule(self):
@@ -341,8 +346,19 @@ class Observer:
         """Called after every epoch."""
 
 
-def fit(settings: config.TrainConfig, train: Dataset, val: Dataset, observer: "Observer | None" = None) -> Training:
+def fit(
+    settings: config.TrainConfig,
+    train: Dataset,
+    val: Dataset,
+    observer: "Observer | None" = None,
+    model: Own | None = None,
+    loss: Layer | None = None,
+) -> Training:
     """Train on Datasets in memory and return the finished Training, its model with the weights of the best epoch.
+
+    model      a network of one's own in place of MobileNet, see minifer.networks: a function of (input_shape, classes,
+               rng) that returns a Layer, the name of one (file.py:function), or a Layer, which is trained as it is
+    loss       in place of the softmax cross-entropy: a Layer of (logits, targets); targets (N,) int64 are the labels
 
     >>> from minifer.data import synthetic
     >>> faces = synthetic.load(seed=0, train=32, val=8)
@@ -351,7 +367,7 @@ def fit(settings: config.TrainConfig, train: Dataset, val: Dataset, observer: "O
     >>> len(training.rows)
     1
     """
-    training = Training(settings, train, val)
+    training = Training(settings, train, val, model, loss)
     training.run(observer or Observer())
     training.stopping.restore(training.model)
     return training

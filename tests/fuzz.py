@@ -207,13 +207,13 @@ def small_network(**settings):
     """Return arrays and description of a small network."""
     from minifer import config
     from minifer.data.dataset import CLASSES
-    from minifer.trained import build_model
+    from minifer.networks import build_model
 
     chosen = config.TrainConfig(
         **{"model": "mha", "alpha": 1 / 16, "attention_blocks": (13,), "heads": 2, "head_units": 4} | settings
     )
     meta = {"config": config.to_dict(chosen), "classes": list(CLASSES), "image_shape": [48, 48]}
-    return build_model(chosen, (48, 48), len(CLASSES)).state(), meta
+    return build_model(chosen, (48, 48, 1), len(CLASSES)).state(), meta
 
 
 @kind("weights", ".npz")

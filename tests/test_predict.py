@@ -17,8 +17,9 @@ from minifer.evaluation import predict as forward
 from minifer.faces import FaceDetector, LandmarkPredictor, crop_face, fit_square, read_image
 from minifer.faces.prepare import find_and_crop
 from minifer.faces.registration import read_face, registered
+from minifer.networks import build_model
 from minifer.recognizer import Recognizer
-from minifer.trained import build_model, find_weights, load_weights
+from minifer.trained import find_weights, load_weights
 
 HELEN = Path(__file__).parents[2] / "shared" / "data" / "helen.zip"
 TINY = config.TrainConfig(model="skip", alpha=1 / 16)
@@ -28,7 +29,7 @@ SCORES = dict.fromkeys(CLASSES, 0.0)
 def save_network(path, side=48, settings=TINY, **meta):
     """Write a small network that has seen a few drawn faces, so that its normalization is not the identity."""
     rng = np.random.default_rng(5)
-    model = build_model(TINY, (side, side), len(CLASSES))
+    model = build_model(TINY, (side, side, 1), len(CLASSES))
     for parameter in model.parameters().values():
         parameter.value += (0.1 * rng.standard_normal(parameter.value.shape)).astype(np.float32)
     model.forward(rng.standard_normal((8, side, side, 1)).astype(np.float32), training=True)

@@ -14,7 +14,8 @@ from minifer.errors import CheckpointError, TrainingError
 from minifer.initializers import is_outline
 from minifer.losses import probabilities
 from minifer.models import mobilenet
-from minifer.trained import build_model, load_weights
+from minifer.networks import build_model
+from minifer.trained import load_weights
 from minifer.training import Observer, Training
 
 SETTINGS = config.TrainConfig(model="mha", alpha=1 / 16, attention_blocks=(13,), heads=2, head_units=4, dropout=0.1)
@@ -23,7 +24,7 @@ META = {"config": config.to_dict(SETTINGS), "classes": list(CLASSES), "image_sha
 
 @pytest.fixture(scope="module")
 def arrays():
-    return build_model(SETTINGS, (48, 48), len(CLASSES)).state()
+    return build_model(SETTINGS, (48, 48, 1), len(CLASSES)).state()
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ def changed(**settings):
         (META | {"classes": [1] * 7}, "classes is [1, 1, 1, 1, 1, 1"),
         (META | {"classes": ["a"] * 7}, "is there twice"),
         (META | {"classes": list(CLASSES[:6])}, "is of another model: classifier"),
-        (META | {"image_shape": [48]}, "image_shape is [48]: it must be a list of 2 to 2"),
+        (META | {"image_shape": [48]}, "image_shape is [48]: it must be a list of 2 to 3"),
         (META | {"image_shape": [100_000, 100_000]}, "image_shape is [100000, 100000]"),
         (META | {"image_shape": [48, -1]}, "image_shape is [48, -1]"),
         (META | {"image_shape": [48, 48.0]}, "image_shape is [48, 48.0]"),
@@ -92,7 +93,7 @@ def test_the_largest_network_that_can_be_described_is_refused_at_once(tmp_path, 
 
 def test_pictures_that_would_take_hours(tmp_path):
     settings = config.replace(SETTINGS, attention_blocks=(1,), stem_stride=1)
-    arrays = build_model(settings, (48, 48), len(CLASSES)).state()
+    arrays = build_model(settings, (48, 48, 1), len(CLASSES)).state()
     meta = META | {"config": config.to_dict(settings), "image_shape": [1024, 1024]}
     assert "a picture of 1024 x 1024 would take" in refusal(tmp_path / "a.npz", arrays, meta)
 

@@ -44,6 +44,13 @@ def set_threads(args):
             raise ConfigError(str(error)) from error
 
 
+def add_model(parser):
+    """Add --model for weights of a network of one's own."""
+    parser.add_argument(
+        "--model", metavar="FILE.py:FUNCTION", help="the network of your own that the weights were trained with"
+    )
+
+
 def print_json(document):
     """Print one JSON document on stdout."""
     print(json.dumps(document, indent=2))

@@ -15,7 +15,12 @@ SHORT = {  # kinds of layers, as the table calls them
 
 def add_arguments(parser):
     """Add the flags."""
-    parser.add_argument("--model", choices=("plain", "skip", "mha"), default="plain")
+    parser.add_argument(
+        "--model",
+        default="plain",
+        metavar="plain|skip|mha|FILE.py:FUNCTION",
+        help="MobileNet, or a network of your own: a function of (input_shape, classes, rng) (default: plain)",
+    )
     parser.add_argument("--alpha", type=float, default=1.0, help="width multiplier")
     parser.add_argument("--blocks", choices=("published", "even"), default="published", help="table of the blocks")
     parser.add_argument("--input", default="48x48x1", metavar="HxWxC", help="shape of a picture")
@@ -31,6 +36,8 @@ def run(args):
     from minifer.config import TrainConfig
     from minifer.cost import cost_rows, count, separable_blocks
     from minifer.models import TABLES, mobilenet
+    from minifer.networks import build_own
+    from minifer.own_code import is_target
 
     settings = TrainConfig(model=args.model, alpha=args.alpha)
     checked("--batch", args.batch, Whole(1, 10**6))
@@ -38,15 +45,20 @@ def run(args):
     classes = args.classes
     if classes is None:
         classes = 1000 if shape == IMAGENET else 7
-    model = mobilenet(
-        args.model,
-        alpha=settings.alpha,
-        input_shape=shape,
-        classes=checked("--classes", classes, Whole(1, 10**6)),
-        stem_stride=args.stem_stride,
-        blocks=TABLES[args.blocks],
-        outline=True,
-    )
+    checked("--classes", classes, Whole(1, 10**6))
+    if is_target(settings.model):
+        model, name = build_own(settings.model, shape, classes), settings.model
+    else:
+        model = mobilenet(
+            settings.model,
+            alpha=settings.alpha,
+            input_shape=shape,
+            classes=classes,
+            stem_stride=args.stem_stride,
+            blocks=TABLES[args.blocks],
+            outline=True,
+        )
+        name = f"MobileNet {args.model}, alpha {args.alpha:g}, {args.blocks} blocks"
     model.require_input_gradient(False)  # as in training: nobody reads the gradient of the pictures
     table, _ = cost_rows(model, shape)
     total, blocks = count(model, shape), separable_blocks(table)
@@ -68,12 +80,10 @@ def run(args):
         print_json(document)
         return
     chosen = "" if args.classes else ", the default for such pictures"
-    print(
-        f"MobileNet {args.model}, alpha {args.alpha:g}, {args.blocks} blocks, {args.input}, {classes} classes{chosen}; "
-        "all for one picture\n"
-    )
+    print(f"{name}, {args.input}, {classes} classes{chosen}; all for one picture\n")
     print_layers(table, total, args.batch)
-    print_blocks(blocks)
+    if blocks:
+        print_blocks(blocks)
     print_growth(growth(model, attention), attention)
     print(
         f"total: {total.parameters:,} parameters, {total.trainable_parameters:,} of them trainable; "
@@ -109,7 +119,7 @@ def growth(model, attention):
 
     if not attention:
         return []
-    layer = model[attention[0].path]
+    layer = dict(model.walk())[attention[0].path]
     costs = attention_growth(layer.channels, layer.heads * layer.head_units, sides=(2, 3, 6, 12, 24, 48))
     return [{"tokens": t, "projections": linear, "tables": quadratic} for t, linear, quadratic in costs]
 

@@ -1,6 +1,6 @@
 """Measure a trained network on one split: top-1 with its interval first, then what puts it into proportion."""
 
-from minifer.commands.common import add_threads, as_path, print_json, set_threads
+from minifer.commands.common import add_model, add_threads, as_path, print_json, set_threads
 from minifer.errors import ConfigError
 
 
@@ -19,6 +19,7 @@ def add_arguments(parser):
     parser.add_argument(
         "--unseen", action="store_true", help="also give top-1 on the pictures of which the training rows hold no copy"
     )
+    add_model(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument(
         "--out", type=as_path, metavar="DIR", help="also write evaluation.json, predictions.csv and confusion.png here"
@@ -39,7 +40,7 @@ def run(args):
             "--unseen: every training row has a copy in the training rows, itself: choose another --split"
         )
     dataset = fer2013.load_split(args.data, args.split)
-    result, probs = evaluate_weights(find_weights(args.weights), dataset, args.split, args.tta)
+    result, probs = evaluate_weights(find_weights(args.weights), dataset, args.split, args.tta, args.model)
     if args.unseen:
         result["unseen"] = on_unseen(fer2013.load_split(args.data, "train"), dataset, probs)
     if args.out:

@@ -13,6 +13,7 @@ EXAMPLE = """\
 your own layer:
   minifer gradcheck my_layer.py:MyLayer --with channels=3 --input 2x5x4x3
   minifer gradcheck my_loss.py:make_loss --input 4x3 --input 4:3
+  minifer gradcheck my_network.py:network --input 2x8x8x1        (a function of input_shape, classes and rng)
 
 backward(dy) returns the gradient of each input. That of self.weight is looked for in self.dweight, self.grad_weight,
 self.grads["weight"] and the like, or self.weight.grad where self.weight is a minifer.layers.Parameter. Every array that
@@ -53,7 +54,7 @@ def add_arguments(parser):
 def run(args):
     """Check and print one line per case, a table for each layer of one's own; exit code 1 if one fails."""
     from minifer.gradcheck import TOLERANCE
-    from minifer.gradcheck.load import is_target
+    from minifer.own_code import is_target
 
     own = [name for name in args.names if is_target(name)]
     if own and not args.input:
@@ -90,7 +91,7 @@ def _own_layer(target, args):
     parse_arguments(args.arguments)  # wrong usage is told before anything runs
     rng = np.random.default_rng([args.seed, 1])
     inputs = [parse_input(text, rng) for text in args.input]
-    return lambda _: (load_layer(target, args.arguments, args.seed), inputs)
+    return lambda _: (load_layer(target, args.arguments, args.seed, inputs[0].shape[1:]), inputs)
 
 
 def _check(name, build, args, own):

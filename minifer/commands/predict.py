@@ -4,7 +4,7 @@ import contextlib
 import csv
 import itertools
 
-from minifer.commands.common import add_threads, as_path, set_threads
+from minifer.commands.common import add_model, add_threads, as_path, set_threads
 from minifer.commands.pictures import Drawings, add_pictures, claimed_drawings, print_rows, read_pictures
 from minifer.errors import MiniferError
 
@@ -24,6 +24,7 @@ def add_arguments(parser):
     parser.add_argument(
         "--no-detect", action="store_true", help="look for no face: each picture is one face, as in FER2013"
     )
+    add_model(parser)
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="one line of JSON per picture")
     output.add_argument("--csv", type=as_path, metavar="FILE", help="also write a table, one row per face")
@@ -35,7 +36,7 @@ def run(args):
     from minifer.recognizer import Recognizer
 
     set_threads(args)
-    recognizer = Recognizer.load(args.weights, detect=not args.no_detect)
+    recognizer = Recognizer.load(args.weights, detect=not args.no_detect, model=args.model)
     rows = predict(args.images, recognizer, args.draw)
     rows = write_csv(rows, args.csv, recognizer.classes) if args.csv else rows
     with claimed_drawings(args.draw), contextlib.closing(rows):

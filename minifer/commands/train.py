@@ -75,6 +75,8 @@ def run(args):
 def train(args, claims):
     """Train in a folder that is claimed for this process until the stack of claims ends."""
     from minifer.files import claimed
+    from minifer.networks import find_network
+    from minifer.own_code import is_target
     from minifer.run_folder import new_folder, read_settings, write_settings
     from minifer.trained import find_weights
     from minifer.training import Training, build_augmentation
@@ -82,9 +84,13 @@ def train(args, claims):
     changes = {
         name.removeprefix("setting_"): value for name, value in vars(args).items() if name.startswith("setting_")
     }
+    own = changes.get("model") if is_target(changes.get("model", "")) else None
     if args.resume:
-        if changes or args.preset or args.out:
-            raise ConfigError("--resume goes on with the settings of its run: only --data and --threads go with it")
+        if changes.keys() - {"model"} or ("model" in changes and not own) or args.preset or args.out:
+            raise ConfigError(
+                "--resume goes on with the settings of its run: only --data, --threads and the --model of your own "
+                "go with it"
+            )
         folder = Path(args.resume)
         claims.enter_context(claimed(folder))
         settings, data = read_settings(folder)
@@ -100,10 +106,11 @@ def train(args, claims):
         folder = new_folder(args.out, preset, claims)
 
     build_augmentation(settings)  # a wrong setting is said before minutes are spent on data
+    network = find_network(own) if own else None
     train, val = read_data(data, settings.seed)
     if settings.balance == "nearmiss-smote":
         log("balancing the training rows: about a minute for all of FER2013, then kept in the cache")
-    training = Training(settings, train, val)
+    training = Training(settings, train, val, network)
     if args.resume and (folder / "last.npz").exists():
         training.restore(folder)
         log(f"going on after epoch {training.epoch}, step {training.step}")
@@ -128,11 +135,10 @@ def read_data(path, seed):
 
 def describe(training, data):
     """Log what is about to run."""
-    from minifer.cost import count
     from minifer.kernels.threads import threads
+    from minifer.own_code import is_target
 
     settings, train = training.settings, training.train
-    cost = count(training.model, (*train.images.shape[1:], 1))
     log(f"data      {data or 'drawn faces'}: {len(train)} training rows, {len(training.val)} validation rows")
     if training.balanced:
         for key in ("before", "dropped", "synthetic"):
@@ -143,14 +149,26 @@ def describe(training, data):
                 + f"  (together {total})"
             )
     log("classes   " + "  ".join(f"{name} {number}" for name, number in train.counts().items()))
-    log(
-        f"network   {settings.model}, alpha {settings.alpha:g}: {cost.trainable_parameters:,} parameters, "
-        f"{cost.multiply_adds / 1e6:.1f} million multiply-adds a picture"
-    )
+    alpha = "" if is_target(settings.model) else f", alpha {settings.alpha:g}"
+    log(f"network   {settings.model}{alpha}: {work_of(training)}")
     log(
         f"training  {settings.epochs} epochs of {len(training.batches)} steps of {settings.batch_size}, "
         f"{settings.optimizer} {settings.learning_rate:g}, {settings.schedule}, {threads()} threads"
     )
+
+
+def work_of(training):
+    """Return the size of a network and its work on one picture as text."""
+    from minifer.cost import count
+    from minifer.errors import MiniferError
+    from minifer.trained import input_shape
+
+    try:
+        cost = count(training.model, input_shape(training.train.images.shape[1:]))
+    except MiniferError as error:  # a layer of one's own that does not say its multiply-adds trains as well
+        numbers = sum(item.value.size for item in training.model.parameters(trainable_only=True).values())
+        return f"{numbers:,} parameters; its multiply-adds are not counted ({error})"
+    return f"{cost.trainable_parameters:,} parameters, {cost.multiply_adds / 1e6:.1f} million multiply-adds a picture"
 
 
 def carry_out(training, folder):
@@ -159,7 +177,8 @@ def carry_out(training, folder):
     from minifer.runs import evaluate_best, run_to_end
 
     if not run_to_end(training, folder):
-        log(f"interrupted and saved: minifer train --resume {folder} goes on")
+        own = f" --model {training.settings.model}" if training.own else ""
+        log(f"interrupted and saved: minifer train --resume {folder}{own} goes on")
         return 130
     result = evaluate_best(training, folder)
     log(f"best weights of epoch {training.stopping.best_epoch + 1}, evaluated on the validation split:")

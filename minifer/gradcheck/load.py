@@ -1,43 +1,36 @@
 """Find a student's layer: my_layer.py:MyLayer, my_module:MyLayer or package.module:make_layer, and build it."""
 
 import ast
-import importlib
-import importlib.util
 import inspect
 import re
-import sys
-from pathlib import Path
 
 import numpy as np
 
 from minifer.errors import ConfigError, LayerError
-from minifer.gradcheck.subject import is_layer, own_line
+from minifer.gradcheck.subject import is_layer
+from minifer.own_code import call, find
 
 
-def is_target(name):
-    """Whether a name on the command line means a file or module of one's own, not one of minifer's cases."""
-    return ":" in name or name.endswith(".py")
-
-
-def load_layer(target, arguments="", seed=0):
+def load_layer(target, arguments="", seed=0, input_shape=None):
     """Return a layer: the class or function that a target names, called with arguments; or the object it names.
 
-    target      file.py:Name or module:Name; a module is looked for in the current folder first
-    arguments   what goes between the brackets, such as "3, stride=2"; a parameter `rng` is filled in if it is not given
+    target         file.py:Name or module:Name; a module is looked for in the current folder first
+    arguments      what goes between the brackets, such as "3, stride=2"; a parameter `rng` is filled in if it is not
+                   given
+    input_shape    without the batch: a function of (input_shape, classes) that makes a network gets it, and 3 classes
 
     Raises      LayerError when there is no such file, module or name, when it is no layer, or when making it fails;
                 ConfigError when the arguments cannot be read, or are not needed
     """
-    where, _, name = target.rpartition(":") if not target.endswith(".py") else (target, "", "")
-    module = _load_file(where) if where.endswith(".py") else _load_module(where)
-    thing = getattr(module, name, None) if name else None
-    if thing is None:
-        layers = ", ".join(_layers_of(module)) or "no class with forward and backward"
-        what = f"has nothing called {name!r}" if name else "needs the name of a class"
-        raise LayerError(f"{where} {what}: it defines {layers}; write {where}:NAME")
+    thing = find(target, _makes_layers, "class", "no class with forward and backward")
     if is_layer(thing) and arguments:
         raise ConfigError(f"{target} is a layer already, not a class: leave out --with {arguments!r}")
-    layer = thing if is_layer(thing) else _make(thing, target, *parse_arguments(arguments), seed)
+    layer = thing
+    if callable(thing) and not is_layer(thing):
+        positional, keywords = parse_arguments(arguments)
+        if not arguments and list(inspect.signature(thing).parameters)[:2] == ["input_shape", "classes"]:
+            positional = (input_shape, 3)
+        layer = call(thing, target, positional, keywords, seed, "; give arguments such as --with {}=3")
     if not is_layer(layer):
         missing = "forward(x)" if not callable(getattr(layer, "forward", None)) else "backward(dy)"
         raise LayerError(f"{target} is not a layer: {type(layer).__name__} has no method {missing}")
@@ -74,76 +67,9 @@ def parse_input(text, rng):
     return np.where(np.abs(x) < 0.05, np.copysign(0.1, x), x)
 
 
+def _makes_layers(thing):
+    return inspect.isclass(thing) and all(hasattr(thing, method) for method in ("forward", "backward"))
+
+
 def _value(node):
     return node.id if isinstance(node, ast.Name) else ast.literal_eval(node)
-
-
-def _load_file(path):
-    path = Path(path)
-    if not path.is_file():
-        raise LayerError(f"there is no file {path}")
-    # Not its own name: a student's copy.py or random.py must not take the place of Python's.
-    spec = importlib.util.spec_from_file_location(f"checked_{path.stem}", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    sys.path.append(str(path.resolve().parent))  # at the end, for the same reason; for imports beside the file
-    _import(lambda: spec.loader.exec_module(module), path)
-    return module
-
-
-def _load_module(name):
-    file = Path(*name.split(".")).with_suffix(".py")
-    if "." not in name and file.is_file():
-        return _load_file(file)
-    sys.path.insert(0, "")
-    try:
-        return _import(lambda: importlib.import_module(name), name)
-    except ModuleNotFoundError as error:
-        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
-            raise LayerError(
-                f"there is no module {error.name!r}: go to the folder of {file}, or write path/to/{file.name}:NAME"
-            ) from None
-        raise LayerError(f"{name} cannot be imported: {error}") from error
-    finally:
-        sys.path.remove("")
-
-
-def _import(load, what):
-    try:
-        return load()
-    except ModuleNotFoundError as error:
-        if own_line(error):
-            raise LayerError(f"{what} cannot be imported: {error} ({own_line(error)})") from error
-        raise
-    except SyntaxError as error:
-        line = (error.text or "").strip()
-        raise LayerError(f"{what} is not Python: {error.msg} (line {error.lineno}: {line})") from None
-    except (Exception, SystemExit) as error:
-        raise LayerError(f"{what} cannot be imported: {type(error).__name__}: {error} ({own_line(error)})") from error
-
-
-def _make(thing, target, positional, keywords, seed):
-    if not callable(thing):
-        return thing
-    try:
-        signature = inspect.signature(thing)
-        if "rng" in signature.parameters and "rng" not in keywords:
-            keywords = {**keywords, "rng": np.random.default_rng(seed)}
-        signature.bind(*positional, **keywords)
-    except TypeError as error:
-        first = next(iter(signature.parameters), "name")
-        raise LayerError(f"{thing.__name__}{signature}: {error}; give arguments such as --with {first}=3") from error
-    try:
-        return thing(*positional, **keywords)
-    except Exception as error:
-        raise LayerError(f"{target} cannot be made: {type(error).__name__}: {error} ({own_line(error)})") from error
-
-
-def _layers_of(module):
-    return [
-        name
-        for name, thing in vars(module).items()
-        if inspect.isclass(thing)
-        and thing.__module__ == module.__name__
-        and all(hasattr(thing, method) for method in ("forward", "backward"))
-    ]

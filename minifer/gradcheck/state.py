@@ -9,19 +9,18 @@ import functools
 import inspect
 import numbers
 import sys
-import sysconfig
 from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 
 from minifer.layers import Sequential
 from minifer.layers.base import Parameter
+from minifer.own_code import STDLIB
 
-OURS, PACKAGE, STDLIB = __name__.partition(".")[0], Path(__file__).parents[1], sysconfig.get_path("stdlib")
+OURS = __name__.partition(".")[0]
 MISSING = object()
 
 
@@ -137,12 +136,6 @@ def _shape(thing):
         return ()
     shapes = {_shape(part) for part in thing} if isinstance(thing, list) else {None}
     return (len(thing), *shapes.pop()) if len(shapes) == 1 and None not in shapes else None
-
-
-def is_library_file(file):
-    """Whether a file is minifer's, Python's or an installed library's."""
-    installed = not {"site-packages", "dist-packages"}.isdisjoint(Path(file).parts)
-    return installed or file.startswith((str(PACKAGE), STDLIB, "<frozen", "<__array"))
 
 
 @functools.cache

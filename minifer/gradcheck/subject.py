@@ -6,16 +6,14 @@ and what their gradients are called is found by state.py, names.py and survey.py
 
 import copy
 import inspect
-import linecache
-import traceback
-from pathlib import Path
 
 import numpy as np
 
 from minifer.errors import LayerError
 from minifer.gradcheck.outputs import POSITIONAL, is_several
-from minifer.gradcheck.state import State, is_library_file
+from minifer.gradcheck.state import State
 from minifer.layers.base import Layer
+from minifer.own_code import own_line
 
 TRAINING = ("training", "train", "is_training", "train_mode")  # keywords that say that backward will follow
 CLEARING = ("zero_grad", "zero_grads", "zero_gradients", "clear_grad", "clear_grads", "reset_grad", "reset_grads")
@@ -180,12 +178,3 @@ class Subject:
         if not self.takes_training():
             notes.append("forward has no keyword training=False, which a network passes")
         return notes
-
-
-def own_line(error):
-    """Return "file.py, line 12: source" of the innermost line outside minifer and the libraries, or an empty string."""
-    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
-        file = frame.f_code.co_filename
-        if not file.startswith("<") and not is_library_file(file):
-            return f"{Path(file).name}, line {line}: {linecache.getline(file, line).strip()}"
-    return ""

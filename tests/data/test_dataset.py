@@ -6,7 +6,7 @@ from minifer.data import synthetic
 from minifer.data.dataset import CLASSES, Dataset, to_float
 from minifer.errors import DataError, MiniferError
 from minifer.evaluation import predict
-from minifer.trained import build_model
+from minifer.networks import build_model
 from minifer.training import Training
 
 
@@ -87,7 +87,7 @@ def test_what_needs_a_row_says_so_in_a_line(tmp_path):
 
 @pytest.fixture(scope="module")
 def network():
-    return build_model(TrainConfig(alpha=1 / 16), (48, 48), 7)
+    return build_model(TrainConfig(alpha=1 / 16), (48, 48, 1), 7)
 
 
 def test_a_network_takes_pictures_in_any_type_that_tells_what_is_white(network):

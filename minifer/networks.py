@@ -1,0 +1,97 @@
+"""The network that settings describe: a MobileNet, or one of one's own.
+
+One's own is a function of (input_shape, classes, rng) that returns a Layer, given as itself or by its name, such as
+file.py:function or package.module:function; from Python also a Layer that is there already. Settings and weights files
+keep only the name. Whoever loads such weights names it again: what was downloaded must not choose which code runs.
+"""
+
+from collections.abc import Callable
+
+from minifer.errors import ConfigError, LayerError
+from minifer.layers import Layer
+from minifer.models import TABLES, MobileNet, mobilenet
+from minifer.own_code import call, find, is_target
+
+Own = str | Callable | Layer
+
+
+def build_model(settings, input_shape, classes, own=None, outline=False):
+    """Return the network that a TrainConfig describes, for pictures (H, W, C).
+
+    own        a network of one's own, which the settings name
+    outline    as in mobilenet; a network of one's own is made whole
+    Raises     ConfigError when one of both names a network of one's own and the other does not; LayerError when it
+               cannot be made
+    """
+    if is_target(settings.model):
+        if own is None:
+            raise ConfigError(
+                f"the network is one of your own, {settings.model}: give it again with --model {settings.model} "
+                "(model= in Python), since a file does not choose which code runs"
+            )
+        name = own if isinstance(own, str) else settings.model
+        return build_own(own, input_shape, classes, settings.seed, name)
+    if own is not None and own != settings.model:
+        raise ConfigError(f"the network is MobileNet {settings.model}: leave the model {own_name(own)} out")
+    return mobilenet(
+        settings.model,
+        alpha=settings.alpha,
+        input_shape=input_shape,
+        classes=classes,
+        stem_stride=settings.stem_stride,
+        attention_blocks=settings.attention_blocks if settings.model == "mha" else None,
+        heads=settings.heads,
+        head_units=settings.head_units,
+        attention_positions=settings.attention_positions,
+        dropout=settings.dropout,
+        blocks=TABLES[settings.blocks],
+        linear=settings.linear,
+        seed=settings.seed,
+        outline=outline,
+    )
+
+
+def build_own(own, input_shape, classes, seed=0, name=None):
+    """Return the Layer that a function, or the name of one, makes of (input_shape, classes, rng); or the Layer given.
+
+    It is called `name` in errors. A parameter `rng` gets a Generator of the seed, and may be left out.   Raises LayerError when it makes none
+    """
+    name, thing = name or own_name(own), own
+    if isinstance(own, str):
+        thing = find_network(own)
+    network = thing
+    if not isinstance(thing, Layer):
+        if not callable(thing):
+            raise LayerError(f"{name} is neither a function that makes a network nor a layer")
+        network = call(thing, name, (tuple(input_shape), classes), {}, seed, "; it takes (input_shape, classes, rng)")
+    if not isinstance(network, Layer):
+        raise LayerError(
+            f"{name} made a {type(network).__name__}, no minifer.layers.Layer: return a Sequential of layers, "
+            "or a class of your own that is a Layer"
+        )
+    if not network.parameters():
+        raise LayerError(f"{name} made a network without a Parameter: there is nothing to train")
+    return network
+
+
+def find_network(target):
+    """Return the function that a name such as file.py:function means."""
+    return find(target, callable, "function", "no function that makes a network")
+
+
+def own_name(own):
+    """Return the name under which settings keep a network of one's own: module:function, or module:Class of a Layer."""
+    if isinstance(own, str):
+        return own
+    thing = type(own) if isinstance(own, Layer) else own
+    return f"{getattr(thing, '__module__', 'python')}:{getattr(thing, '__qualname__', type(thing).__name__)}"
+
+
+def freeze_body(model):
+    """Freeze what transfer learning keeps: MobileNet's stem and blocks, of another network all but its last layer."""
+    if isinstance(model, MobileNet):
+        model.freeze("extraction")
+        return
+    leaves = [layer for _, layer in model.walk() if layer.parameters() and not list(layer.children())]
+    for layer in leaves[:-1]:
+        layer.frozen = True
