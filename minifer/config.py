@@ -115,7 +115,19 @@ class TrainConfig:
         within=(0, 1024),
     )
 
-    seed: int = setting(0, "of starting weights, order, augmentation and dropout", within=(0, 2**63 - 1))
+    colour: bool = setting(False, "read pictures of your own in colour; they are grey otherwise")
+    size: int = setting(
+        0, "side of the squares that pictures of your own are fitted into; 0 takes them as they are", within=(0, 1024)
+    )
+    classes: str = setting("", "keep only these classes, in this order: happy,sad")
+    merge: str = setting("", "classes that become one: angry+disgust, or several such, parted by commas")
+    val_share: float = setting(
+        0.0, "share of the training rows to validate on, where the data has none for it; 0 is a fifth", within=(0, 0.9)
+    )
+
+    seed: int = setting(
+        0, "of starting weights, order, augmentation, dropout and the rows that val_share takes", within=(0, 2**63 - 1)
+    )
     limit: int = setting(0, "use only this many training rows; 0 uses all", within=(0, 10_000_000))
 
     def __post_init__(self):

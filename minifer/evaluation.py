@@ -14,7 +14,7 @@ from minifer.trained import check_classes, load_weights
 
 
 def predict(model: Layer, images: np.ndarray, frames: np.ndarray | None = None, batch_size: int = 128) -> np.ndarray:
-    """Return probabilities (N, classes) for images (N,H,W) uint8, or (N,H,W,1) float32 as the network reads them.
+    """Return probabilities (N, classes) for images (N,H,W) or (N,H,W,3) uint8, or as the network reads them.
 
         >>> from minifer.models import mobilenet
         >>> predict(mobilenet(alpha=0.25), np.zeros((2, 48, 48), np.uint8)).sum(axis=1).round(4)

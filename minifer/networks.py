@@ -54,7 +54,9 @@ def build_model(settings, input_shape, classes, own=None, outline=False):
 def build_own(own, input_shape, classes, seed=0, name=None):
     """Return the Layer that a function, or the name of one, makes of (input_shape, classes, rng); or the Layer given.
 
-    It is called `name` in errors. A parameter `rng` gets a Generator of the seed, and may be left out.   Raises LayerError when it makes none
+    It is called `name` in errors. A parameter `rng` gets a Generator of the seed, and may be left out.
+
+    Raises     LayerError when it makes none
     """
     name, thing = name or own_name(own), own
     if isinstance(own, str):

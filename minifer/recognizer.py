@@ -11,7 +11,7 @@ from minifer.faces.detector import FaceDetector
 from minifer.faces.landmarks import LandmarkPredictor
 from minifer.faces.pyramid import Picture
 from minifer.faces.registration import frame_of_crop, read_face
-from minifer.files.images import read_image
+from minifer.files.images import check_image, read_image
 from minifer.inference import ready
 from minifer.losses import probabilities
 from minifer.networks import Own
@@ -44,7 +44,10 @@ class Recognizer:
         if height != width:
             raise ConfigError(f"{path} was trained on pictures of {height} x {width}, a face's crop is a square")
         if channels != 1 and detect:
-            raise ConfigError(f"{path} was trained on pictures in colour: faces are cropped grey")
+            raise ConfigError(
+                f"{path} was trained on pictures in colour, and faces are found and cropped grey: look for no face "
+                "(--no-detect, detect=False)"
+            )
         self.side, self.classes = height, tuple(meta["classes"])
         self.register = meta["config"].get("register", False)
         self.network = ready(network, self.input_shape, log)
@@ -92,15 +95,18 @@ class Recognizer:
         return probabilities(self.network(np.reshape(np.array(inputs, np.float32), (-1, *self.input_shape))))
 
     def _read(self, image):
+        """Return a Picture, or of a network that reads colour an array (H,W,3)."""
+        colour = self.input_shape[2] == 3
         if isinstance(image, str | Path):
-            return Picture(read_image(image))
-        return Picture.of(image)
+            image = read_image(image, colour=colour)
+            return image if colour else Picture(image)
+        return check_image(image, colour) if colour else Picture.of(image)
 
     def _find(self, picture):
         """Return (faces, what the network reads of each)."""
         if self.detector is None:
             face = {"box": [0.0, 0.0, float(picture.shape[1]), float(picture.shape[0])], "score": None}
-            square = fit_square(picture, self.side)
+            square = fit_square(picture, self.side, colour=self.input_shape[2] == 3)
             frames = frame_of_crop(square, self.landmarks)[None] if self.register else None
             return [face], [to_float(square[None], frames)[0]]
         faces, inputs = [], []

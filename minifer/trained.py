@@ -69,6 +69,11 @@ def input_shape(image_shape):
     return (*image_shape, 1)[:3]
 
 
+def read_settings(path):
+    """Return the TrainConfig of a weights file."""
+    return read_description(checkpoint.load(path)[1], path)[0]
+
+
 def load_weights(path, model=None):
     """Return (model, description) of a weights file such as best.npz.
 

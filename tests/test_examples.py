@@ -1,5 +1,6 @@
 """Every example runs."""
 
+import json
 import re
 import subprocess
 import sys
@@ -7,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from minifer.cli import make_parser
+from minifer.cli import main, make_parser
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -43,3 +44,12 @@ def test_every_command_in_the_readme_is_one():
     assert len(commands) > 12
     for command in commands:
         assert make_parser(command).parse_args(command).verb == command[0]
+
+
+def test_an_own_network_learns_digits(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    subprocess.run([sys.executable, EXAMPLES / "own_network.py"], check=True)
+    target = f"{EXAMPLES / 'own_network.py'}:network"
+    arguments = ["--data", "digits.npz", "--model", target, "--no-flip", "--epochs", "20", "--out", "run"]
+    assert main(["train", *arguments]) == 0
+    assert json.loads(Path("run/evaluation.json").read_text())["top1"] > 0.97

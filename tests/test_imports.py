@@ -25,6 +25,7 @@ ALLOWED = {
     "calibration": {"errors", "layers"},
     "data": {"errors", "files", "kernels"},
     "faces": {"data", "errors", "files", "kernels", "process"},
+    "reading": {"data", "errors", "faces", "files"},
     "optimizers": {"errors", "kernels"},
     "schedules": {"errors"},
     "averaging": {"data", "errors", "kernels", "layers", "optimizers"},

@@ -9,9 +9,7 @@ def add_arguments(parser):
     parser.add_argument(
         "weights", type=as_path, metavar="WEIGHTS_OR_RUN", help="weights file, run folder, or name of shipped weights"
     )
-    parser.add_argument(
-        "--data", type=as_path, required=True, metavar="PATH", help="FER2013 as csv, zip, folder or prepared .npz"
-    )
+    parser.add_argument("--data", type=as_path, required=True, metavar="PATH", help="the data, as for train")
     parser.add_argument("--split", required=True, choices=("train", "val", "test"), help="test is PrivateTest")
     parser.add_argument(
         "--tta", action="store_true", help="average over two views of each picture: as it is and mirrored"
@@ -30,19 +28,21 @@ def add_arguments(parser):
 def run(args):
     """Evaluate and print."""
     set_threads(args)
-    from minifer.data import fer2013
     from minifer.evaluation import evaluate_weights, on_unseen
+    from minifer.reading import Reading, load_split
     from minifer.run_folder import write_evaluation
-    from minifer.trained import find_weights
+    from minifer.trained import find_weights, read_settings
 
     if args.unseen and args.split == "train":
         raise ConfigError(
             "--unseen: every training row has a copy in the training rows, itself: choose another --split"
         )
-    dataset = fer2013.load_split(args.data, args.split)
-    result, probs = evaluate_weights(find_weights(args.weights), dataset, args.split, args.tta, args.model)
+    weights = find_weights(args.weights)
+    reading = Reading.of(read_settings(weights))
+    dataset = load_split(args.data, args.split, reading)
+    result, probs = evaluate_weights(weights, dataset, args.split, args.tta, args.model)
     if args.unseen:
-        result["unseen"] = on_unseen(fer2013.load_split(args.data, "train"), dataset, probs)
+        result["unseen"] = on_unseen(load_split(args.data, "train", reading), dataset, probs)
     if args.out:
         from minifer.files import claimed, make_folder
 

@@ -19,7 +19,11 @@ PATHS = {"pretrained": as_path, "teacher": as_paths}  # the settings that are pa
 def add_arguments(parser):
     """Add the flags: the run's own, and one for every setting of TrainConfig."""
     parser.add_argument(
-        "--data", type=as_path, metavar="PATH", help="FER2013 as csv, zip, folder or prepared .npz (default: drawn)"
+        "--data",
+        type=as_path,
+        metavar="PATH",
+        help="FER2013 as csv, zip, folder or prepared .npz; or pictures of your own in folders called after their "
+        "classes, or an .npz with X and y (default: drawn faces)",
     )
     parser.add_argument(
         "--preset", choices=config.PRESETS, help="settings to start from (default: demo, quick with --data)"
@@ -107,7 +111,7 @@ def train(args, claims):
 
     build_augmentation(settings)  # a wrong setting is said before minutes are spent on data
     network = find_network(own) if own else None
-    train, val = read_data(data, settings.seed)
+    train, val = read_data(data, settings)
     if settings.balance == "nearmiss-smote":
         log("balancing the training rows: about a minute for all of FER2013, then kept in the cache")
     training = Training(settings, train, val, network)
@@ -120,17 +124,18 @@ def train(args, claims):
     return carry_out(training, folder)
 
 
-def read_data(path, seed):
+def read_data(path, settings):
     """Return the training and validation rows."""
     if path is None:
         from minifer.data import synthetic
 
         log("no --data: drawing faces")
-        splits = synthetic.load(seed)
+        splits = synthetic.load(settings.seed)
         return splits["train"], splits["val"]
-    from minifer.data import fer2013
+    from minifer.reading import Reading, load
 
-    return fer2013.load_split(path, "train"), fer2013.load_split(path, "val")
+    splits = load(path, Reading.of(settings), needed=("train", "val"))
+    return splits["train"], splits["val"]
 
 
 def describe(training, data):
@@ -148,6 +153,9 @@ def describe(training, data):
                 + "  ".join(f"{name} {rows[key]}" for name, rows in training.balanced.items())
                 + f"  (together {total})"
             )
+    if len(training.unseen):
+        copies = len(training.val) - len(training.unseen)
+        log(f"copies    {copies} of the validation pictures are among the training rows, scaled or mirrored perhaps")
     log("classes   " + "  ".join(f"{name} {number}" for name, number in train.counts().items()))
     alpha = "" if is_target(settings.model) else f", alpha {settings.alpha:g}"
     log(f"network   {settings.model}{alpha}: {work_of(training)}")

@@ -55,8 +55,14 @@ def augment_batch(images, indices, seed, epoch, augmentation, frames=None):
     indices    (N,) the pictures' rows in the data set, which together with seed and epoch decide what happens to them
     frames     (N,2,3) where the faces lie (see faces.registration): what happens, happens to the registered faces, and
                is sampled together with that at once
-    Shapes     images (N,H,W) uint8 -> (N,H,W,1) float32 in [-1, 1]
+    Shapes     images (N,H,W) uint8 -> (N,H,W,1) float32 in [-1, 1]; in colour (N,H,W,3) -> (N,H,W,3), every channel
+               sampled at the same places, its light changed alike
     """
+    if images.ndim == 4:
+        channels = [
+            augment_batch(images[..., channel], indices, seed, epoch, augmentation, frames) for channel in range(3)
+        ]
+        return np.concatenate(channels, axis=-1)
     height, width = images.shape[1:]
     draws = uniforms(seed, epoch, indices, DRAWS)
     geometry, light, erase = draws[:, :5], draws[:, 5:7], draws[:, 7:]

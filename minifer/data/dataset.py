@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from minifer.errors import DataError, ShapeError
-from minifer.files.images import grey_values
+from minifer.files.images import grey_values, luminance
 from minifer.kernels.augment import augment
 
 # The codes 0 to 6 of fer2013.csv. A folder listing sorts neutral before sad and surprise: never number folders.
@@ -17,30 +17,34 @@ MOST_ROWS = 100_000  # that are read; FER2013 has 35,887, and while they are par
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Grey pictures, their labels, and a name for every row; there may be no row.
+    """Pictures, their labels, and a name for every row; there may be no row.
 
     split      "train", "val" or "test" where it is known, so that what is for training only can refuse the others
     frames     where the face lies in each picture (see faces.registration), or None for the pictures as they are
-    Shapes     images (N,H,W) uint8   labels (N,) int64, indices into classes   names (N,) str   frames (N,2,3) float64
+    names      None: the numbers of the rows
+    Shapes     images (N,H,W) uint8, in colour (N,H,W,3)   labels (N,) int64, indices into classes   names (N,) str
+               frames (N,2,3) float64, of grey pictures
     Raises     DataError when the arrays do not fit each other
     """
 
     images: np.ndarray
     labels: np.ndarray
-    names: np.ndarray
+    names: np.ndarray | None = None
     classes: tuple = CLASSES
     split: str = ""
     frames: np.ndarray | None = None
 
     def __post_init__(self):
-        images, labels, names = map(np.asarray, (self.images, self.labels, self.names))
-        if images.ndim != 3 or images.dtype != np.uint8 or not all(images.shape[1:]):
-            raise DataError(f"images must be (N, H, W) uint8, got {images.shape} {images.dtype}")
+        images, labels = map(np.asarray, (self.images, self.labels))
+        names = np.asarray(np.arange(len(labels)).astype(str) if self.names is None else self.names)
+        known = images.ndim == 3 or (images.ndim == 4 and images.shape[3] == 3)
+        if not known or images.dtype != np.uint8 or not all(images.shape[1:]):
+            raise DataError(f"images must be (N, H, W) or (N, H, W, 3) uint8, got {images.shape} {images.dtype}")
         if not images.shape[:1] == labels.shape == names.shape:
             raise DataError(
                 f"{len(images)} images, {labels.size} labels and {names.size} names: one of each per row, (N,)"
             )
-        if self.frames is not None and self.frames.shape != (len(images), 2, 3):
+        if self.frames is not None and (self.frames.shape != (len(images), 2, 3) or images.ndim != 3):
             raise DataError(f"{len(images)} images need frames of shape (N, 2, 3), got {self.frames.shape}")
         labels = labels if len(labels) else labels.astype(np.int64)  # NumPy's empty arrays are floats
         if labels.dtype.kind not in "iu" or (len(labels) and not 0 <= labels.min() <= labels.max() < len(self.classes)):
@@ -51,6 +55,11 @@ class Dataset:
 
     def __len__(self):
         return len(self.labels)
+
+    @property
+    def grey(self):
+        """The pictures as grey values (N,H,W) uint8."""
+        return self.images if self.images.ndim == 3 else luminance(self.images)
 
     def take(self, indices):
         """Return a Dataset of the rows at indices (integers, a slice or a boolean mask), in that order."""
@@ -78,17 +87,18 @@ def check_images(images):
     """Return what a caller passed to a network as pictures: (N,H,W) uint8, or as a network reads them.
 
     Shapes     (N,H,W) or (N,H,W,1), any numbers that tell what is white (see files.images) -> (N,H,W) uint8;
-               (N,H,W,1) floats are taken for what to_float returns and stay
+               (N,H,W,3) likewise -> (N,H,W,3) uint8; (N,H,W,C) floats are taken for what to_float returns and stay
     Raises     ShapeError, or DataError when what is white is in doubt; floats of more than 2 are not from -1 to 1
     """
     images = np.asarray(images)
-    if images.ndim not in (3, 4) or images.shape[3:] not in ((), (1,)):
-        raise ShapeError(f"pictures are an array of shape (N, H, W) or (N, H, W, 1), got {images.shape}")
+    if images.ndim not in (3, 4) or images.shape[3:] not in ((), (1,), (3,)):
+        raise ShapeError(f"pictures are an array of shape (N, H, W), (N, H, W, 1) or (N, H, W, 3), got {images.shape}")
     if images.ndim == 4 and images.dtype.kind == "f":
         if not np.abs(images).max(initial=0) <= 2:  # a sampled picture may reach beyond 1 a little
             raise DataError("a network reads numbers from -1 to 1: give (N, H, W) uint8, or to_float of it")
         return images
-    return grey_values(images.reshape(images.shape[:3]), "the pictures")
+    shape = images.shape[:3] if images.shape[3:] == (1,) else images.shape
+    return grey_values(images.reshape(shape), "the pictures")
 
 
 def to_float(images, frames=None, side=None):
@@ -99,12 +109,13 @@ def to_float(images, frames=None, side=None):
 
     side       of the squares that are sampled along frames; None keeps the pictures' shape
     Shapes     images (N,H,W) uint8   frames (N,2,3), see faces.registration   returned: (N,H,W,1) float32 in [-1, 1];
-               images (N,H,W,1) are what it has returned already, and stay
+               images (N,H,W,3) uint8 -> (N,H,W,3); floats (N,H,W,C) are what it has returned already, and stay
     """
-    if images.ndim == 4:
+    if images.ndim == 4 and images.dtype != np.uint8:
         return images
     if frames is None:
-        return (np.divide(images, np.float32(127.5), dtype=np.float32) - np.float32(1))[..., np.newaxis]
+        scaled = np.divide(images, np.float32(127.5), dtype=np.float32) - np.float32(1)
+        return scaled if images.ndim == 4 else scaled[..., np.newaxis]
     count, height, width = images.shape
     none, zero = np.zeros((count, 4), np.int64), np.zeros(count, np.float32)
     images, frames = np.ascontiguousarray(images), np.ascontiguousarray(frames)

@@ -89,7 +89,7 @@ def near_duplicates(a, b=None):
 
 def unseen_rows(train, pictures):
     """Return the rows of a Dataset of which train holds no copy: pictures on which nothing can be known by heart."""
-    return np.setdiff1d(np.arange(len(pictures)), near_duplicates(train.images, pictures.images).b)
+    return np.setdiff1d(np.arange(len(pictures)), near_duplicates(train.grey, pictures.grey).b)
 
 
 def count_duplicates(splits):

@@ -35,6 +35,10 @@ SPLITS = {
 }  # fmt: skip
 
 
+class OtherPictures(DataError):
+    """These are pictures in folders, of which none is called after a class of FER2013: another data set's."""
+
+
 def read_source(source):
     """Return the arrays of a Source (see minifer.files.archives): of a table with the columns, or else of its pictures.
 
@@ -57,6 +61,8 @@ def read_source(source):
     if pictures := source.pictures():
         if len(pictures) > MOST_ROWS:
             raise DataError(f"{source.path}: {len(pictures)} pictures, more than {MOST_ROWS}: is it FER2013?")
+        if all(label_of(member) is None for member in pictures):
+            raise OtherPictures(not_a_class(pictures[0]))
         return as_arrays(*read_pictures(pictures))
     with source.inside() as inside:
         if inside.members:
@@ -82,19 +88,40 @@ def read_pictures(members):
 
 def label_and_split(member):
     """Return the label and the split of a picture: what its folders are called decides, and its name's prefix."""
-    path = PurePosixPath(member.name)
-    folders = [re.sub(r"[\W\d_]+", "", folder.lower()) for folder in reversed(path.parts[:-1])]
-    label = next((LABELS[folder] for folder in folders if folder in LABELS), None)
+    label = label_of(member)
     if label is None:
-        raise DataError(f"{member.where}: not in a folder named {', '.join(CLASSES)}: move or remove it")
-    split = USAGES.get(path.name.split("_")[0].lower())
-    split = split or next((SPLITS[folder] for folder in folders if folder in SPLITS), None)
+        raise DataError(not_a_class(member))
+    split = USAGES.get(PurePosixPath(member.name).name.split("_")[0].lower())
+    split = split or next((SPLITS[folder] for folder in folders_above(member) if folder in SPLITS), None)
     if split is None:
         raise DataError(
             f"{member.where}: the name starts with none of {OFFICIAL}, and it is in no folder named train, val or "
             "test: move it into one"
         )
     return label, split
+
+
+def label_of(member):
+    """Return the label of a picture's nearest folder that is called after a class, or None."""
+    return next((LABELS[folder] for folder in folders_above(member) if folder in LABELS), None)
+
+
+def folders_above(member):
+    """Return what the folders above a picture are called, the nearest first, without case, numbers and punctuation."""
+    return [plain(folder) for folder in reversed(PurePosixPath(member.name).parts[:-1])]
+
+
+def plain(name):
+    """Return the letters of a name: "0_Angry" is angry, "Public Test" is publictest."""
+    return re.sub(r"[\W\d_]+", "", name.lower())
+
+
+def not_a_class(member):
+    """Return the line for a picture of which no folder says the class."""
+    return (
+        f"{member.where}: not in a folder named {', '.join(CLASSES)}: move or remove it, or give --size to read the "
+        "pictures as a data set of your own"
+    )
 
 
 def as_arrays(images, labels, splits, names):

@@ -50,11 +50,13 @@ def _cut(picture, centre, turn, height, width):
     return np.rint(np.where(inside, cut, 0)).astype(np.uint8)
 
 
-def fit_square(image, side=SIDE):
+def fit_square(image, side=SIDE, colour=False):
     """Return a whole picture fitted into a square of `side` pixels: aspect ratio kept, padded with black.
 
-    Shapes     image (H,W) uint8   square (side,side) uint8
+    Shapes     image (H,W) uint8   square (side,side) uint8; with colour (H,W,3) -> (side,side,3)
     """
+    if colour:
+        return np.stack([fit_square(np.ascontiguousarray(image[..., channel]), side) for channel in range(3)], axis=-1)
     picture = Picture.of(image)
     scale = side / max(picture.shape)
     height, width = (max(round(n * scale), 1) for n in picture.shape)

@@ -21,7 +21,7 @@ from dataclasses import replace
 import numpy as np
 
 from minifer.data.dataset import to_float
-from minifer.errors import DataError
+from minifer.errors import ConfigError, DataError
 from minifer.faces.boxes import box_of_landmarks
 from minifer.faces.kernels.resize import halve
 from minifer.faces.landmarks import SHIPPED, LandmarkPredictor
@@ -110,6 +110,8 @@ def registered(dataset):
     """
     if dataset.frames is not None:
         return dataset
+    if dataset.images.ndim != 3:
+        raise ConfigError("register needs grey pictures: leave out --register or --colour")
     key = hashlib.sha256(SHIPPED.read_bytes() + str(dataset.images.shape).encode())
     key.update(np.ascontiguousarray(dataset.images))
     path = cache_folder() / f"frames-{key.hexdigest()[:32]}.npz"

@@ -49,10 +49,10 @@ UPRIGHT = {  # orientation: the picture as the camera stored it -> upright
     2: lambda x: x[:, ::-1],
     3: lambda x: x[::-1, ::-1],
     4: lambda x: x[::-1],
-    5: lambda x: x.T,
-    6: lambda x: x[::-1].T,
-    7: lambda x: x[::-1, ::-1].T,
-    8: lambda x: x.T[::-1],
+    5: lambda x: x.swapaxes(0, 1),
+    6: lambda x: x[::-1].swapaxes(0, 1),
+    7: lambda x: x[::-1, ::-1].swapaxes(0, 1),
+    8: lambda x: x.swapaxes(0, 1)[::-1],
 }
 
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # else its messages go to stderr where nobody logs
@@ -89,13 +89,14 @@ def left_out(names):
     return one_line(f"{len(names)} {files} left out ({listed})")
 
 
-def read_image(source, name=None, shape=None):
+def read_image(source, name=None, shape=None, colour=False):
     """Return the picture in a file, or a stream of its bytes, as grey values, the way a viewer shows it.
 
     The camera's orientation tag is applied; colours (RGB, CMYK, palettes, 1 bit) become luminance; transparent parts
     are white; of an animation the first frame is taken. 16 bits are told by the file, 32 bits and floats as in arrays.
 
-    Shapes     image (H,W) uint8, which must be `shape` if one is given
+    colour     True: red, green and blue, of a grey picture three times the same
+    Shapes     image (H,W) uint8, or (H,W,3) with colour; (H,W) must be `shape` if one is given
     Raises     DataError when the file is missing, damaged, no picture, of another shape or larger than MEGAPIXELS
     """
     from PIL import Image, UnidentifiedImageError
@@ -108,10 +109,11 @@ def read_image(source, name=None, shape=None):
                 check_size(name, *picture.size, shape)  # told by the first bytes: nothing is decoded yet
                 deep = _has_deep_colours(picture)
                 picture.load()
-                grey, orientation = _grey(picture, name), _orientation(picture)
-                if deep and grey.max() <= 16:
+                values = _rgb(picture, name) if colour else _grey(picture, name)
+                orientation = _orientation(picture)
+                if deep and values.max() <= 16:
                     raise DataError(f"{name}: colours of 16 bits, of which not even a sixteenth is used: scale them")
-                return np.array(UPRIGHT[orientation](grey) if orientation in UPRIGHT else grey, order="C")
+                return np.array(UPRIGHT[orientation](values) if orientation in UPRIGHT else values, order="C")
         except FileNotFoundError:
             raise DataError(f"{name}: no such file") from None
         except IsADirectoryError:
@@ -142,9 +144,9 @@ def _opened(stream):
         return picture
 
 
-def read_member(member, most_bytes=MOST_BYTES, shape=None):
+def read_member(member, most_bytes=MOST_BYTES, shape=None, colour=False):
     """Return the picture in a Member of a source (see minifer.files.archives) as read_image does."""
-    return read_image(io.BytesIO(member.read(most_bytes)), member.where, shape)
+    return read_image(io.BytesIO(member.read(most_bytes)), member.where, shape, colour)
 
 
 def check_size(name, width, height, shape=None):
@@ -155,15 +157,15 @@ def check_size(name, width, height, shape=None):
         raise DataError(f"{name}: {width} x {height} pixels, {TOO_LARGE}")
 
 
-def check_image(image):
-    """Return what a caller passed as a picture, an array or a picture of Pillow's, as grey values.
+def check_image(image, colour=False):
+    """Return what a caller passed as a picture, an array or a picture of Pillow's, as grey values or in colour.
 
-    Shapes     image (H,W), (H,W,1), (H,W,3) or (H,W,4)   returned (H,W) uint8
+    Shapes     image (H,W), (H,W,1), (H,W,3) or (H,W,4)   returned (H,W) uint8, or (H,W,3) with colour
     Raises     DataError when it has another shape, or when its values leave in doubt what is white (see above)
     """
     if hasattr(image, "getbands"):
         with guarded("the picture given", remedy="it is damaged"), _quiet():
-            return np.ascontiguousarray(_grey(image, "the picture given"))
+            return np.ascontiguousarray((_rgb if colour else _grey)(image, "the picture given"))
     with guarded("the picture given", remedy="give an array"):
         image = np.asarray(image)
     if image.ndim == 3 and image.shape[2] == 1:
@@ -174,10 +176,10 @@ def check_image(image):
             "come first, give image.transpose(1, 2, 0)"
         )
     image = grey_values(image, "the picture given")
-    if image.ndim == 3:
+    if image.ndim == 3 or colour:
         from PIL import Image
 
-        image = _grey(Image.fromarray(image), "the picture given")
+        image = (_rgb if colour else _grey)(Image.fromarray(image), "the picture given")
     return np.ascontiguousarray(image)
 
 
@@ -238,6 +240,25 @@ def _grey(picture, name):
     grey = picture.convert("L")
     grey.paste(255, mask=ImageChops.invert(picture.getchannel("A")))
     return np.asarray(grey)
+
+
+def _rgb(picture, name):
+    """Return a picture of Pillow's in colour (H,W,3) uint8; transparent parts are white."""
+    from PIL import Image
+
+    if picture.mode[0] in "IF":
+        return np.repeat(_grey_of_deep(picture, name)[..., np.newaxis], 3, axis=2)
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        white = Image.new("RGBA", picture.size, "white")
+        picture = Image.alpha_composite(white, picture)
+    return np.asarray(picture.convert("RGB"))
+
+
+def luminance(images):
+    """Return pictures in colour (...,3) uint8 as grey values (...) uint8, as Pillow does: ITU-R 601-2."""
+    weights = np.array([19595, 38470, 7471], np.uint32)  # of 65536: .299, .587 and .114
+    return ((images.astype(np.uint32) @ weights + 32768) >> 16).astype(np.uint8)
 
 
 def _has_deep_colours(picture):

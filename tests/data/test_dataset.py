@@ -44,7 +44,7 @@ def test_to_float_is_the_preprocessing_contract():
 @pytest.mark.parametrize(
     "images, labels, names, message",
     [
-        (np.zeros((1, 2, 2)), [0], ["a"], r"images must be \(N, H, W\) uint8"),
+        (np.zeros((1, 2, 2)), [0], ["a"], r"images must be \(N, H, W\) or \(N, H, W, 3\) uint8"),
         (np.zeros((1, 2, 2, 1), np.uint8), [0], ["a"], r"got \(1, 2, 2, 1\)"),
         (np.zeros((2, 2, 2), np.uint8), [0], ["a"], "2 images, 1 labels"),
         (np.zeros((1, 2, 2), np.uint8), [7], ["a"], "labels must be 0 to 6"),
@@ -106,7 +106,8 @@ def test_a_network_takes_pictures_in_any_type_that_tells_what_is_white(network):
         (np.full((2, 48, 48, 1), np.nan), "from -1 to 1"),
         (np.full((2, 48, 48), 300.0), "the pictures: float64 from 300 to 300"),
         (np.zeros((48, 48), np.uint8), r"\(N, H, W\)"),
-        (np.zeros((2, 48, 48, 3), np.uint8), r"\(N, H, W\)"),
+        (np.zeros((2, 48, 48, 2), np.uint8), r"\(N, H, W\)"),
+        (np.zeros((2, 48, 48, 3), np.uint8), "made for 1 channels, got 3"),
     ],
 )
 def test_a_network_refuses_what_may_be_several_pictures(network, images, message):

@@ -1,0 +1,269 @@
+"""What --data means: FER2013, or a data set of one's own, read into Datasets by split.
+
+    pictures in folders    .../<split>/<class>/*, .../<class>/<split>/*, or .../<class>/*; any class names, any sizes
+    arrays                 .npz with X and y, or x_train, y_train, x_test, y_test (also images and labels)
+    anything else          FER2013 as data.fer2013 knows it
+
+Pictures in folders are FER2013 when some folder is called after one of its classes, unless a setting says that they are
+one's own: a size, colour, or a share for validation. Where no split is called validation, a share of every class of the
+training rows is taken for it, always the same for one seed.
+"""
+
+import re
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from minifer.data import fer2013
+from minifer.data.dataset import MOST_ROWS, Dataset
+from minifer.data.layouts import SPLITS, OtherPictures, plain
+from minifer.errors import ConfigError, DataError
+from minifer.faces.crop import fit_square
+from minifer.files.archives import open_source
+from minifer.files.images import grey_values, luminance, read_member
+from minifer.files.npz import Npz
+
+USUAL_SIZE = 48  # of pictures of several sizes, unless another one is asked for
+USUAL_SHARE = 0.2  # of the rows that become validation rows, where there are none
+LOOKED_AT = 20  # pictures that tell whether all are of one size
+MOST_SIDE = 256  # of pictures that are taken as they are
+MOST_PIXELS = 2 << 30  # of all pictures together
+VALIDATION = 5  # what is drawn for, see data.batches
+PICTURES, LABELS = ("x", "images", "data"), ("y", "labels", "targets")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How data is read.
+
+    size         of the squares that pictures are fitted into, padded and not stretched; 0 takes them as they are
+    colour       red, green and blue instead of grey
+    classes      names of the classes to keep, in this order; none keeps all
+    merge        texts such as "anger+disgust": classes that become one of that name
+    val_share    of the training rows, for validation; 0 takes the validation rows that are there
+    seed         of the choice of the rows for validation
+    """
+
+    size: int = 0
+    colour: bool = False
+    classes: tuple = ()
+    merge: tuple = ()
+    val_share: float = 0.0
+    seed: int = 0
+
+    @classmethod
+    def of(cls, settings):
+        """Return how a TrainConfig reads data."""
+        named = {"classes": names(settings.classes), "merge": names(settings.merge)}
+        return cls(settings.size, settings.colour, **named, val_share=settings.val_share, seed=settings.seed)
+
+
+def names(text):
+    """Return the names in a text, parted by commas."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def load(path, reading=None, needed=()):
+    """Return {split: Dataset} of whatever is at a path.
+
+    needed     splits that must be there
+    Raises     DataError, one line that names the file, the place in it and the remedy; ConfigError for a Reading that
+               does not fit the data
+    """
+    reading, path = reading or Reading(), Path(path)
+    splits, own = read(path, reading)
+    if reading.merge or reading.classes:
+        splits = {split: chosen(rows, reading) for split, rows in splits.items()}
+    if own and "train" in splits and (reading.val_share or "val" not in splits):
+        splits = with_validation(splits, path, reading)
+    for split in needed:
+        if split not in splits:
+            raise DataError(f"{path}: no split {split!r}: it has {', '.join(splits)}")
+    return splits
+
+
+def load_split(path, split, reading=None):
+    """Return the Dataset of one split; DataError says which ones are there when it is not."""
+    return load(path, reading, [split])[split]
+
+
+def read(path, reading):
+    """Return ({split: Dataset} as the source parts its rows, whether it is a data set of one's own)."""
+    said_own = reading.size or reading.colour or reading.val_share
+    if path.is_file() and fer2013.is_npz(path):
+        with Npz(path) as file:
+            if not fer2013.ARRAYS.keys() <= file.headers.keys():
+                return read_arrays(file, reading), True
+    elif said_own and path.exists():
+        with open_source(path) as source:
+            if pictures := source.pictures():
+                return read_pictures(pictures, path, reading), True
+    try:
+        splits = fer2013.load(path)
+    except OtherPictures:
+        with open_source(path) as source:
+            return read_pictures(source.pictures(), path, reading), True
+    if said_own:
+        raise ConfigError(
+            f"{path} is FER2013, grey pictures of 48x48 with splits of its own: leave size, colour and val_share out"
+        )
+    return splits, False
+
+
+# Pictures in folders.
+
+
+def read_pictures(members, path, reading):
+    """Return {split: Dataset} of Members that are pictures."""
+    from tqdm import tqdm
+
+    if len(members) > MOST_ROWS:
+        raise DataError(f"{path}: {len(members)} pictures, more than {MOST_ROWS}: give a part of them")
+    known = splits_and_classes(members, path)
+    classes = tuple(sorted({name for _, name in known}, key=natural))
+    shape = (reading.size, reading.size) if reading.size else common_shape(members)
+    fitted = bool(reading.size) or shape is None
+    if shape is None:
+        shape = (USUAL_SIZE, USUAL_SIZE)
+        print(f"{path}: pictures of several sizes are fitted into {USUAL_SIZE}x{USUAL_SIZE} (--size)", file=sys.stderr)
+    if np.prod((len(members), *shape, 3 if reading.colour else 1)) > MOST_PIXELS:
+        raise DataError(f"{path}: {len(members)} pictures of {shape[0]}x{shape[1]} take too much memory: lower --size")
+    images = np.empty((len(members), *shape, 3) if reading.colour else (len(members), *shape), np.uint8)
+    for row, member in enumerate(tqdm(members, desc="reading pictures", unit=" pictures", disable=None)):
+        image = read_member(member, shape=None if fitted else shape, colour=reading.colour)
+        images[row] = fit_square(image, shape[0], reading.colour) if fitted else image
+    labels = np.array([classes.index(name) for _, name in known])
+    rows = Dataset(images, labels, np.array([member.name for member in members]), classes)
+    found = np.array([split for split, _ in known])
+    return {split: replace(rows.take(found == split), split=split) for split in fer2013.SPLITS if split in found}
+
+
+def splits_and_classes(members, path):
+    """Return [(split, class)] of pictures: what their folders are called decides, below those that all are in.
+
+    The first folder that is called after a split is it, and the first other one the class. Without any split all are
+    training rows.
+    """
+    folders = [PurePosixPath(member.name).parts[:-1] for member in members]
+    above = []
+    for names_at_depth in zip(*folders, strict=False):
+        if len(set(names_at_depth)) > 1 or plain(names_at_depth[0]) in SPLITS:
+            break
+        above.append(names_at_depth[0])
+    if len(set(folders)) == 1:  # of one class, which is a mistake, but not of none
+        above = above[:-1]
+    known = []
+    for member, folder in zip(members, folders, strict=True):
+        below = folder[len(above) :] if folder[: len(above)] == tuple(above) else folder
+        split = next((part for part in below if plain(part) in SPLITS), None)
+        rest = [part for part in below if part is not split]
+        if not rest:
+            raise DataError(f"{member.where}: not in a folder called after its class: put it into one, or remove it")
+        known.append((SPLITS[plain(split)] if split else None, rest[0]))
+    if any(split is None for split, _ in known) and any(split for split, _ in known):
+        lost = next(member for member, (split, _) in zip(members, known, strict=True) if split is None)
+        raise DataError(f"{lost.where}: in no folder called train, val or test, as others are: move or remove it")
+    if len({name for _, name in known}) < 2:
+        raise DataError(f"{path}: all pictures are of one class, {known[0][1]}: there must be two or more")
+    return [(split or "train", name) for split, name in known]
+
+
+def common_shape(members):
+    """Return the shape (H, W) of the first pictures when it is one, and a small one, else None."""
+    shapes = {read_member(member).shape for member in members[:: max(1, len(members) // LOOKED_AT)]}
+    shape = shapes.pop()
+    return shape if not shapes and max(shape) <= MOST_SIDE else None
+
+
+def natural(name):
+    """Return a key that sorts class 2 before class 10."""
+    return [(int(part), "") if part.isdigit() else (-1, part.lower()) for part in re.split(r"(\d+)", name)] + [name]
+
+
+# Arrays.
+
+
+def read_arrays(file, reading):
+    """Return {split: Dataset} of an .npz of pictures X (N,H,W), (N,H,W,1) or (N,H,W,3) and labels y (N,) or (N,1)."""
+    known = {name.lower(): name for name in file.headers}
+    splits = {}
+    for split, suffixes in {"train": ("_train", ""), "val": ("_val", "_valid"), "test": ("_test",)}.items():
+        for suffix in suffixes:
+            x, y = (
+                next((known[n + suffix] for n in usual if n + suffix in known), None) for usual in (PICTURES, LABELS)
+            )
+            if x and y and split not in splits:
+                splits[split] = x, y
+    if "train" not in splits:
+        file.refuse(f"it holds the arrays {', '.join(file.headers) or 'none'}, not X and y or x_train and y_train")
+    labels = {split: file.read(y).reshape(-1) for split, (_, y) in splits.items()}
+    values = np.unique(np.concatenate(list(labels.values())))
+    if values.dtype.kind not in "iuU":
+        file.refuse(f"{splits['train'][1]} holds {values.dtype}: labels are whole numbers or texts")
+    classes = tuple(map(str, file.read(known["classes"]))) if "classes" in known else tuple(map(str, values))
+    numbered = "classes" in known and values.dtype.kind in "iu"
+    if numbered and not 0 <= values.min() <= values.max() < len(classes):
+        file.refuse(f"labels are {values.min()} to {values.max()}, and there are {len(classes)} classes")
+    return {
+        split: Dataset(
+            pictures(file, x, reading), labels[split] if numbered else np.searchsorted(values, labels[split]),
+            None, classes, split,
+        )
+        for split, (x, _) in splits.items()
+    }  # fmt: skip
+
+
+def pictures(file, name, reading):
+    """Return an array of pictures as (N,H,W) or (N,H,W,3) uint8, fitted into squares if a size is asked for."""
+    images = grey_values(file.read(name), f"{file.path}: {name}")
+    if images.ndim == 4 and images.shape[3] == 1:
+        images = images[..., 0]
+    if images.ndim != 3 and images.shape[3:] != (3,):
+        file.refuse(f"{name} has shape {images.shape} instead of (N, H, W) or (N, H, W, 3)")
+    if reading.colour and images.ndim == 3:
+        images = np.repeat(images[..., np.newaxis], 3, axis=3)
+    elif not reading.colour and images.ndim == 4:
+        images = luminance(images)
+    if reading.size:
+        images = np.stack([fit_square(image, reading.size, reading.colour) for image in images])
+    return images
+
+
+# Which classes, which split.
+
+
+def chosen(dataset, reading):
+    """Return a Dataset of the classes that a Reading keeps, those that it merges as one."""
+    named = list(dataset.classes)
+    for group in reading.merge:
+        parts = [name.strip() for name in group.split("+")]
+        if len(parts) < 2 or len(set(parts)) < len(parts) or not set(parts) <= set(named):
+            raise ConfigError(
+                f"merge: {group!r} is not two or more of {', '.join(dict.fromkeys(named))} with + between"
+            )
+        named = [group if name in parts else name for name in named]
+    kept = reading.classes or tuple(dict.fromkeys(named))
+    if unknown := [name for name in kept if name not in named]:
+        raise ConfigError(f"classes: {unknown[0]!r} is none of {', '.join(dict.fromkeys(named))}")
+    if len(set(kept)) < max(2, len(kept)):
+        raise ConfigError(f"classes: {', '.join(kept)}: keep two or more, each once")
+    new = np.array([kept.index(name) if name in kept else -1 for name in named])[dataset.labels]
+    rows = dataset.take(new >= 0)
+    return replace(rows, labels=new[new >= 0], classes=tuple(kept))
+
+
+def with_validation(splits, path, reading):
+    """Return splits of which val is a share of every class of train."""
+    if "val" in splits:
+        raise ConfigError(f"val_share: {path} has validation rows of its own")
+    train, share = splits["train"], reading.val_share or USUAL_SHARE
+    taken = np.zeros(len(train), bool)
+    for label, name in enumerate(train.classes):
+        rows = np.flatnonzero(train.labels == label)
+        if len(rows) < 2:
+            raise DataError(f"{path}: class {name!r} has {len(rows)} training rows, too few to part them: add some")
+        count = min(max(round(share * len(rows)), 1), len(rows) - 1)
+        taken[np.random.default_rng([VALIDATION, reading.seed, label]).permutation(rows)[:count]] = True
+    return {**splits, "train": train.take(~taken), "val": replace(train.take(taken), split="val")}

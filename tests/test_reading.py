@@ -1,0 +1,306 @@
+"""A data set of one's own: any class names, sizes, colours and folders, and arrays; FER2013 stays what it is."""
+
+import json
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+from small_runs import Silent, run
+
+from minifer import Recognizer, config
+from minifer.data import synthetic
+from minifer.data.augment import Augmentation, augment_batch
+from minifer.data.dataset import Dataset, check_images, to_float
+from minifer.data.fer2013 import save_npz
+from minifer.errors import ConfigError, DataError
+from minifer.evaluation import predict
+from minifer.files.images import check_image, luminance
+from minifer.models import mobilenet
+from minifer.reading import Reading, load, load_split
+from minifer.training import Training, fit
+
+COLOURS = {"red": (220, 20, 30), "green": (20, 200, 40), "blue": (30, 40, 230)}
+
+
+def picture(name, number, height=20, width=20):
+    """Return a picture in a colour, with noise that a number decides."""
+    noise = np.random.default_rng(number).integers(-20, 20, (height, width, 3))
+    return Image.fromarray(np.clip(np.array(COLOURS[name]) + noise, 0, 255).astype(np.uint8))
+
+
+def folders(top, layout, count=6, **size):
+    """Write pictures; layout is a function of the class and a number that returns a path."""
+    for name in COLOURS:
+        for number in range(count):
+            path = top / layout(name, number)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            picture(name, number, **size).save(path)
+    return top
+
+
+def test_folders_of_classes_are_parted_always_in_the_same_way(tmp_path):
+    folders(tmp_path, lambda name, n: f"all/{name}/{n}.png", count=10)
+    first, second = load(tmp_path), load(tmp_path)
+    assert first.keys() == {"train", "val"}
+    for split, rows in {"train": 8, "val": 2}.items():
+        assert first[split].classes == ("blue", "green", "red") and first[split].split == split
+        assert first[split].counts() == dict.fromkeys(("blue", "green", "red"), rows)
+        assert first[split].images.shape == (3 * rows, 20, 20)
+        np.testing.assert_array_equal(first[split].names, second[split].names)
+        for name, label in zip(first[split].names, first[split].labels, strict=True):
+            assert f"/{first[split].classes[label]}/" in name
+    assert not set(first["train"].names) & set(first["val"].names)
+    other = load(tmp_path, Reading(seed=1, val_share=0.5))
+    assert len(other["val"]) == 15 and set(other["val"].names) != set(first["val"].names)
+
+
+@pytest.mark.parametrize(
+    "order", ["{split}/{name}", "{name}/{split}", "top/{split}/{name}/more", "top/x/{name}/{split}"]
+)
+def test_splits_that_folders_are_called_after(order, tmp_path):
+    splits = ["Training", "Training", "Training", "valid", "private", "private"]
+    folders(tmp_path, lambda name, n: f"{order.format(split=splits[n], name=name)}/{n}.png")
+    found = load(tmp_path)
+    assert {split: len(rows) for split, rows in found.items()} == {"train": 9, "val": 3, "test": 6}
+    assert found["test"].classes == ("blue", "green", "red")
+    with pytest.raises(ConfigError, match="has validation rows of its own"):
+        load(tmp_path, Reading(val_share=0.3))
+
+
+def test_colour_and_size(tmp_path):
+    folders(tmp_path, lambda name, n: f"{name}/{n}.png", height=20, width=40)
+    wide = load(tmp_path, Reading(colour=True))["train"]
+    assert wide.images.shape == (15, 20, 40, 3)
+    red, _, blue = wide.images[wide.labels == 0].mean(axis=(0, 1, 2))
+    assert red < 60 and blue > 200
+    square = load(tmp_path, Reading(colour=True, size=16))["train"]
+    assert square.images.shape == (15, 16, 16, 3)
+    assert not square.images[:, :4].any() and not square.images[:, 12:].any()  # padded, not stretched
+    assert square.images[:, 5:11].mean() > 50
+    assert load(tmp_path, Reading(size=16))["train"].images.shape == (15, 16, 16)
+
+
+def test_pictures_of_several_sizes_are_fitted(tmp_path, capsys):
+    folders(tmp_path, lambda name, n: f"{name}/{n}.png")
+    picture("red", 9, 30, 50).save(tmp_path / "red" / "0.png")
+    assert load(tmp_path)["train"].images.shape[1:] == (48, 48)
+    assert "fitted into 48x48 (--size)" in capsys.readouterr().err
+
+
+def test_an_archive_with_names_in_any_language(tmp_path):
+    folders(tmp_path / "a", lambda name, n: f"{name}/{n}.png")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for path in sorted((tmp_path / "a").rglob("*.png")):
+            archive.write(path, f"Blüten/{path.parent.name} ö/{path.name}")
+    assert load(tmp_path / "a.zip")["train"].classes == ("blue ö", "green ö", "red ö")
+
+
+def test_numbers_sort_as_numbers(tmp_path):
+    for name in ("2", "10", "1"):
+        folders(tmp_path, lambda colour, n, name=name: f"{name}/{colour}{n}.png")
+    assert load(tmp_path)["train"].classes == ("1", "2", "10")
+
+
+@pytest.mark.parametrize(
+    "names, expected",
+    [
+        (["1.png", "2.png"], "1.png: not in a folder called after its class"),
+        (["a/1.png", "a/2.png"], "all pictures are of one class, a"),
+        (["train/a/1.png", "train/b/1.png", "c/1.png"], "1.png: in no folder called train, val or test, as others are"),
+        (["train/1.png", "test/1.png"], "1.png: not in a folder called after its class"),
+        (["a/1.png", "b/1.png", "b/2.png"], "class 'a' has 1 training rows, too few to part them"),
+        (["test/a/1.png", "test/b/1.png"], "no split 'train': it has test"),
+    ],
+)
+def test_folders_that_say_no_class_are_one_line(names, expected, tmp_path):
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        picture("red", 1).save(tmp_path / name)
+    with pytest.raises(DataError, match=expected):
+        load(tmp_path, needed=["train"])
+
+
+def test_a_picture_of_another_size_than_the_others_is_named(tmp_path):
+    folders(tmp_path, lambda name, n: f"{name}/{n:03}.png", count=30)
+    picture("green", 1, 30, 20).save(tmp_path / "green" / "001.png")
+    with pytest.raises(DataError, match=r"001.png: 20x30 pixels instead of 20x20"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("names", [("X", "y"), ("images", "labels"), ("x_train", "y_train"), ("data", "targets")])
+def test_arrays(names, tmp_path):
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (40, 8, 8, 3), np.uint8), np.arange(40)[:, None] % 4  # as CIFAR's labels are, (N,1)
+    np.savez(tmp_path / "a.npz", **dict(zip(names, (x, y), strict=True)))
+    colour = load(tmp_path / "a.npz", Reading(colour=True))
+    assert colour["train"].images.shape == (32, 8, 8, 3) and colour["val"].classes == ("0", "1", "2", "3")
+    grey = load(tmp_path / "a.npz")
+    np.testing.assert_array_equal(grey["train"].images, luminance(colour["train"].images))
+    rows = colour["train"].names.astype(int)
+    np.testing.assert_array_equal(colour["train"].images, x[rows])
+    np.testing.assert_array_equal(colour["train"].labels, y[rows, 0])
+
+
+def test_arrays_with_their_own_test_rows_and_class_names(tmp_path):
+    x = np.random.default_rng(0).random((20, 6, 6)).astype(np.float32)
+    y = np.array(["no", "yes"])[np.arange(20) % 2]
+    np.savez(tmp_path / "a.npz", x_train=x, y_train=y, x_test=x[:4], y_test=y[:4])
+    found = load(tmp_path / "a.npz")
+    assert {split: len(rows) for split, rows in found.items()} == {"train": 16, "val": 4, "test": 4}
+    assert found["test"].classes == ("no", "yes")
+    np.testing.assert_array_equal(found["test"].labels, [0, 1, 0, 1])
+    np.savez(tmp_path / "b.npz", X=x, y=np.arange(20) % 2, classes=np.array(["cat", "dog"]))
+    assert load(tmp_path / "b.npz")["val"].classes == ("cat", "dog")
+
+
+@pytest.mark.parametrize(
+    "arrays, expected",
+    [
+        ({"X": np.zeros((4, 8, 8), np.uint8)}, "it holds the arrays X, not X and y"),
+        ({"X": np.zeros((4, 3, 8, 8), np.uint8), "y": np.arange(4)}, r"X has shape \(4, 3, 8, 8\) instead of"),
+        ({"X": np.zeros((4, 192), np.uint8), "y": np.arange(4)}, r"X has shape \(4, 192\)"),
+        ({"X": np.zeros((4, 8, 8), np.uint8), "y": np.arange(4) / 2}, "y holds float64: labels are whole numbers"),
+        ({"X": np.zeros((4, 8, 8), np.uint8), "y": np.arange(3)}, "4 images, 3 labels"),
+        (
+            {"X": np.zeros((4, 8, 8), np.uint8), "y": np.arange(4), "classes": np.array(["a", "b"])},
+            "labels are 0 to 3, and there are 2 classes",
+        ),
+    ],
+)
+def test_arrays_that_do_not_fit_are_one_line(arrays, expected, tmp_path):
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(DataError, match=expected):
+        load(tmp_path / "a.npz")
+
+
+def test_python_objects_are_never_unpickled(tmp_path):
+    np.savez(tmp_path / "a.npz", X=np.array([{}], object), y=np.arange(1))
+    with pytest.raises(DataError, match="never unpickles"):
+        load(tmp_path / "a.npz")
+
+
+def test_classes_are_kept_and_merged(tmp_path):
+    save_npz(tmp_path / "faces.npz", synthetic.load(seed=0, train=70, val=14))
+    both = load(tmp_path / "faces.npz", Reading(merge=("angry+disgust",), classes=("happy", "angry+disgust")))
+    assert both["train"].classes == ("happy", "angry+disgust")
+    assert both["train"].counts() == {"happy": 10, "angry+disgust": 20}
+    whole = load(tmp_path / "faces.npz")["train"]
+    happy = whole.images[whole.labels == whole.classes.index("happy")]
+    np.testing.assert_array_equal(both["train"].images[both["train"].labels == 0], happy)
+    merged = load_split(tmp_path / "faces.npz", "val", Reading(merge=("angry+disgust", "sad+fear")))
+    assert merged.classes == ("angry+disgust", "sad+fear", "happy", "surprise", "neutral")
+
+
+@pytest.mark.parametrize(
+    "wrong, expected",
+    [
+        ({"classes": ("happy", "bored")}, "classes: 'bored' is none of angry"),
+        ({"classes": ("happy",)}, "classes: happy: keep two or more, each once"),
+        ({"classes": ("happy", "sad", "happy")}, "keep two or more, each once"),
+        ({"merge": ("angry",)}, r"merge: 'angry' is not two or more of angry"),
+        ({"merge": ("angry+bored",)}, r"merge: 'angry\+bored' is not two or more"),
+        ({"size": 32}, "is FER2013, grey pictures of 48x48 with splits of its own"),
+        ({"val_share": 0.2}, "is FER2013"),
+    ],
+)
+def test_a_reading_that_does_not_fit_is_one_line(wrong, expected, tmp_path):
+    save_npz(tmp_path / "faces.npz", synthetic.load(seed=0, train=14, val=7))
+    with pytest.raises(ConfigError, match=expected):
+        load(tmp_path / "faces.npz", Reading(**wrong))
+
+
+def test_fer2013_in_folders_stays_fer2013(tmp_path):
+    faces = synthetic.load(seed=0, train=14, val=7)
+    for split, rows in faces.items():
+        for number, (image, label) in enumerate(zip(rows.images, rows.labels, strict=True)):
+            path = tmp_path / split / rows.classes[label] / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(path)
+    assert load(tmp_path)["train"].classes == faces["train"].classes
+    own = load(tmp_path, Reading(size=24))["train"]  # unless it is asked to be one's own
+    assert own.images.shape == (14, 24, 24) and own.classes == tuple(sorted(faces["train"].classes))
+    (tmp_path / "train" / "bored").mkdir()
+    Image.fromarray(faces["val"].images[0]).save(tmp_path / "train" / "bored" / "1.png")
+    with pytest.raises(DataError, match=r"not in a folder named angry, .* or give --size"):
+        load(tmp_path)
+
+
+# Colour in the parts that pictures pass through.
+
+
+def test_a_dataset_needs_no_names_and_takes_colour():
+    images = np.random.default_rng(0).integers(0, 256, (3, 4, 5, 3), np.uint8)
+    dataset = Dataset(images, [0, 1, 1], classes=("a", "b"))
+    assert dataset.names.tolist() == ["0", "1", "2"] and dataset.grey.shape == (3, 4, 5)
+    assert dataset.take([2]).images.shape == (1, 4, 5, 3)
+    with pytest.raises(DataError, match="images must be"):
+        Dataset(images[..., :2], [0, 1, 1])
+
+
+def test_luminance_is_pillows():
+    image = np.random.default_rng(0).integers(0, 256, (50, 60, 3), np.uint8)
+    np.testing.assert_array_equal(luminance(image), np.asarray(Image.fromarray(image).convert("L")))
+    np.testing.assert_array_equal(luminance(image), check_image(image))
+
+
+def test_every_channel_is_augmented_alike():
+    images = np.random.default_rng(0).integers(0, 256, (4, 12, 10, 3), np.uint8)
+    geometry = Augmentation(brightness=0, contrast=0, erasing=0.5)
+    changed = augment_batch(images, np.arange(4), 7, 1, geometry)
+    assert changed.shape == images.shape and changed.dtype == np.float32
+    for channel in range(3):
+        alone = augment_batch(np.ascontiguousarray(images[..., channel]), np.arange(4), 7, 1, geometry)
+        np.testing.assert_array_equal(changed[..., channel], alone[..., 0])
+    none = Augmentation(flip=False, shift=0, rotation=0, zoom=0, brightness=0, contrast=0)
+    np.testing.assert_array_equal(augment_batch(images, np.arange(4), 0, 0, none), to_float(images))
+    np.testing.assert_array_equal(to_float(to_float(images)), to_float(images))
+    np.testing.assert_array_equal(check_images(images), images)
+
+
+def test_mobilenet_tells_colours_apart(tmp_path):
+    folders(tmp_path, lambda name, n: f"{name}/{n}.png", count=12, height=32, width=32)
+    splits = load(tmp_path, Reading(colour=True))
+    settings = config.TrainConfig(model="skip", alpha=0.1, epochs=6, batch_size=8, schedule="constant", colour=True)
+    training = fit(settings, splits["train"], splits["val"])
+    assert training.model["stem"].weight.value.shape[2] == 3
+    assert training.rows[-1]["val_top1"] > 0.6  # chance is a third; grey pictures are hardly told apart
+    assert predict(training.model, splits["val"].images).shape == (6, 3)
+    assert mobilenet(input_shape=(32, 32, 3), alpha=0.1)(to_float(splits["val"].images)).shape == (6, 7)
+
+
+def test_the_whole_way_with_ones_own_colour_pictures(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folders(tmp_path / "data", lambda name, n: f"{name}/{n}.png", count=8, height=30, width=20)
+    train = ("train", "--data", "data", "--colour", "--size", "24", "--model", "skip", "--alpha", "0.1")
+    code, out, err = run(capsys, *train, "--epochs", "2", "--out", "run")
+    assert (
+        code == 0 and "blue" in out and "24 training rows" not in err and "18 training rows, 6 validation rows" in err
+    )
+    code, out, _ = run(capsys, "evaluate", "run", "--data", "data", "--split", "val", "--json")
+    result = json.loads(out)
+    assert code == 0 and result == json.loads((tmp_path / "run" / "evaluation.json").read_text())
+    code, out, _ = run(capsys, "predict", "data/red/1.png", "--no-detect", "--weights", "run", "--json")
+    (face,) = json.loads(out)["faces"]
+    assert code == 0 and face["probabilities"].keys() == {"blue", "green", "red"}
+    code, _, err = run(capsys, "predict", "data/red/1.png", "--weights", "run")
+    assert code == 2 and "look for no face" in err
+    code, _, err = run(capsys, "train", "--resume", "run")
+    assert code == 0 and "going on after epoch 2" in err
+    code, _, err = run(capsys, *train, "--register", "--out", "other")
+    assert code == 2 and "register needs grey pictures" in err
+
+
+def test_a_recognizer_reads_a_picture_as_training_did(tmp_path):
+    folders(tmp_path / "data", lambda name, n: f"{name}/{n}.png", count=8, height=30, width=20)
+    reading = Reading(colour=True, size=24)
+    splits = load(tmp_path / "data", reading)
+    settings = config.TrainConfig(model="skip", alpha=0.1, epochs=1, batch_size=8, colour=True, size=24)
+    training = Training(settings, splits["train"], splits["val"])
+    training.run(Silent(tmp_path))
+    recognizer = Recognizer.load(tmp_path / "best.npz", detect=False)
+    training.stopping.restore(training.model)
+    expected = predict(training.model, splits["val"].images)
+    for name, probs in zip(splits["val"].names, expected, strict=True):
+        (face,) = recognizer.predict(tmp_path / "data" / name)
+        np.testing.assert_allclose(list(face["probabilities"].values()), probs, atol=2e-5)
