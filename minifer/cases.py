@@ -12,6 +12,7 @@ import numpy as np
 from minifer import layers
 from minifer.losses import SoftmaxCrossEntropy
 from minifer.models import mobilenet
+from minifer.models.inverted import inverted_residual
 
 SMALL_BLOCKS = ((48, 1), (64, 2), (64, 1))  # at alpha 1/16: 3, 4 and 4 channels
 
@@ -86,6 +87,10 @@ def _residual(rng):
     )
 
 
+def _inverted(*settings):
+    return lambda rng: inverted_residual(*settings, rng=rng)
+
+
 def _frozen_norm(rng):
     return layers.Sequential(
         pointwise=layers.PointwiseConv2D(3, 3, rng=rng),
@@ -147,6 +152,8 @@ CASES = (
     Case("sequential", lambda rng: layers.Sequential(_conv()(rng), _depthwise()(rng)), normal(1, 4, 3, 2)),
     Case("residual", lambda rng: layers.Residual(_depthwise()(rng)), normal(2, 4, 3, 3)),
     Case("residual-projection", _residual, normal(2, 5, 4, 3)),
+    Case("inverted-residual", _inverted(4, 5, 4), normal(2, 3, 2, 4)),
+    Case("inverted-residual-stride2-squeezed", _inverted(3, 5, 4, 5, 2, "hard-swish", True), normal(2, 5, 4, 3)),
     Case("cross-entropy", lambda rng: SoftmaxCrossEntropy(), _labels),
     Case("cross-entropy-weighted", lambda rng: SoftmaxCrossEntropy(0.1, np.array([1.0, 2.0, 0.5])), _labels),
     Case("mobilenet-plain", _model("plain"), normal(2, 7, 6, 1)),

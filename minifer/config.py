@@ -11,7 +11,7 @@ from minifer.allowed import Choice, ChoiceOrOwn, Maybe, Number, Record, Several,
 from minifer.errors import ConfigError
 from minifer.files.documents import read_json
 
-MODELS = ("plain", "skip", "mha")
+MODELS = ("plain", "skip", "mha", "v2", "v3", "v3-small")
 LATE_BLOCKS = tuple(range(6, 14))  # 3x3 and 2x2 maps on 48x48 pictures; attention on larger maps outweighs the network
 
 MOST_BLOCKS = 13  # of the longest table
@@ -34,8 +34,8 @@ class TrainConfig:
     model: str = field(
         default="mha",
         metadata={
-            "help": "plain, skip or mha: MobileNet, with skip connections, or with these and multi-head attention; or "
-            "file.py:function of your own, which takes (input_shape, classes, rng)",
+            "help": "plain, skip or mha: MobileNet, with skip connections, or with these and multi-head attention; v2, "
+            "v3 (large), v3-small; or file.py:function of your own, which takes (input_shape, classes, rng)",
             "choices": None,
             "allowed": ChoiceOrOwn(*MODELS),
         },

@@ -1,4 +1,4 @@
-"""The network that settings describe: a MobileNet, or one of one's own.
+"""The network that settings describe: a MobileNet of some version, or one of one's own.
 
 One's own is a function of (input_shape, classes, rng) that returns a Layer, given as itself or by its name, such as
 file.py:function or package.module:function; from Python also a Layer that is there already. Settings and weights files
@@ -6,13 +6,15 @@ keep only the name. Whoever loads such weights names it again: what was download
 """
 
 from collections.abc import Callable
+from functools import partial
 
 from minifer.errors import ConfigError, LayerError
 from minifer.layers import Layer
-from minifer.models import TABLES, MobileNet, mobilenet
+from minifer.models import TABLES, MobileNet, mobilenet, mobilenet_v2, mobilenet_v3
 from minifer.own_code import call, find, is_target
 
 Own = str | Callable | Layer
+LATER = {"v2": mobilenet_v2, "v3": partial(mobilenet_v3, "large"), "v3-small": partial(mobilenet_v3, "small")}
 
 
 def build_model(settings, input_shape, classes, own=None, outline=False):
@@ -33,21 +35,26 @@ def build_model(settings, input_shape, classes, own=None, outline=False):
         return build_own(own, input_shape, classes, settings.seed, name)
     if own is not None and own != settings.model:
         raise ConfigError(f"the network is MobileNet {settings.model}: leave the model {own_name(own)} out")
+    common = {
+        "alpha": settings.alpha,
+        "input_shape": input_shape,
+        "classes": classes,
+        "stem_stride": settings.stem_stride,
+        "dropout": settings.dropout,
+        "seed": settings.seed,
+        "outline": outline,
+    }
+    if settings.model in LATER:
+        return LATER[settings.model](**common)
     return mobilenet(
         settings.model,
-        alpha=settings.alpha,
-        input_shape=input_shape,
-        classes=classes,
-        stem_stride=settings.stem_stride,
         attention_blocks=settings.attention_blocks if settings.model == "mha" else None,
         heads=settings.heads,
         head_units=settings.head_units,
         attention_positions=settings.attention_positions,
-        dropout=settings.dropout,
         blocks=TABLES[settings.blocks],
         linear=settings.linear,
-        seed=settings.seed,
-        outline=outline,
+        **common,
     )
 
 

@@ -143,7 +143,10 @@ def test_doctor(capsys):
         (["cost", "--classes", "2147483648"], "--classes is 2147483648"),
         (["cost", "--input", "99999999999x48x1"], "each from 1 to 10000"),
         (["cost", "--batch", "0"], "--batch is 0"),
-        (["cost", "--model", "huge"], "model is 'huge': it must be one of plain, skip, mha, or file.py:name"),
+        (
+            ["cost", "--model", "huge"],
+            "model is 'huge': it must be one of plain, skip, mha, v2, v3, v3-small, or file.py:name",
+        ),
         (["evaluate", "x.npz", "--data", "y", "--split", "private"], "invalid choice"),
     ],
 )

@@ -177,7 +177,7 @@ def test_a_recognizer_runs_layers_that_inference_has_no_step_for(capsys, folder,
         ("nets.py:breaks", "nets.py:breaks cannot be made: TypeError: tuple indices"),
         ("gone.py:net", "there is no file gone.py"),
         ("gone:net", "there is no module 'gone'"),
-        ("nets.py", "must be one of plain, skip, mha, or file.py:name"),
+        ("nets.py", "must be one of plain, skip, mha, v2, v3, v3-small, or file.py:name"),
     ],
 )
 def test_a_network_that_cannot_be_made_is_one_line(target, expected, capsys, folder):

@@ -48,7 +48,10 @@ def test_what_is_allowed_is_said():
     assert refusal(alpha=1e9) == "alpha is 1000000000.0: it must be a number from 0.01 to 8"
     assert refusal(heads=99999999) == "heads is 99999999: it must be a whole number from 1 to 64"
     assert refusal(flip=1) == "flip is 1: it must be true or false"
-    assert refusal(model="vgg") == "model is 'vgg': it must be one of plain, skip, mha, or file.py:name of your own"
+    assert (
+        refusal(model="vgg")
+        == "model is 'vgg': it must be one of plain, skip, mha, v2, v3, v3-small, or file.py:name of your own"
+    )
     assert "each a whole number from 1 to 13" in refusal(attention_blocks=(0,))
     assert "a number of thousands of digits" in refusal(seed=10**5000)
 

@@ -1,6 +1,6 @@
 """Count what a network costs for one picture, layer by layer, and what ordinary convolutions in its place would."""
 
-from minifer.commands.common import parse_shape, print_json
+from minifer.commands.common import as_path, parse_shape, print_json
 
 IMAGENET = (224, 224, 3)  # the shape of the pictures for which MobileNets are compared, in 1000 classes
 SHORT = {  # kinds of layers, as the table calls them
@@ -18,8 +18,11 @@ def add_arguments(parser):
     parser.add_argument(
         "--model",
         default="plain",
-        metavar="plain|skip|mha|FILE.py:FUNCTION",
+        metavar="plain|skip|mha|v2|v3|v3-small|FILE.py:FUNCTION",
         help="MobileNet, or a network of your own: a function of (input_shape, classes, rng) (default: plain)",
+    )
+    parser.add_argument(
+        "--compare", metavar="MODEL,MODEL,...", help="a line for each of several networks, such as v1,v2,v3-small"
     )
     parser.add_argument("--alpha", type=float, default=1.0, help="width multiplier")
     parser.add_argument("--blocks", choices=("published", "even"), default="published", help="table of the blocks")
@@ -27,38 +30,26 @@ def add_arguments(parser):
     parser.add_argument("--classes", type=int, help="default: 7, or ImageNet's 1000 for 224x224x3 pictures")
     parser.add_argument("--stem-stride", type=int, default=2, choices=(1, 2))
     parser.add_argument("--batch", type=int, default=1, help="pictures that share one reading of the weights")
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--json", action="store_true", help="print one JSON document")
+    output.add_argument("--csv", type=as_path, metavar="FILE", help="write the table to this file")
 
 
 def run(args):
     """Count and print."""
     from minifer.allowed import Whole, checked
-    from minifer.config import TrainConfig
     from minifer.cost import cost_rows, count, separable_blocks
-    from minifer.models import TABLES, mobilenet
-    from minifer.networks import build_own
-    from minifer.own_code import is_target
 
-    settings = TrainConfig(model=args.model, alpha=args.alpha)
     checked("--batch", args.batch, Whole(1, 10**6))
     shape = parse_shape(args.input)
     classes = args.classes
     if classes is None:
         classes = 1000 if shape == IMAGENET else 7
     checked("--classes", classes, Whole(1, 10**6))
-    if is_target(settings.model):
-        model, name = build_own(settings.model, shape, classes), settings.model
-    else:
-        model = mobilenet(
-            settings.model,
-            alpha=settings.alpha,
-            input_shape=shape,
-            classes=classes,
-            stem_stride=args.stem_stride,
-            blocks=TABLES[args.blocks],
-            outline=True,
-        )
-        name = f"MobileNet {args.model}, alpha {args.alpha:g}, {args.blocks} blocks"
+    if args.compare:
+        compare(args, shape, classes)
+        return
+    model, name = network(args.model, args, shape, classes)
     model.require_input_gradient(False)  # as in training: nobody reads the gradient of the pictures
     table, _ = cost_rows(model, shape)
     total, blocks = count(model, shape), separable_blocks(table)
@@ -79,16 +70,77 @@ def run(args):
         document["attention_growth"] = growth(model, attention)
         print_json(document)
         return
+    if args.csv:
+        write_table(args.csv, layer_rows(table, total, args.batch))
+        return
     chosen = "" if args.classes else ", the default for such pictures"
-    print(f"{name}, {args.input}, {classes} classes{chosen}; all for one picture\n")
+    print(f"{name}, {args.input}, {classes} classes{chosen}; all for one picture")
+    print(
+        f"total: {total.parameters:,} parameters, {total.trainable_parameters:,} of them trainable; "
+        f"{total.multiply_adds:,} multiply-adds ({total.multiply_adds / 1e6:.1f} million)\n"
+    )
     print_layers(table, total, args.batch)
     if blocks:
         print_blocks(blocks)
     print_growth(growth(model, attention), attention)
-    print(
-        f"total: {total.parameters:,} parameters, {total.trainable_parameters:,} of them trainable; "
-        f"{total.multiply_adds:,} multiply-adds ({total.multiply_adds / 1e6:.1f} million)"
+
+
+def network(name, args, shape, classes):
+    """Return (the network that a name means, without memory for weights where it is MobileNet; what it is called)."""
+    from minifer.config import TrainConfig
+    from minifer.networks import build_model
+    from minifer.own_code import is_target
+
+    settings = TrainConfig(
+        model="plain" if name == "v1" else name,
+        alpha=args.alpha,
+        stem_stride=args.stem_stride,
+        blocks=args.blocks,
+        attention_blocks=None,
     )
+    own = settings.model if is_target(settings.model) else None
+    called = own or f"MobileNet {settings.model}, alpha {args.alpha:g}"
+    if settings.model in ("plain", "skip", "mha"):
+        called += f", {args.blocks} blocks"
+    return build_model(settings, shape, classes, own, outline=True), called
+
+
+def compare(args, shape, classes):
+    """Print or write a line for each of several networks."""
+    from minifer.cost import cost_rows, count
+    from minifer.report.text import aligned
+
+    header = ["network", "parameters", "multiply-adds", "of the first", "depthwise", "activations, kB", "layers"]
+    rows, documents = [header], []
+    for name in args.compare.split(","):
+        model, _ = network(name.strip(), args, shape, classes)
+        model.require_input_gradient(False)
+        table, _ = cost_rows(model, shape)
+        total = count(model, shape)
+        depthwise = sum(row.cost.multiply_adds for row in table if row.kind == "DepthwiseConv2D")
+        documents.append({"model": name.strip(), **figures(total, args.batch), "depthwise_multiply_adds": depthwise})
+        ratio, share = (n / d for n, d in (
+            (total.multiply_adds, documents[0]["multiply_adds"]), (depthwise, max(total.multiply_adds, 1))
+        ))  # fmt: skip
+        counted = [f"{total.trainable_parameters:,}", f"{total.multiply_adds:,}", f"{ratio:.2f}", f"{share:.1%}"]
+        layers = sum(bool(row.cost.multiply_adds) for row in table)
+        rows.append([name.strip(), *counted, f"{total.activation_bytes / 1000:,.0f}", str(layers)])
+    if args.json:
+        print_json({"classes": classes, "batch": args.batch, "networks": documents})
+    elif args.csv:
+        write_table(args.csv, rows)
+    else:
+        print(
+            f"{args.input}, {classes} classes, alpha {args.alpha:g}; all for one picture; layers with multiply-adds\n"
+        )
+        print("\n".join(aligned(rows)))
+
+
+def write_table(path, rows):
+    """Write rows of cells as a table that spreadsheets read: numbers without commas."""
+    from minifer.files import table_text, write_text
+
+    write_text(path, table_text([rows[0], *([cell.replace(",", "") for cell in row] for row in rows[1:])]))
 
 
 def figures(cost, batch):
@@ -128,18 +180,22 @@ def print_layers(table, total, batch):
     """Print one line per layer."""
     from minifer.report.text import aligned
 
+    print(
+        "multiply-adds: of the forward pass, and backward (no gradient of the picture). kB: activations, the float32 "
+        "output.\nfwd, bwd: arithmetic intensity, floating-point operations (two a multiply-add) per byte moved, in a "
+        f"batch of {batch}.\n"
+    )
+    print("\n".join(aligned(layer_rows(table, total, batch))) + "\n")
+
+
+def layer_rows(table, total, batch):
+    """Return the cells of a header, of every layer, and of the total."""
     rows = [["layer", "kind", "output", "parameters", "multiply-adds", "backward", "share", "kB", "fwd", "bwd"]]
     for row in table:
         share = 100 * row.cost.multiply_adds / total.multiply_adds
         output = "x".join(map(str, row.output_shape))
         rows.append([row.path, SHORT.get(row.kind, row.kind), output, *cells(row.cost, share, batch)])
-    rows.append(["total", "", "", *cells(total, 100, batch)])
-    print("\n".join(aligned(rows)))
-    print(
-        "\nmultiply-adds: of the forward pass, and backward (no gradient of the picture). kB: activations, the float32 "
-        "output.\nfwd, bwd: arithmetic intensity, floating-point operations (two a multiply-add) per byte moved, in a "
-        f"batch of {batch}.\n"
-    )
+    return [*rows, ["total", "", "", *cells(total, 100, batch)]]
 
 
 def cells(cost, share, batch):
