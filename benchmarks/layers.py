@@ -19,9 +19,10 @@ from roofline import draw_roofline
 from timing import report, start
 
 import minifer
-from minifer.config import LATE_BLOCKS, MODELS
+from minifer.config import LATE_BLOCKS
 from minifer.cost import cost_rows
 from minifer.models import mobilenet
+from minifer.models.mobilenet import VARIANTS
 
 SHAPE = (48, 48, 1)
 KINDS = {  # kind of layer: (marker, colour) in the picture; the others have no multiply-adds and no place in it
@@ -123,7 +124,7 @@ def roofline_series(rows):
 def main():
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", choices=MODELS, default="plain")
+    parser.add_argument("--model", choices=VARIANTS, default="plain")
     parser.add_argument("--alpha", type=float, default=1.0, help="width multiplier")
     parser.add_argument("--batch", type=int, default=32, help="pictures in a step")
     parser.add_argument("--draw", metavar="FILE", help="draw the layers' rates under the machine's ceilings")

@@ -116,6 +116,8 @@ CASES = (
     Case("depthwise-one-channel", _depthwise(channels=1), normal(1, 4, 3, 1)),
     Case("depthwise-1x1-map", _depthwise(), normal(1, 1, 1, 3)),
     Case("depthwise-5x5-kernel", _depthwise(kernel=5), normal(2, 4, 6, 3)),
+    Case("depthwise-dilated", _depthwise(dilation=2), normal(2, 6, 5, 3)),
+    Case("depthwise-dilated-stride2", _depthwise(dilation=2, stride=2, padding=2), normal(1, 7, 6, 3)),
     Case("pointwise", lambda rng: layers.PointwiseConv2D(3, 4, rng=rng), normal(2, 3, 2, 3)),
     Case("pointwise-stride2", lambda rng: layers.PointwiseConv2D(3, 4, stride=2, rng=rng), normal(2, 5, 4, 3)),
     Case("pointwise-one-channel", lambda rng: layers.PointwiseConv2D(1, 1, rng=rng), normal(1, 1, 1, 1)),

@@ -115,6 +115,12 @@ class TrainConfig:
         within=(0, 1024),
     )
 
+    labels: str = setting("", "fer2013new.csv of FER+: the votes of ten people in place of fer2013.csv's labels")
+    votes: str = setting(
+        "cross-entropy",
+        "FER+: train on the shares of the votes, or on what the majority says",
+        ("cross-entropy", "majority"),
+    )
     colour: bool = setting(False, "read pictures of your own in colour; they are grey otherwise")
     size: int = setting(
         0, "side of the squares that pictures of your own are fitted into; 0 takes them as they are", within=(0, 1024)

@@ -70,30 +70,34 @@ class Counter:
 
     # Depthwise convolutions, on a padded copy.
 
-    def depthwise_forward(self, x, weight, stride, padding):
-        """y[n,i,j,c] = sum_uv x[n, i*s+u, j*s+v, c] * weight[u,v,c]."""
+    def depthwise_forward(self, x, weight, stride, padding, dilation=1):
+        """y[n,i,j,c] = sum_uv x[n, i*s+u*d, j*s+v*d, c] * weight[u,v,c]."""
         x = _padded(x, padding)
         kh, kw, channels = weight.shape
-        y = np.zeros((len(x), (x.shape[1] - kh) // stride + 1, (x.shape[2] - kw) // stride + 1, channels), x.dtype)
+        rows, columns = (
+            (size - dilation * (k - 1) - 1) // stride + 1 for size, k in zip(x.shape[1:3], (kh, kw), strict=True)
+        )
+        y = np.zeros((len(x), rows, columns, channels), x.dtype)
         for n, i, j, c, u, v in np.ndindex(*y.shape, kh, kw):
-            y[n, i, j, c] = self.multiply_add(y[n, i, j, c], x[n, i * stride + u, j * stride + v, c], weight[u, v, c])
+            factor = x[n, i * stride + u * dilation, j * stride + v * dilation, c]
+            y[n, i, j, c] = self.multiply_add(y[n, i, j, c], factor, weight[u, v, c])
         return y
 
-    def depthwise_grad_x(self, dy, weight, stride, padding, height, width):
-        """dx[n, i*s+u, j*s+v, c] += dy[n,i,j,c] * weight[u,v,c]."""
+    def depthwise_grad_x(self, dy, weight, stride, padding, height, width, dilation=1):
+        """dx[n, i*s+u*d, j*s+v*d, c] += dy[n,i,j,c] * weight[u,v,c]."""
         top, _, left, _ = padding
         dx = _padded(np.zeros((len(dy), height, width, dy.shape[3]), dy.dtype), padding)
         for n, i, j, c, u, v in np.ndindex(*dy.shape, *weight.shape[:2]):
-            p, q = i * stride + u, j * stride + v
+            p, q = i * stride + u * dilation, j * stride + v * dilation
             dx[n, p, q, c] = self.multiply_add(dx[n, p, q, c], dy[n, i, j, c], weight[u, v, c])
         return np.ascontiguousarray(dx[:, top : top + height, left : left + width])
 
-    def depthwise_grad_weight(self, x, dy, stride, padding, kh, kw):
-        """dweight[u,v,c] = sum_nij x[n, i*s+u, j*s+v, c] * dy[n,i,j,c]."""
+    def depthwise_grad_weight(self, x, dy, stride, padding, kh, kw, dilation=1):
+        """dweight[u,v,c] = sum_nij x[n, i*s+u*d, j*s+v*d, c] * dy[n,i,j,c]."""
         x = _padded(x, padding)
         dweight = np.zeros((kh, kw, x.shape[3]), x.dtype)
         for n, i, j, c, u, v in np.ndindex(*dy.shape, kh, kw):
-            factor = x[n, i * stride + u, j * stride + v, c]
+            factor = x[n, i * stride + u * dilation, j * stride + v * dilation, c]
             dweight[u, v, c] = self.multiply_add(dweight[u, v, c], factor, dy[n, i, j, c])
         return dweight
 

@@ -58,6 +58,7 @@ def evaluate_weights(path, dataset, split, tta=False, model=None):
         "alpha": None if is_target(settings["model"]) else settings["alpha"],
         "parameters": sum(parameter.value.size for parameter in model.parameters(trainable_only=True).values()),
         "tta": tta,
+        **({"labels": "FER+"} if settings.get("labels") else {}),  # whose figures are not FER2013's
         **metrics.evaluate(probs, dataset.labels, dataset.classes),
     }
     if meta.get("temperature") and not tta:  # of a mean of two views it cannot be taken back

@@ -222,7 +222,9 @@ class InferenceNetwork:
         if shortcut is not None or (isinstance(layer, Conv2D) and x.slot is not None):
             raise ConfigError(f"inference has no step for {type(layer).__name__} here")
         padding, oh, ow = layer.geometry(x.height, x.width)
-        lists = offset_lists("output", oh, (x.height, x.width, 1), oh, ow, *weight.shape[:2], layer.stride, padding)
+        lists = offset_lists(
+            "output", oh, (x.height, x.width, 1), oh, ow, *weight.shape[:2], layer.stride, padding, layer.dilation
+        )
         starts, positions, taps = lists
         if isinstance(layer, Conv2D):
             patches = self._take(oh, ow, weight[..., 0].size)

@@ -18,6 +18,7 @@ import numpy as np
 
 from minifer.data import fer2013
 from minifer.data.dataset import MOST_ROWS, Dataset
+from minifer.data.ferplus import relabelled
 from minifer.data.layouts import SPLITS, OtherPictures, plain
 from minifer.errors import ConfigError, DataError
 from minifer.faces.crop import fit_square
@@ -44,6 +45,7 @@ class Reading:
     merge        texts such as "anger+disgust": classes that become one of that name
     val_share    of the training rows, for validation; 0 takes the validation rows that are there
     seed         of the choice of the rows for validation
+    labels       path of FER+'s votes, and what becomes of them (see data.ferplus)
     """
 
     size: int = 0
@@ -52,12 +54,18 @@ class Reading:
     merge: tuple = ()
     val_share: float = 0.0
     seed: int = 0
+    labels: str = ""
+    votes: str = "cross-entropy"
 
     @classmethod
     def of(cls, settings):
         """Return how a TrainConfig reads data."""
-        named = {"classes": names(settings.classes), "merge": names(settings.merge)}
-        return cls(settings.size, settings.colour, **named, val_share=settings.val_share, seed=settings.seed)
+        same = ("size", "colour", "val_share", "seed", "labels", "votes")
+        return cls(
+            classes=names(settings.classes),
+            merge=names(settings.merge),
+            **{name: getattr(settings, name) for name in same},
+        )
 
 
 def names(text):
@@ -74,6 +82,8 @@ def load(path, reading=None, needed=()):
     """
     reading, path = reading or Reading(), Path(path)
     splits, own = read(path, reading)
+    if reading.labels:
+        splits = relabelled(splits, reading.labels, reading.votes)
     if reading.merge or reading.classes:
         splits = {split: chosen(rows, reading) for split, rows in splits.items()}
     if own and "train" in splits and (reading.val_share or "val" not in splits):
@@ -250,8 +260,12 @@ def chosen(dataset, reading):
     if len(set(kept)) < max(2, len(kept)):
         raise ConfigError(f"classes: {', '.join(kept)}: keep two or more, each once")
     new = np.array([kept.index(name) if name in kept else -1 for name in named])[dataset.labels]
-    rows = dataset.take(new >= 0)
-    return replace(rows, labels=new[new >= 0], classes=tuple(kept))
+    rows, labels, soft = dataset.take(new >= 0), new[new >= 0], None
+    if dataset.soft is not None:
+        soft = rows.soft @ np.array([[name == other for other in kept] for name in named], np.float32)
+        soft /= soft.sum(axis=1, keepdims=True)
+        labels = soft.argmax(axis=1)  # merged emotions may together have most votes
+    return replace(rows, labels=labels, classes=tuple(kept), soft=soft)
 
 
 def with_validation(splits, path, reading):

@@ -119,10 +119,10 @@ class Training:
         s, train = self.settings, self.train
         counts = np.array(list(train.counts().values()))
         weights = len(train) / (len(counts) * np.maximum(counts, 1)) if s.balance == "weights" else None
-        targets = soft_labels(train, s.teacher.split(","), s.teacher_share) if s.teacher else None
+        targets = soft_labels(train, s.teacher.split(","), s.teacher_share) if s.teacher else train.soft
         sharp = Augmentation(s.flip, END_SHIFT, whole=True, rotation=0, zoom=0, brightness=0, contrast=0)
         main = Batches(train, s.batch_size, s.seed, augmentation=build_augmentation(s), targets=targets)
-        end = Batches(train, s.batch_size, s.seed, augmentation=sharp)
+        end = Batches(train, s.batch_size, s.seed, augmentation=sharp, targets=train.soft)
         return (
             Phase(main, self.own_loss or SoftmaxCrossEntropy(s.label_smoothing, weights), s.crop),
             Phase(end, self.own_loss or SoftmaxCrossEntropy(0, weights), dropout=False),
@@ -163,9 +163,7 @@ class Training:
         return True
 
     def _step(self, x, targets):
-        if self.phase.crop and self.epoch < 0.8 * self.settings.epochs:
-            x = middle(x, self.phase.crop)
-        logits, loss = self._pass(x, targets)
+        logits, loss = self.gradients(x, targets)
         self.optimizer.learning_rate = self.schedule.learning_rate(self.epoch * len(self.batches) + self.step)
         self.optimizer.step()
         if self.average:
@@ -176,8 +174,10 @@ class Training:
         self.sums["rows"] += len(x)
         self.step += 1
 
-    def _pass(self, x, targets):
+    def gradients(self, x, targets):
         """Leave the gradients of a batch; return its logits and its loss."""
+        if self.phase.crop and self.epoch < 0.8 * self.settings.epochs:
+            x = middle(x, self.phase.crop)
         logits = self.model.forward(x, training=True)
         loss = float(self.phase.loss.forward(logits, targets, training=True))
         if not np.isfinite(loss):

@@ -42,6 +42,7 @@ ALLOWED = {
     "training": {"allowed", "averaging", "calibration", "checkpoint", "config", "data", "errors", "evaluation",
         "faces", "files", "layers", "losses", "networks", "optimizers", "own_code",
         "run_folder", "schedules", "trained"},
+    "rate_finder": {"averaging", "errors", "files", "report"},
     "recognizer": {"data", "errors", "faces", "files", "inference", "losses", "networks", "output", "trained"},
     "runs": {"errors", "evaluation", "files", "output", "process", "report", "run_folder", "training"},
     "counting": {"errors", "gradcheck", "kernels", "layers", "own_code"},

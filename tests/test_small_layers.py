@@ -98,3 +98,34 @@ def test_values_and_gradients_equal_pytorch(name, rng):
     out.backward(torch.tensor(channels_first(dy)))
     np.testing.assert_allclose(channels_first(y), out.detach().numpy(), rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(channels_first(layer.backward(dy)), theirs.grad.numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_dilated_depthwise_is_pytorchs(rng):
+    torch = pytest.importorskip("torch", reason="PyTorch, the peer of this test, is not installed")
+    layer = layers.DepthwiseConv2D(4, 3, stride=2, padding=2, dilation=2, rng=rng).astype(np.float64)
+    x = rng.standard_normal((2, 9, 8, 4))
+    theirs, weight = (torch.tensor(array, requires_grad=True) for array in (channels_first(x), layer.weight.value))
+    y = torch.nn.functional.conv2d(theirs, weight.permute(2, 0, 1)[:, None], None, 2, 2, 2, 4)
+    dy = rng.standard_normal(tuple(y.shape))
+    y.backward(torch.tensor(dy))
+    np.testing.assert_allclose(channels_first(layer.forward(x, training=True)), y.detach().numpy(), atol=1e-12)
+    dx = layer.backward(np.ascontiguousarray(np.moveaxis(dy, 1, -1)))
+    np.testing.assert_allclose(channels_first(dx), theirs.grad.numpy(), atol=1e-12)
+    np.testing.assert_allclose(layer.weight.grad, weight.grad.numpy(), atol=1e-12)
+    assert count(layer, (9, 8, 4)).multiply_adds == 5 * 4 * 9 * 4
+    with pytest.raises(ConfigError, match="dilation must be at least 1"):
+        layers.DepthwiseConv2D(4, dilation=0, rng=rng)
+
+
+def test_an_ordinary_convolution_in_parts_is_the_whole_one(rng):
+    """However many pictures are gathered at once, and for every count of pictures that is left for the last part."""
+    x = rng.standard_normal((7, 6, 5, 3)).astype(np.float32)
+    found = []
+    for part_bytes in (1, 4 * 6 * 5 * 27 * 3, 1 << 30):
+        layer = layers.Conv2D(3, 4, bias=True, rng=np.random.default_rng(0))
+        layer.part_bytes = part_bytes
+        y = layer.forward(x, training=True)
+        found.append((y, layer.backward(np.cos(y)), layer.weight.grad, layer.bias.grad))
+    for arrays in found[:-1]:
+        for part, whole in zip(arrays, found[-1], strict=True):
+            np.testing.assert_allclose(part, whole, rtol=1e-5, atol=1e-5)

@@ -9,11 +9,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from minifer import config
-from minifer.commands.common import add_threads, as_path, as_paths, set_threads
+from minifer.commands.common import add_threads, as_path, as_paths, print_json, set_threads
 from minifer.errors import ConfigError
 from minifer.output import log
 
-PATHS = {"pretrained": as_path, "teacher": as_paths}  # the settings that are paths
+PATHS = {"pretrained": as_path, "teacher": as_paths, "labels": as_path}  # the settings that are paths
 
 
 def add_arguments(parser):
@@ -32,6 +32,13 @@ def add_arguments(parser):
     parser.add_argument(
         "--resume", type=as_path, metavar="DIR", help="go on with the run in this folder, with its own settings"
     )
+    parser.add_argument(
+        "--find-rate",
+        type=as_path,
+        metavar="FILE.png",
+        help="train nothing: try rising learning rates for 100 steps, suggest one, and draw what happened",
+    )
+    parser.add_argument("--json", action="store_true", help="print the evaluation as one JSON document")
     add_threads(parser)
     group = parser.add_argument_group("settings", "each replaces what the preset says")
     for field in dataclasses.fields(config.TrainConfig):
@@ -90,7 +97,7 @@ def train(args, claims):
     }
     own = changes.get("model") if is_target(changes.get("model", "")) else None
     if args.resume:
-        if changes.keys() - {"model"} or ("model" in changes and not own) or args.preset or args.out:
+        if args.find_rate or changes.keys() - {"model"} or ("model" in changes and not own) or args.preset or args.out:
             raise ConfigError(
                 "--resume goes on with the settings of its run: only --data, --threads and the --model of your own "
                 "go with it"
@@ -105,9 +112,11 @@ def train(args, claims):
             changes["pretrained"] = str(find_weights(changes["pretrained"]).resolve())
         if changes.get("teacher"):
             changes["teacher"] = ",".join(str(Path(path).resolve()) for path in changes["teacher"].split(","))
+        if changes.get("labels"):
+            changes["labels"] = str(Path(changes["labels"]).resolve())
         settings = config.replace(config.PRESETS[preset], **changes)
         data = args.data
-        folder = new_folder(args.out, preset, claims)
+        folder = None if args.find_rate else new_folder(args.out, preset, claims)
 
     build_augmentation(settings)  # a wrong setting is said before minutes are spent on data
     network = find_network(own) if own else None
@@ -115,13 +124,27 @@ def train(args, claims):
     if settings.balance == "nearmiss-smote":
         log("balancing the training rows: about a minute for all of FER2013, then kept in the cache")
     training = Training(settings, train, val, network)
+    if args.find_rate:
+        return suggest_rate(training, args.find_rate)
     if args.resume and (folder / "last.npz").exists():
         training.restore(folder)
         log(f"going on after epoch {training.epoch}, step {training.step}")
     else:
         write_settings(folder, settings, data)
     describe(training, data)
-    return carry_out(training, folder)
+    return carry_out(training, folder, args.json)
+
+
+def suggest_rate(training, picture):
+    """Print what a ramp of learning rates suggests, and draw it."""
+    from minifer.rate_finder import draw_ramp, find_rate
+
+    ramp = find_rate(training)
+    draw_ramp(ramp, picture)
+    lowest = ramp.rates[ramp.smooth.argmin()]
+    print(f"--learning-rate {ramp.suggested:.1e}: there the loss falls fastest; it is lowest at {lowest:.1e}")
+    log(f"{len(ramp.rates)} steps from {ramp.rates[0]:.0e} to {ramp.rates[-1]:.1e}, drawn in {picture}")
+    return 0
 
 
 def read_data(path, settings):
@@ -179,7 +202,7 @@ def work_of(training):
     return f"{cost.trainable_parameters:,} parameters, {cost.multiply_adds / 1e6:.1f} million multiply-adds a picture"
 
 
-def carry_out(training, folder):
+def carry_out(training, folder, as_json):
     """Run the training, then evaluate and report the best weights."""
     from minifer.report.text import format_report
     from minifer.runs import evaluate_best, run_to_end
@@ -190,6 +213,9 @@ def carry_out(training, folder):
         return 130
     result = evaluate_best(training, folder)
     log(f"best weights of epoch {training.stopping.best_epoch + 1}, evaluated on the validation split:")
-    print(format_report(result))
+    if as_json:
+        print_json({"folder": str(folder), "epoch": training.stopping.best_epoch + 1, **result})
+    else:
+        print(format_report(result))
     log(f"everything is in {folder}: curves.png, confusion.png, metrics.csv, predictions.csv, best.npz")
     return 0

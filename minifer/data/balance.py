@@ -66,6 +66,8 @@ def balance(dataset, seed=0, targets=None):
     """
     if dataset.split not in ("", "train"):
         raise ConfigError(f"these are {dataset.split} rows: only training rows are balanced, never what is measured on")
+    if dataset.soft is not None or dataset.images.ndim != 3:
+        raise ConfigError("grey pictures with one label each are balanced: choose another balance")
     if is_synthetic(dataset).any():
         raise ConfigError("these rows were balanced before: balance the real ones")
     if seed < 0:

@@ -21,9 +21,10 @@ class Dataset:
 
     split      "train", "val" or "test" where it is known, so that what is for training only can refuse the others
     frames     where the face lies in each picture (see faces.registration), or None for the pictures as they are
+    soft       what training aims at in place of the labels, a probability for each class; None for the labels
     names      None: the numbers of the rows
     Shapes     images (N,H,W) uint8, in colour (N,H,W,3)   labels (N,) int64, indices into classes   names (N,) str
-               frames (N,2,3) float64, of grey pictures
+               frames (N,2,3) float64, of grey pictures   soft (N,K) float32
     Raises     DataError when the arrays do not fit each other
     """
 
@@ -33,6 +34,7 @@ class Dataset:
     classes: tuple = CLASSES
     split: str = ""
     frames: np.ndarray | None = None
+    soft: np.ndarray | None = None
 
     def __post_init__(self):
         images, labels = map(np.asarray, (self.images, self.labels))
@@ -50,6 +52,11 @@ class Dataset:
         if labels.dtype.kind not in "iu" or (len(labels) and not 0 <= labels.min() <= labels.max() < len(self.classes)):
             raise DataError(f"labels must be 0 to {len(self.classes) - 1}, one for each of {', '.join(self.classes)}")
 
+        if self.soft is not None and self.soft.shape != (len(images), len(self.classes)):
+            raise DataError(
+                f"soft labels of shape {self.soft.shape} for {len(images)} images, {len(self.classes)} classes"
+            )
+
         for name, values in (("images", images), ("labels", labels.astype(np.int64, copy=False)), ("names", names)):
             object.__setattr__(self, name, values)  # the way of a frozen dataclass
 
@@ -65,16 +72,17 @@ class Dataset:
         """Return a Dataset of the rows at indices (integers, a slice or a boolean mask), in that order."""
         if not isinstance(indices, slice) and not np.size(indices):
             indices = slice(0)  # NumPy's empty arrays are floats, which are no indices
-        frames = None if self.frames is None else self.frames[indices]
-        return Dataset(
-            self.images[indices], self.labels[indices], self.names[indices], self.classes, self.split, frames
-        )
+        frames, soft = (None if rows is None else rows[indices] for rows in (self.frames, self.soft))
+        rows = self.images[indices], self.labels[indices], self.names[indices]
+        return Dataset(*rows, self.classes, self.split, frames, soft)
 
     def stamp(self):
         """Return a hash of pictures and labels in their order: another one when anything is corrected."""
         found = hashlib.sha256(f"{self.images.shape} {self.classes}".encode())
         found.update(np.ascontiguousarray(self.images))
         found.update(np.ascontiguousarray(self.labels))
+        if self.soft is not None:
+            found.update(np.ascontiguousarray(self.soft))
         return found.hexdigest()[:16]
 
     def counts(self):

@@ -53,10 +53,13 @@ def gather_patches_numba(x, kh, kw, stride, padding):
                     p = i * stride + u - top
                     for v in range(kw):
                         q = j * stride + v - left
-                        inside = 0 <= p < height and 0 <= q < width
-                        for c in range(channels):
-                            patch[at] = x[n, p, q, c] if inside else 0
-                            at += 1
+                        if 0 <= p < height and 0 <= q < width:
+                            for c in range(channels):
+                                patch[at + c] = x[n, p, q, c]
+                        else:
+                            for c in range(channels):
+                                patch[at + c] = 0
+                        at += channels
     return patches
 
 

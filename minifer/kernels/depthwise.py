@@ -1,11 +1,12 @@
 """Depthwise convolution: every channel is filtered by its own kernel, no channel sees another.
 
-    y[n,i,j,c]      = sum_uv  x[n, i*s+u-top, j*s+v-left, c] * weight[u,v,c]        (0 outside the picture)
-    dx[n,p,q,c]     = sum_uv dy[n, (p+top-u)/s, (q+left-v)/s, c] * weight[u,v,c]    (where s divides both)
-    dweight[u,v,c]  = sum_nij x[n, i*s+u-top, j*s+v-left, c] * dy[n,i,j,c]
+    y[n,i,j,c]      = sum_uv  x[n, i*s+u*d-top, j*s+v*d-left, c] * weight[u,v,c]    (0 outside the picture)
+    dx[n,p,q,c]     = sum_uv dy[n, (p+top-u*d)/s, (q+left-v*d)/s, c] * weight[u,v,c]    (where s divides both)
+    dweight[u,v,c]  = sum_nij x[n, i*s+u*d-top, j*s+v*d-left, c] * dy[n,i,j,c]
 
-padding = (top, bottom, left, right). The NumPy references pad a copy; the Numba twins clip their loops instead, so that
-no padded copy is ever made. Channels are innermost: neighbours in memory, hence lanes of one vector.
+padding = (top, bottom, left, right); d is the dilation, how far apart the taps lie: 1 for neighbours. The NumPy
+references pad a copy; the Numba twins leave out what lies outside, so that no padded copy is ever made. Channels are
+innermost: neighbours in memory, hence lanes of one vector.
 
 Cost N*OH*OW*C*KH*KW multiply-adds for each of the three.   Source: Howard et al., MobileNets, 2017, section 3.1.
 """
@@ -26,44 +27,45 @@ def _padded(x, padding):
     return np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)))
 
 
-def _output_size(size, kernel, stride, before, after):
-    return (size + before + after - kernel) // stride + 1
+def _output_size(size, kernel, stride, before, after, dilation):
+    return (size + before + after - dilation * (kernel - 1) - 1) // stride + 1
 
 
 def _taps(x_padded, u, v, stride, rows, columns):
-    """Return the strided view of x_padded that tap (u, v) of the kernel meets."""
+    """Return the strided view of x_padded that the tap u rows and v columns into the window meets."""
     return x_padded[:, u : u + stride * rows : stride, v : v + stride * columns : stride]
 
 
-def depthwise_forward_numpy(x, weight, stride, padding):
+def depthwise_forward_numpy(x, weight, stride, padding, dilation=1):
     """y (N,OH,OW,C) for x (N,H,W,C), weight (KH,KW,C)."""
     kh, kw, _ = weight.shape
-    oh = _output_size(x.shape[1], kh, stride, *padding[:2])
-    ow = _output_size(x.shape[2], kw, stride, *padding[2:])
-    x_padded = _padded(x, padding)
-    return sum(_taps(x_padded, u, v, stride, oh, ow) * weight[u, v] for u in range(kh) for v in range(kw))
+    oh = _output_size(x.shape[1], kh, stride, *padding[:2], dilation)
+    ow = _output_size(x.shape[2], kw, stride, *padding[2:], dilation)
+    x_padded, d = _padded(x, padding), dilation
+    return sum(_taps(x_padded, u * d, v * d, stride, oh, ow) * weight[u, v] for u in range(kh) for v in range(kw))
 
 
-def depthwise_grad_x_numpy(dy, weight, stride, padding, height, width):
+def depthwise_grad_x_numpy(dy, weight, stride, padding, height, width, dilation=1):
     """Return dx (N,H,W,C) for dy (N,OH,OW,C)."""
     kh, kw, channels = weight.shape
     top, _, left, _ = padding
     dx_padded = _padded(np.zeros((len(dy), height, width, channels), dy.dtype), padding)
     for u in range(kh):
         for v in range(kw):
-            taps = _taps(dx_padded, u, v, stride, *dy.shape[1:3])
+            taps = _taps(dx_padded, u * dilation, v * dilation, stride, *dy.shape[1:3])
             taps += dy * weight[u, v]
     return np.ascontiguousarray(dx_padded[:, top : top + height, left : left + width])
 
 
-def depthwise_grad_weight_numpy(x, dy, stride, padding, kh, kw):
+def depthwise_grad_weight_numpy(x, dy, stride, padding, kh, kw, dilation=1):
     """Return dweight (KH,KW,C)."""
     x_padded = _padded(x, padding)
     oh, ow = dy.shape[1:3]
     dweight = np.empty((kh, kw, x.shape[3]), x.dtype)
     for u in range(kh):
         for v in range(kw):
-            dweight[u, v] = (_taps(x_padded, u, v, stride, oh, ow) * dy).sum(axis=(0, 1, 2))
+            taps = _taps(x_padded, u * dilation, v * dilation, stride, oh, ow)
+            dweight[u, v] = (taps * dy).sum(axis=(0, 1, 2))
     return dweight
 
 
@@ -73,19 +75,22 @@ def depthwise_grad_weight_numpy(x, dy, stride, padding, kh, kw):
 
 
 @serial
-def _pairs(oh, ow, height, width, kh, kw, stride, top, left, channels):
+def _pairs(oh, ow, height, width, kh, kw, stride, top, left, dilation, channels):
     """Return all (output pixel, input pixel, tap) that belong together: three arrays of offsets, in entries."""
     most = oh * ow * kh * kw
     outputs, inputs, taps = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.int64)
     count = 0
     for i in range(oh):
         for j in range(ow):
-            for u in range(max(0, top - i * stride), min(kh, height + top - i * stride)):
-                for v in range(max(0, left - j * stride), min(kw, width + left - j * stride)):
-                    outputs[count] = (i * ow + j) * channels
-                    inputs[count] = ((i * stride + u - top) * width + j * stride + v - left) * channels
-                    taps[count] = (u * kw + v) * channels
-                    count += 1
+            for u in range(kh):
+                p = i * stride + u * dilation - top
+                for v in range(kw):
+                    q = j * stride + v * dilation - left
+                    if 0 <= p < height and 0 <= q < width:
+                        outputs[count] = (i * ow + j) * channels
+                        inputs[count] = (p * width + q) * channels
+                        taps[count] = (u * kw + v) * channels
+                        count += 1
     return outputs[:count], inputs[:count], taps[:count]
 
 
@@ -122,10 +127,11 @@ def _gather(source, pixels, weight, starts, source_offsets, weight_offsets, batc
 
 
 @functools.lru_cache(maxsize=128)  # a network asks for the same few lists at every step
-def offset_lists(by, rows_of_band, x_shape, oh, ow, kh, kw, stride, padding):
+def offset_lists(by, rows_of_band, x_shape, oh, ow, kh, kw, stride, padding, dilation=1):
     """Return (starts, two lists of offsets): the pairs grouped by "output", by "input", or by "tap" within bands."""
     height, width, channels = x_shape
-    outputs, inputs, taps = _pairs(oh, ow, height, width, kh, kw, stride, padding[0], padding[2], channels)
+    top, _, left, _ = padding
+    outputs, inputs, taps = _pairs(oh, ow, height, width, kh, kw, stride, top, left, dilation, channels)
     if by == "output":
         return _grouped(outputs, oh * ow, channels, inputs, taps)
     if by == "input":
@@ -134,22 +140,22 @@ def offset_lists(by, rows_of_band, x_shape, oh, ow, kh, kw, stride, padding):
     return _grouped(key, -(-oh // rows_of_band) * kh * kw, channels, inputs, outputs)
 
 
-def depthwise_forward_numba(x, weight, stride, padding):
+def depthwise_forward_numba(x, weight, stride, padding, dilation=1):
     """y (N,OH,OW,C): every output gathers the inputs under its window."""
     batch, height, width, channels = x.shape
     kh, kw, _ = weight.shape
-    oh = _output_size(height, kh, stride, *padding[:2])
-    ow = _output_size(width, kw, stride, *padding[2:])
-    lists = offset_lists("output", oh, x.shape[1:], oh, ow, kh, kw, stride, padding)
+    oh = _output_size(height, kh, stride, *padding[:2], dilation)
+    ow = _output_size(width, kw, stride, *padding[2:], dilation)
+    lists = offset_lists("output", oh, x.shape[1:], oh, ow, kh, kw, stride, padding, dilation)
     y = _gather(x.reshape(-1), oh * ow, weight.reshape(-1), *lists, batch, channels)
     return y.reshape(batch, oh, ow, channels)
 
 
-def depthwise_grad_x_numba(dy, weight, stride, padding, height, width):
+def depthwise_grad_x_numba(dy, weight, stride, padding, height, width, dilation=1):
     """Return dx (N,H,W,C): every input gathers the outputs it took part in, so no two tasks write to one place."""
     batch, oh, ow, channels = dy.shape
     kh, kw, _ = weight.shape
-    lists = offset_lists("input", oh, (height, width, channels), oh, ow, kh, kw, stride, padding)
+    lists = offset_lists("input", oh, (height, width, channels), oh, ow, kh, kw, stride, padding, dilation)
     dx = _gather(dy.reshape(-1), height * width, weight.reshape(-1), *lists, batch, channels)
     return dx.reshape(batch, height, width, channels)
 
@@ -173,13 +179,13 @@ def _sum_over_positions(x, dy, starts, x_offsets, dy_offsets, bands, taps, batch
     return parts
 
 
-def depthwise_grad_weight_numba(x, dy, stride, padding, kh, kw):
+def depthwise_grad_weight_numba(x, dy, stride, padding, kh, kw, dilation=1):
     """Return dweight (KH,KW,C): a fixed number of blocks of pictures, summed in order, so the bits never change."""
     batch, oh, ow, channels = dy.shape
     # All taps pass over a band of rows before the next band is read, while it is still in a near cache.
     rows = max(1, 8192 // (ow * channels))
     bands = -(-oh // rows)
-    lists = offset_lists("tap", rows, x.shape[1:], oh, ow, kh, kw, stride, padding)
+    lists = offset_lists("tap", rows, x.shape[1:], oh, ow, kh, kw, stride, padding, dilation)
     parts = _sum_over_positions(x.reshape(-1), dy.reshape(-1), *lists, bands, kh * kw, batch, channels)
     return np.add.reduce(parts, axis=0).reshape(kh, kw, channels)
 

@@ -31,6 +31,8 @@ def resolve_padding(padding, height, width, kernel, stride):
 class Windowed(Layer):
     """What layers share that look through windows: the geometry."""
 
+    dilation = 1
+
     def __init__(self, kernel, stride, padding):
         if kernel < 1 or stride < 1:
             raise ConfigError(f"{type(self).__name__}: kernel and stride must be at least 1, got {kernel} and {stride}")
@@ -38,13 +40,14 @@ class Windowed(Layer):
 
     def geometry(self, height, width):
         """Return the padding as four numbers and the output size (OH, OW)."""
-        padding = resolve_padding(self.padding, height, width, self.kernel, self.stride)
+        window = self.dilation * (self.kernel - 1) + 1
+        padding = resolve_padding(self.padding, height, width, window, self.stride)
         top, bottom, left, right = padding
-        oh = (height + top + bottom - self.kernel) // self.stride + 1
-        ow = (width + left + right - self.kernel) // self.stride + 1
+        oh = (height + top + bottom - window) // self.stride + 1
+        ow = (width + left + right - window) // self.stride + 1
         if oh < 1 or ow < 1:
             raise ShapeError(
-                f"{type(self).__name__}: a {self.kernel}x{self.kernel} kernel does not fit into {height}x{width} with "
+                f"{type(self).__name__}: a {window}x{window} kernel does not fit into {height}x{width} with "
                 f"padding {self.padding!r}"
             )
         return padding, oh, ow
@@ -58,10 +61,13 @@ class Conv2D(Windowed):
                dweight[u,v,c,f] = sum_nij x[n, i*s+u, j*s+v, c] * dy[n,i,j,f]        dbias[f] = sum_nij dy[n,i,j,f]
     Shapes     x (N,H,W,C)   weight (KH,KW,C,F)   y (N,OH,OW,F)   OH = (H + top + bottom - KH)//s + 1
     Cost       OH*OW*F*C*KH*KW multiply-adds a picture
-    Saved      the windows of x as rows (im2col), (N*OH*OW, KH*KW*C)
+    Saved      x; its windows are gathered as rows (im2col), (n*OH*OW, KH*KW*C), for so many pictures at a time that the
+               product finds them in a cache
     Raises     ShapeError when the channels or the window do not fit
     Source     LeCun et al., 1989. Only the stem of a MobileNet is one.
     """
+
+    part_bytes = 4 << 20  # of the windows that are gathered at once: with all of a batch's the product waits for memory
 
     def __init__(self, channels, filters, kernel=3, stride=1, padding="same", *, bias=False, rng):
         super().__init__(kernel, stride, padding)
@@ -73,58 +79,82 @@ class Conv2D(Windowed):
     def forward(self, x, training=False):
         x = self.check_input(x, "NHWC", self.channels)
         padding, oh, ow = self.geometry(*x.shape[1:3])
-        patches = gather_patches(x, self.kernel, self.kernel, self.stride, padding)
-        y = pointwise_forward(patches, self.weight.value.reshape(-1, self.filters))
+        weight = self.weight.value.reshape(-1, self.filters)
+        y = np.empty((len(x), oh, ow, self.filters), x.dtype)
+        for part in self._parts(x, oh * ow):
+            patches = gather_patches(x[part], self.kernel, self.kernel, self.stride, padding)
+            y[part] = pointwise_forward(patches, weight).reshape(-1, oh, ow, self.filters)
         if self.bias is not None:
             y += self.bias.value
-        self.save(training, patches, x.shape, padding, (len(x), oh, ow, self.filters))
-        return y.reshape(len(x), oh, ow, self.filters)
+        self.save(training, x, padding, y.shape)
+        return y
 
     def backward(self, dy):
-        patches, x_shape, padding, y_shape = self.saved()
-        dy = self.check_dy(dy, y_shape, patches.dtype).reshape(-1, self.filters)
+        x, padding, y_shape = self.saved()
+        dy = self.check_dy(dy, y_shape, x.dtype)
+        weight = self.weight.value.reshape(-1, self.filters)
+        dweight = np.zeros_like(weight)
+        dx = np.empty_like(x) if self.input_gradient else None
+        for part in self._parts(x, y_shape[1] * y_shape[2]):
+            rows = dy[part].reshape(-1, self.filters)
+            if not self.frozen:
+                patches = gather_patches(x[part], self.kernel, self.kernel, self.stride, padding)
+                dweight += pointwise_grad_weight(patches, rows)
+            if dx is not None:
+                dpatches = pointwise_grad_x(rows, weight)
+                dx[part] = scatter_patches(
+                    dpatches, len(x[part]), *x.shape[1:], self.kernel, self.kernel, self.stride, padding
+                )
         if not self.frozen:
-            self.weight.grad = pointwise_grad_weight(patches, dy).reshape(self.weight.value.shape)
+            self.weight.grad = dweight.reshape(self.weight.value.shape)
             if self.bias is not None:
-                self.bias.grad = dy.sum(axis=0)
-        if not self.input_gradient:
-            return None
-        dpatches = pointwise_grad_x(dy, self.weight.value.reshape(-1, self.filters))
-        return scatter_patches(dpatches, *x_shape, self.kernel, self.kernel, self.stride, padding)
+                self.bias.grad = dy.reshape(-1, self.filters).sum(axis=0)
+        return dx
+
+    def _parts(self, x, positions):
+        """Return slices of the pictures whose windows take about part_bytes together."""
+        one = positions * self.kernel * self.kernel * self.channels * x.itemsize
+        step = max(1, self.part_bytes // max(one, 1))
+        return [slice(start, start + step) for start in range(0, len(x), step)]
 
 
 class DepthwiseConv2D(Windowed):
     """Depthwise convolution: one small filter for each channel.
 
-    Forward    y[n,i,j,c] = sum_uv  x[n, i*s+u, j*s+v, c] * weight[u,v,c]                     (x already padded)
-    Backward   dx[n, i*s+u, j*s+v, c] += dy[n,i,j,c] * weight[u,v,c]
-               dweight[u,v,c] = sum_nij x[n, i*s+u, j*s+v, c] * dy[n,i,j,c]
-    Shapes     x (N,H,W,C)   weight (KH,KW,C)   y (N,OH,OW,C)   OH = (H + top + bottom - KH)//s + 1
+    Forward    y[n,i,j,c] = sum_uv  x[n, i*s+u*d, j*s+v*d, c] * weight[u,v,c]                 (x already padded)
+    Backward   dx[n, i*s+u*d, j*s+v*d, c] += dy[n,i,j,c] * weight[u,v,c]
+               dweight[u,v,c] = sum_nij x[n, i*s+u*d, j*s+v*d, c] * dy[n,i,j,c]
+               d is the dilation: the taps of the kernel lie d pixels apart and see further for the same work
+    Shapes     x (N,H,W,C)   weight (KH,KW,C)   y (N,OH,OW,C)   OH = (H + top + bottom - d*(KH-1) - 1)//s + 1
     Cost       OH*OW*C*KH*KW multiply-adds a picture: 1/F of the ordinary convolution's
     Saved      x
     Raises     ShapeError when the channels or the window do not fit
-    Source     Howard et al., MobileNets, 2017, section 3.1
+    Source     Howard et al., MobileNets, 2017, section 3.1; dilation: Yu & Koltun, Multi-scale context aggregation by
+               dilated convolutions, 2016
     """
 
-    def __init__(self, channels, kernel=3, stride=1, padding="same", *, rng):
+    def __init__(self, channels, kernel=3, stride=1, padding="same", *, dilation=1, rng):
         super().__init__(kernel, stride, padding)
-        self.channels = channels
+        if dilation < 1:
+            raise ConfigError(f"DepthwiseConv2D: dilation must be at least 1, got {dilation}")
+        self.channels, self.dilation = channels, dilation
         self.weight = Parameter(he_normal(rng, (kernel, kernel, channels), kernel * kernel))
 
     def forward(self, x, training=False):
         x = self.check_input(x, "NHWC", self.channels)
         padding, oh, ow = self.geometry(*x.shape[1:3])
         self.save(training, x, padding, (len(x), oh, ow, self.channels))
-        return depthwise_forward(x, self.weight.value, self.stride, padding)
+        return depthwise_forward(x, self.weight.value, self.stride, padding, self.dilation)
 
     def backward(self, dy):
         x, padding, y_shape = self.saved()
         dy = self.check_dy(dy, y_shape, x.dtype)
         if not self.frozen:
-            self.weight.grad = depthwise_grad_weight(x, dy, self.stride, padding, self.kernel, self.kernel)
+            taps = self.kernel, self.kernel
+            self.weight.grad = depthwise_grad_weight(x, dy, self.stride, padding, *taps, self.dilation)
         if not self.input_gradient:
             return None
-        return depthwise_grad_x(dy, self.weight.value, self.stride, padding, *x.shape[1:3])
+        return depthwise_grad_x(dy, self.weight.value, self.stride, padding, *x.shape[1:3], self.dilation)
 
 
 class PointwiseConv2D(Layer):

@@ -14,7 +14,38 @@ from minifer.report.canvas import ORANGE as VAL
 
 
 def draw_curves(rows, path):
-    """Draw loss, top-1 accuracy and learning rate over the epochs.
+    """Draw curves(rows) as a PNG file."""
+    figure = curves(rows)
+    with replacing(path) as file:
+        figure.savefig(file, format="png")
+
+
+class LiveCurves:
+    """An observer of training.fit for notebooks: after every epoch the curves take the place of the last ones.
+
+    fit(settings, train, val, observer=LiveCurves())
+    """
+
+    def __init__(self):
+        self.shown = None
+
+    def step(self, training):
+        """Do nothing."""
+
+    def epoch(self, training):
+        """Show the curves of all epochs so far."""
+        from IPython.display import display
+
+        figure = curves(training.rows)
+        figure.set_dpi(75)
+        if self.shown is None:
+            self.shown = display(figure, display_id=True)
+        else:
+            self.shown.update(figure)
+
+
+def curves(rows):
+    """Return a figure of loss, top-1 accuracy and learning rate over the epochs.
 
     rows are dicts as csv.DictReader gives them for a run's metrics.csv: epoch, learning_rate,
     train_loss, train_top1, val_loss and val_top1 are read, as text or numbers; an empty field leaves a gap.
@@ -46,8 +77,7 @@ def draw_curves(rows, path):
     rate.set_ylim(bottom=0)
     rate.yaxis.set_major_formatter(lambda value, _: f"{value:.6g}")
     label_ends(rate, epoch[-1], [(last(rates), f"{last(rates):.2g}", INK)])
-    with replacing(path) as file:
-        figure.savefig(file, format="png")
+    return figure
 
 
 def draw_confusion(confusion, classes, path, title="Confusion matrix"):

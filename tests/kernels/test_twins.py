@@ -79,6 +79,22 @@ def compare_windows(draw, shape, kh, kw, stride, padding):
     compare(conv2d.scatter_patches, patches, batch, height, width, channels, kh, kw, stride, padding)
 
 
+@pytest.mark.parametrize("dilation", [2, 3])
+@pytest.mark.parametrize(
+    "shape, kernel, stride, padding",
+    [((2, 9, 8, 5), 3, 1, (2, 2, 2, 2)), ((1, 11, 9, 16), 3, 2, (1, 0, 2, 3)), ((3, 7, 7, 1), 2, 1, (0, 0, 0, 0)),
+     ((1, 1, 1, 3), 3, 1, (3, 3, 3, 3))],
+)  # fmt: skip
+def test_depthwise_dilated(dilation, shape, kernel, stride, padding, draw):
+    batch, height, width, channels = shape
+    window = dilation * (kernel - 1) + 1
+    oh, ow = output_size(shape, window, window, stride, padding)
+    x, weight, dy = draw(*shape), draw(kernel, kernel, channels), draw(batch, oh, ow, channels)
+    compare(depthwise.depthwise_forward, x, weight, stride, padding, dilation)
+    compare(depthwise.depthwise_grad_x, dy, weight, stride, padding, height, width, dilation)
+    compare(depthwise.depthwise_grad_weight, x, dy, stride, padding, kernel, kernel, dilation)
+
+
 def compare_products(x, weight, dy):
     compare(pointwise.pointwise_forward, x, weight)
     compare(pointwise.pointwise_grad_x, dy, weight)

@@ -1,0 +1,111 @@
+"""FER+: votes become labels by the rules that are written down, and figures of them stay apart from FER2013's."""
+
+import json
+
+import numpy as np
+import pytest
+from small_runs import run
+
+from minifer import config
+from minifer.data.dataset import Dataset
+from minifer.data.ferplus import CLASSES, COLUMNS, read_votes, relabelled
+from minifer.errors import ConfigError, DataError
+from minifer.reading import Reading, load
+from minifer.training import Training
+
+# neutral happiness surprise sadness anger disgust fear contempt unknown NF -> label, or None where it is dropped
+VOTES = {
+    "0,0,0,1,0,0,9,0,0,0": "fear",
+    "4,0,0,1,3,2,0,0,0,0": "neutral",  # most votes, no majority: kept for cross-entropy only
+    "1,1,1,1,1,1,1,1,1,1": None,  # slips
+    "0,0,0,0,0,0,0,0,0,10": None,  # no face
+    "3,0,0,0,0,0,0,0,5,2": None,  # nobody knows
+    "0,6,0,0,0,0,0,0,4,0": "happiness",
+}
+
+
+@pytest.fixture
+def votes(tmp_path):
+    lines = ["Usage," + ",".join(COLUMNS)]
+    lines += [f"Training,fer{n:07d}.png,{row}" for n, row in enumerate(VOTES)]
+    lines += ["Training,,0,0,0,0,0,0,0,0,0,10"]  # FER+ took the picture out
+    (tmp_path / "new.csv").write_text("\n".join(lines))
+    return tmp_path / "new.csv"
+
+
+def rows(count=8):
+    images = np.random.default_rng(0).integers(0, 256, (count, 48, 48), np.uint8)
+    return Dataset(images, np.arange(count) % 7, np.array([f"fer{n:07d}.png" for n in range(count)]), split="train")
+
+
+def test_votes_become_labels(votes):
+    found = relabelled({"train": rows()}, votes)["train"]
+    assert [found.classes[label] for label in found.labels] == ["fear", "neutral", "happiness"]
+    assert found.classes == CLASSES and found.names.tolist() == ["fer0000000.png", "fer0000001.png", "fer0000005.png"]
+    np.testing.assert_allclose(found.soft[0], np.eye(8)[6])  # a single vote is a slip
+    np.testing.assert_allclose(found.soft[1], [4 / 9, 0, 0, 0, 3 / 9, 2 / 9, 0, 0], atol=1e-7)
+    np.testing.assert_allclose(found.soft.sum(axis=1), 1, atol=1e-6)
+    majority = relabelled({"train": rows()}, votes, "majority")["train"]
+    assert [CLASSES[label] for label in majority.labels] == ["fear", "happiness"] and majority.soft is None
+    assert found.stamp() != relabelled({"train": rows()}, votes, "majority")["train"].stamp()
+    np.testing.assert_array_equal(found.take([1]).soft, found.soft[1:2])
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("emotion,pixels,Usage\n", "no column 'Image name': give fer2013new.csv"),
+        ("Usage," + ",".join(COLUMNS) + "\nTraining,fer0000000.png,1,2,x,0,0,0,0,0,0,0\n", "line 2: votes are whole"),
+        ("Usage," + ",".join(COLUMNS) + "\nTraining,fer0000000.png,1,2\n", "line 2: votes are whole"),
+    ],
+)
+def test_a_file_that_is_not_it_is_one_line(text, message, tmp_path):
+    (tmp_path / "new.csv").write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_votes(tmp_path / "new.csv")
+    with pytest.raises(DataError, match="missing"):
+        read_votes(tmp_path / "missing.csv")
+
+
+def test_pictures_that_have_no_place_in_the_table(votes):
+    named = Dataset(rows().images, rows().labels, np.array([f"train/{n}.jpg" for n in range(8)]))
+    with pytest.raises(DataError, match=r"give fer2013.csv as --data"):
+        relabelled({"train": named}, votes)
+
+
+def test_merged_emotions_count_together(votes, tmp_path):
+    table = ["emotion,pixels,Usage"]
+    table += [
+        f"{n % 7},{' '.join([str(n)] * 2304)},{usage}" for n, usage in enumerate(["Training"] * 6 + ["PublicTest"])
+    ]
+    (tmp_path / "fer2013.csv").write_text("\n".join(table))
+    votes.write_text(votes.read_text() + "\nPublicTest,fer0000006.png,9,0,0,0,0,0,0,0,0,0")
+    reading = Reading(labels=str(votes), merge=("anger+disgust",), classes=("neutral", "anger+disgust", "happiness"))
+    found = load(tmp_path / "fer2013.csv", reading)["train"]
+    assert found.labels.tolist() == [1, 2]  # 4 votes for neutral, 5 for the two together
+    np.testing.assert_allclose(found.soft, [[4 / 9, 5 / 9, 0], [0, 0, 1]], atol=1e-6)
+
+
+def test_training_aims_at_the_votes_and_figures_say_so(votes, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = relabelled({"train": rows()}, votes)["train"]
+    settings = config.TrainConfig(model="plain", alpha=1 / 16, epochs=1, batch_size=2, end_phase=0.5)
+    training = Training(settings, found, found)
+    for phase in training.phases:
+        np.testing.assert_array_equal(phase.batches.targets, found.soft)
+    with pytest.raises(ConfigError, match="choose another balance"):
+        Training(config.replace(settings, balance="nearmiss-smote"), found, found)
+    table = ["emotion,pixels,Usage"]
+    rng = np.random.default_rng(0)
+    lines = ["Usage," + ",".join(COLUMNS)]
+    for n in range(24):
+        usage = "Training" if n < 16 else "PublicTest"
+        table.append(f"{n % 7},{' '.join(map(str, rng.integers(0, 256, 2304)))},{usage}")
+        lines.append(f"{usage},fer{n:07d}.png,{','.join('9' if k == n % 8 else '0' for k in range(10))}")
+    (tmp_path / "fer2013.csv").write_text("\n".join(table))
+    (tmp_path / "new.csv").write_text("\n".join(lines))
+    flags = ("--model", "plain", "--alpha", "0.07", "--epochs", "2", "--warmup", "0.5", "--out", "run")
+    code, out, _ = run(capsys, "train", "--data", "fer2013.csv", "--labels", "new.csv", *flags)
+    assert code == 0 and out.startswith("labels of FER+") and "contempt" in out
+    code, out, _ = run(capsys, "evaluate", "run", "--data", "fer2013.csv", "--split", "val", "--json")
+    assert code == 0 and json.loads(out)["labels"] == "FER+" and json.loads(out)["n"] == 8
