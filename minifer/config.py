@@ -43,7 +43,9 @@ class TrainConfig:
     alpha: float = setting(1.0, "width: every channel count is multiplied by it", within=(0.01, 8))
     stem_stride: int = setting(2, "stride of the first convolution; 1 keeps twice the resolution", (1, 2))
     blocks: str = setting(
-        "published", "table of the blocks; even spends as much on large maps as on small ones", ("published", "even")
+        "published",
+        "table of the blocks: published; even, which spends as much on large maps as on small ones; or rows of your "
+        "own, channels/stride*count, such as 32,64/2,128/2*3",
     )
     linear: bool = setting(False, "end blocks without ReLU6, so that with skips they can also take away")
     attention_blocks: tuple | None = setting(

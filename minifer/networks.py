@@ -10,7 +10,7 @@ from functools import partial
 
 from minifer.errors import ConfigError, LayerError
 from minifer.layers import Layer
-from minifer.models import TABLES, MobileNet, mobilenet, mobilenet_v2, mobilenet_v3
+from minifer.models import MobileNet, block_table, mobilenet, mobilenet_v2, mobilenet_v3
 from minifer.own_code import call, find, is_target
 
 Own = str | Callable | Layer
@@ -52,7 +52,7 @@ def build_model(settings, input_shape, classes, own=None, outline=False):
         heads=settings.heads,
         head_units=settings.head_units,
         attention_positions=settings.attention_positions,
-        blocks=TABLES[settings.blocks],
+        blocks=block_table(settings.blocks),
         linear=settings.linear,
         **common,
     )

@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 from small_runs import run
 
 from minifer.config import MODELS, TrainConfig
@@ -88,3 +89,10 @@ def test_the_table_of_one_network_as_csv(capsys, tmp_path):
     rows = list(csv.DictReader((tmp_path / "a.csv").open()))
     assert rows[0]["layer"] == "stem" and rows[-1]["layer"] == "total"
     assert sum(int(row["multiply-adds"] or 0) for row in rows[:-1]) == int(rows[-1]["multiply-adds"]) == 16_243_584
+
+
+def test_work_as_a_picture(capsys, tmp_path):
+    assert run(capsys, "cost", "--model", "v2", "--draw", tmp_path / "a.png")[0] == 0
+    assert Image.open(tmp_path / "a.png").width > 800
+    code, _, err = run(capsys, "cost", "--compare", "v1,v2", "--draw", tmp_path / "b.png")
+    assert code == 2 and "--draw is of one network" in err

@@ -1,14 +1,16 @@
 """The network: counts that are published, variants, tables, refusals."""
 
-import dataclasses
-
 import numpy as np
 import pytest
+from small_runs import Silent
 
 from minifer.config import TrainConfig
 from minifer.cost import cost_rows, count
+from minifer.data import synthetic
 from minifer.errors import ConfigError
-from minifer.models import EVEN_BLOCKS, TABLES, mobilenet
+from minifer.models import EVEN_BLOCKS, TABLES, block_table, mobilenet
+from minifer.trained import load_weights
+from minifer.training import Training
 
 
 def test_published_counts():
@@ -68,9 +70,27 @@ def test_only_linear_blocks_can_take_away_from_what_passes_by(rng):
     assert taken == {False: False, True: True}
 
 
-def test_the_tables_can_be_chosen():
-    settings = {field.name: field for field in dataclasses.fields(TrainConfig)}
-    assert settings["blocks"].metadata["choices"] == tuple(TABLES)
+def test_tables_are_chosen_or_written_down():
+    assert [block_table(name) for name in TABLES] == list(TABLES.values())
+    assert block_table("32,64/2, 128/2*3") == ((32, 1), (64, 2), (128, 2), (128, 1), (128, 1))
+    assert block_table("16*2") == ((16, 1), (16, 1)) and len(block_table("8*64")) == 64
+
+
+@pytest.mark.parametrize("text", ["", "wide", "32,", "0", "32/3", "32*0", "8*65", "8*60,8*5", "99999", "32;64", "٣"])
+def test_a_table_that_is_none_is_one_line(text):
+    with pytest.raises(ConfigError, match="is no table: write published, even, or rows such as 32,64/2,128/2"):
+        block_table(text)
+
+
+def test_a_table_of_ones_own_is_trained_and_found_in_the_weights(tmp_path):
+    settings = TrainConfig(model="skip", alpha=0.25, blocks="16,32/2*2", epochs=1, batch_size=8, schedule="constant")
+    faces = synthetic.load(seed=0, train=16, val=7)
+    training = Training(settings, faces["train"], faces["val"])
+    training.run(Silent(tmp_path))
+    assert [path for path in training.model.layers if path.startswith("block")] == ["block1", "block2", "block3"]
+    model, meta = load_weights(tmp_path / "best.npz")
+    assert meta["config"]["blocks"] == "16,32/2*2"
+    assert count(model, (48, 48, 1)).forward == count(training.model, (48, 48, 1)).forward
 
 
 def test_attention_on_early_maps_costs_sixteen_times_the_rest():

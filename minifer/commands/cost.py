@@ -1,6 +1,7 @@
 """Count what a network costs for one picture, layer by layer, and what ordinary convolutions in its place would."""
 
 from minifer.commands.common import as_path, parse_shape, print_json
+from minifer.errors import ConfigError
 
 IMAGENET = (224, 224, 3)  # the shape of the pictures for which MobileNets are compared, in 1000 classes
 SHORT = {  # kinds of layers, as the table calls them
@@ -25,7 +26,9 @@ def add_arguments(parser):
         "--compare", metavar="MODEL,MODEL,...", help="a line for each of several networks, such as v1,v2,v3-small"
     )
     parser.add_argument("--alpha", type=float, default=1.0, help="width multiplier")
-    parser.add_argument("--blocks", choices=("published", "even"), default="published", help="table of the blocks")
+    parser.add_argument(
+        "--blocks", default="published", help="table of the blocks: published, even, or rows such as 32,64/2,128/2*3"
+    )
     parser.add_argument("--input", default="48x48x1", metavar="HxWxC", help="shape of a picture")
     parser.add_argument("--classes", type=int, help="default: 7, or ImageNet's 1000 for 224x224x3 pictures")
     parser.add_argument("--stem-stride", type=int, default=2, choices=(1, 2))
@@ -33,6 +36,9 @@ def add_arguments(parser):
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="print one JSON document")
     output.add_argument("--csv", type=as_path, metavar="FILE", help="write the table to this file")
+    output.add_argument(
+        "--draw", type=as_path, metavar="FILE.png", help="draw work and weights of each part of the network"
+    )
 
 
 def run(args):
@@ -47,6 +53,8 @@ def run(args):
         classes = 1000 if shape == IMAGENET else 7
     checked("--classes", classes, Whole(1, 10**6))
     if args.compare:
+        if args.draw:
+            raise ConfigError("--draw is of one network: give --model in place of --compare")
         compare(args, shape, classes)
         return
     model, name = network(args.model, args, shape, classes)
@@ -72,6 +80,11 @@ def run(args):
         return
     if args.csv:
         write_table(args.csv, layer_rows(table, total, args.batch))
+        return
+    if args.draw:
+        from minifer.report.work import draw_work
+
+        draw_work(table, args.draw, f"{name}, {args.input}: {total.multiply_adds / 1e6:.1f} million multiply-adds")
         return
     chosen = "" if args.classes else ", the default for such pictures"
     print(f"{name}, {args.input}, {classes} classes{chosen}; all for one picture")
@@ -101,7 +114,7 @@ def network(name, args, shape, classes):
     own = settings.model if is_target(settings.model) else None
     called = own or f"MobileNet {settings.model}, alpha {args.alpha:g}"
     if settings.model in ("plain", "skip", "mha"):
-        called += f", {args.blocks} blocks"
+        called += f", blocks {args.blocks}"
     return build_model(settings, shape, classes, own, outline=True), called
 
 

@@ -86,6 +86,7 @@ def run(args):
 def train(args, claims):
     """Train in a folder that is claimed for this process until the stack of claims ends."""
     from minifer.files import claimed
+    from minifer.models import block_table
     from minifer.networks import find_network
     from minifer.own_code import is_target
     from minifer.run_folder import new_folder, read_settings, write_settings
@@ -119,6 +120,7 @@ def train(args, claims):
         folder = None if args.find_rate else new_folder(args.out, preset, claims)
 
     build_augmentation(settings)  # a wrong setting is said before minutes are spent on data
+    block_table(settings.blocks)
     network = find_network(own) if own else None
     train, val = read_data(data, settings)
     if settings.balance == "nearmiss-smote":

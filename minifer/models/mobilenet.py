@@ -10,6 +10,7 @@ Source: Howard et al., MobileNets, 2017, table 1; for the skips and the attentio
 figures 7 and 8.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -31,6 +32,7 @@ from minifer.layers import (
 
 VARIANTS = ("plain", "skip", "mha")
 STEM_FILTERS = 32
+MOST_ROWS = 64  # of a table of one's own
 # Tables of rows (output channels at alpha 1, stride). The published one is for pictures of 224 pixels: on small ones
 # most of its work falls on the last few positions, where little is left of a mouth's corner. In the even one channels
 # double only where the map halves, so that every size of map gets about the same share of the multiply-adds.
@@ -62,6 +64,29 @@ EVEN_BLOCKS = (
     (256, 1),
 )
 TABLES = {"published": BLOCKS, "even": EVEN_BLOCKS}
+
+
+def block_table(text: str) -> tuple[tuple[int, int], ...]:
+    """Return the rows of a table that has a name, or is written down: channels, /stride, *how many such blocks.
+
+        >>> block_table("32,64/2,128/2*3")
+        ((32, 1), (64, 2), (128, 2), (128, 1), (128, 1))
+
+    Of several blocks only the first has the stride.   Raises ConfigError for what is neither
+    """
+    if text in TABLES:
+        return TABLES[text]
+    rows = []
+    for part in text.split(","):
+        found = re.fullmatch(r"\s*(\d{1,4})(?:/([12]))?(?:\*(\d{1,2}))?\s*", part, re.ASCII)
+        channels, stride, count = (int(number or 1) for number in found.groups()) if found else (0, 1, 1)
+        if not channels or not count or len(rows) + count > MOST_ROWS:
+            raise ConfigError(
+                f"blocks {text!r} is no table: write {', '.join(TABLES)}, or rows such as 32,64/2,128/2*3 "
+                f"(channels, stride 1 or 2, how many), {MOST_ROWS} blocks at most"
+            )
+        rows += [(channels, stride), *[(channels, 1)] * (count - 1)]
+    return tuple(rows)
 
 
 class MobileNet(Sequential):
