@@ -55,19 +55,31 @@ def load(path):
               checkpoint of minifer, or of another format version, or when an array holds NaN or infinity
     """
     with Npz(path, CheckpointError, REMEDY) as file:
-        if HEADER not in file.headers:
-            file.refuse("it is of another program: minifer's description is not in it")
-        if file.headers[HEADER].dtype.itemsize > 4 * MOST_BYTES:
-            file.refuse("its description is longer than any of minifer")
-        text = str(file.arrays({HEADER: "U"})[HEADER])
-        with guarded(path, CheckpointError, REMEDY):
-            header = json.loads(text)
-        checked_fields(header, {"version": Whole(0, 10**6), "meta": Record()}, path, CheckpointError)
-        if header["version"] != VERSION:
-            raise CheckpointError(
-                f"{path} is of format {header['version']}, this minifer reads {VERSION}: use the one that wrote it"
-            )
-        names = [name for name in file.headers if name != HEADER]
-        if header.get("names") != names:  # the archive's table of contents has no checksum of its own
-            file.refuse("its table of contents is damaged")
-        return {name: file.read(name) for name in names}, header["meta"]
+        meta = _description(file)
+        return {name: file.read(name) for name in file.headers if name != HEADER}, meta
+
+
+def description(path):
+    """Return the meta of a checkpoint without reading its arrays; raise what load does."""
+    with Npz(path, CheckpointError, REMEDY) as file:
+        return _description(file)
+
+
+def _description(file):
+    """Return the meta that an open Npz holds."""
+    path = file.path
+    if HEADER not in file.headers:
+        file.refuse("it is of another program: minifer's description is not in it")
+    if file.headers[HEADER].dtype.itemsize > 4 * MOST_BYTES:
+        file.refuse("its description is longer than any of minifer")
+    text = str(file.arrays({HEADER: "U"})[HEADER])
+    with guarded(path, CheckpointError, REMEDY):
+        header = json.loads(text)
+    checked_fields(header, {"version": Whole(0, 10**6), "meta": Record()}, path, CheckpointError)
+    if header["version"] != VERSION:
+        raise CheckpointError(
+            f"{path} is of format {header['version']}, this minifer reads {VERSION}: use the one that wrote it"
+        )
+    if header.get("names") != [name for name in file.headers if name != HEADER]:
+        file.refuse("its table of contents is damaged")  # the archive's has no checksum of its own
+    return header["meta"]

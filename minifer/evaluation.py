@@ -4,6 +4,7 @@ import numpy as np
 
 from minifer import metrics
 from minifer.calibration import tempered
+from minifer.cost.table import held
 from minifer.data.dataset import check_images, to_float
 from minifer.data.duplicates import unseen_rows
 from minifer.data.views import views
@@ -56,7 +57,7 @@ def evaluate_weights(path, dataset, split, tta=False, model=None):
         "split": split,
         "model": settings["model"],
         "alpha": None if is_target(settings["model"]) else settings["alpha"],
-        "parameters": sum(parameter.value.size for parameter in model.parameters(trainable_only=True).values()),
+        "parameters": held(model)[0],
         "tta": tta,
         **({"labels": "FER+"} if settings.get("labels") else {}),  # whose figures are not FER2013's
         **metrics.evaluate(probs, dataset.labels, dataset.classes),

@@ -19,7 +19,7 @@ import numpy as np
 from minifer.data import fer2013
 from minifer.data.dataset import MOST_ROWS, Dataset
 from minifer.data.ferplus import relabelled
-from minifer.data.layouts import SPLITS, OtherPictures, plain
+from minifer.data.layouts import SPLITS, OtherArrays, OtherPictures, plain
 from minifer.errors import ConfigError, DataError
 from minifer.faces.crop import fit_square
 from minifer.files.archives import open_source
@@ -102,11 +102,7 @@ def load_split(path, split, reading=None):
 def read(path, reading):
     """Return ({split: Dataset} as the source parts its rows, whether it is a data set of one's own)."""
     said_own = reading.size or reading.colour or reading.val_share
-    if path.is_file() and fer2013.is_npz(path):
-        with Npz(path) as file:
-            if not fer2013.ARRAYS.keys() <= file.headers.keys():
-                return read_arrays(file, reading), True
-    elif said_own and path.exists():
+    if said_own and path.exists():
         with open_source(path) as source:
             if pictures := source.pictures():
                 return read_pictures(pictures, path, reading), True
@@ -115,6 +111,9 @@ def read(path, reading):
     except OtherPictures:
         with open_source(path) as source:
             return read_pictures(source.pictures(), path, reading), True
+    except OtherArrays:
+        with Npz(path) as file:
+            return read_arrays(file, reading), True
     if said_own:
         raise ConfigError(
             f"{path} is FER2013, grey pictures of 48x48 with splits of its own: leave size, colour and val_share out"
@@ -218,14 +217,14 @@ def read_arrays(file, reading):
         file.refuse(f"labels are {values.min()} to {values.max()}, and there are {len(classes)} classes")
     return {
         split: Dataset(
-            pictures(file, x, reading), labels[split] if numbered else np.searchsorted(values, labels[split]),
+            as_pictures(file, x, reading), labels[split] if numbered else np.searchsorted(values, labels[split]),
             None, classes, split,
         )
         for split, (x, _) in splits.items()
     }  # fmt: skip
 
 
-def pictures(file, name, reading):
+def as_pictures(file, name, reading):
     """Return an array of pictures as (N,H,W) or (N,H,W,3) uint8, fitted into squares if a size is asked for."""
     images = grey_values(file.read(name), f"{file.path}: {name}")
     if images.ndim == 4 and images.shape[3] == 1:

@@ -69,9 +69,9 @@ def input_shape(image_shape):
     return (*image_shape, 1)[:3]
 
 
-def read_settings(path):
-    """Return the TrainConfig of a weights file."""
-    return read_description(checkpoint.load(path)[1], path)[0]
+def settings_of(path):
+    """Return the TrainConfig of a weights file, whose arrays are not read."""
+    return read_description(checkpoint.description(path), path)[0]
 
 
 def load_weights(path, model=None):

@@ -29,20 +29,21 @@ def run(args):
     """Evaluate and print."""
     set_threads(args)
     from minifer.evaluation import evaluate_weights, on_unseen
-    from minifer.reading import Reading, load_split
+    from minifer.reading import Reading, load
     from minifer.run_folder import write_evaluation
-    from minifer.trained import find_weights, read_settings
+    from minifer.trained import find_weights, settings_of
 
     if args.unseen and args.split == "train":
         raise ConfigError(
             "--unseen: every training row has a copy in the training rows, itself: choose another --split"
         )
     weights = find_weights(args.weights)
-    reading = Reading.of(read_settings(weights))
-    dataset = load_split(args.data, args.split, reading)
+    needed = [args.split, *["train"] * args.unseen]
+    splits = load(args.data, Reading.of(settings_of(weights)), needed)
+    dataset = splits[args.split]
     result, probs = evaluate_weights(weights, dataset, args.split, args.tta, args.model)
     if args.unseen:
-        result["unseen"] = on_unseen(load_split(args.data, "train", reading), dataset, probs)
+        result["unseen"] = on_unseen(splits["train"], dataset, probs)
     if args.out:
         from minifer.files import claimed, make_folder
 

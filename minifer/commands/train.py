@@ -193,14 +193,14 @@ def describe(training, data):
 def work_of(training):
     """Return the size of a network and its work on one picture as text."""
     from minifer.cost import count
+    from minifer.cost.table import held
     from minifer.errors import MiniferError
     from minifer.trained import input_shape
 
     try:
         cost = count(training.model, input_shape(training.train.images.shape[1:]))
     except MiniferError as error:  # a layer of one's own that does not say its multiply-adds trains as well
-        numbers = sum(item.value.size for item in training.model.parameters(trainable_only=True).values())
-        return f"{numbers:,} parameters; its multiply-adds are not counted ({error})"
+        return f"{held(training.model)[0]:,} parameters; its multiply-adds are not counted ({error})"
     return f"{cost.trainable_parameters:,} parameters, {cost.multiply_adds / 1e6:.1f} million multiply-adds a picture"
 
 

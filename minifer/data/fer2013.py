@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from minifer.data.dataset import CLASSES, Dataset
-from minifer.data.layouts import read_source
+from minifer.data.layouts import OtherArrays, read_source
 from minifer.errors import DataError
 from minifer.files import replacing
 from minifer.files.archives import file_member, open_source
@@ -90,6 +90,8 @@ def is_npz(path):
 def read_npz(path):
     """Read what save_npz wrote. Labels follow the class names, whatever order the file lists them in."""
     with Npz(path, DataError, "write it again with minifer prepare", MOST_NPZ_BYTES) as file:
+        if missing := [name for name in ARRAYS if name not in file.headers]:
+            raise OtherArrays(f"{path}: it has no array {missing[0]}: {file.remedy}")
         arrays = file.arrays(ARRAYS)
         if not arrays["images"].size:
             file.refuse("it holds no pictures")

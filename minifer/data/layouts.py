@@ -39,6 +39,10 @@ class OtherPictures(DataError):
     """These are pictures in folders, of which none is called after a class of FER2013: another data set's."""
 
 
+class OtherArrays(DataError):
+    """This is an .npz that minifer did not write: another data set's."""
+
+
 def read_source(source):
     """Return the arrays of a Source (see minifer.files.archives): of a table with the columns, or else of its pictures.
 

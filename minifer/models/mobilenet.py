@@ -16,19 +16,17 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from minifer.errors import ConfigError
-from minifer.initializers import Outline
 from minifer.layers import (
     BatchNorm,
     Conv2D,
     DepthwiseConv2D,
-    Dropout,
     GlobalAveragePool,
-    Linear,
     MultiHeadSelfAttention,
     PointwiseConv2D,
     Residual,
     Sequential,
 )
+from minifer.models.ends import classifier, generator
 
 VARIANTS = ("plain", "skip", "mha")
 STEM_FILTERS = 32
@@ -189,9 +187,7 @@ def mobilenet(
     unknown = [number for number in attention_blocks if not 1 <= number <= len(blocks)]
     if unknown:
         raise ConfigError(f"there is no block {unknown[0]}: blocks are numbered 1 to {len(blocks)}")
-    if min(input_shape) < 1 or classes < 1 or alpha <= 0:
-        raise ConfigError(f"input shape {input_shape}, classes {classes} and alpha {alpha} must all be positive")
-    rng = Outline() if outline else np.random.default_rng(seed)
+    rng = generator(alpha, input_shape, classes, seed, outline)
 
     def scaled(filters):
         return max(1, int(filters * alpha))
@@ -218,8 +214,5 @@ def mobilenet(
                 channels, heads, head_units, normalize=attention_normalize, positions=positions, rng=rng
             )
     layers["pool"] = GlobalAveragePool()
-    if dropout:
-        layers["dropout"] = Dropout(dropout, rng=np.random.default_rng([seed, 1]))
-    layers["classifier"] = Linear(channels, classes, rng=rng)
-    layers["classifier"].weight.value[...] = 0  # every class equally likely at first, whatever the features' size
+    layers |= classifier(channels, classes, dropout, seed, rng)
     return MobileNet(**layers)

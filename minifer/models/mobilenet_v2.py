@@ -8,11 +8,8 @@ For pictures of 224 pixels and 1000 classes: 300.8 million multiply-adds and 3,5
 Source     Sandler et al., MobileNetV2: Inverted Residuals and Linear Bottlenecks, 2018, table 2
 """
 
-import numpy as np
-
-from minifer.errors import ConfigError
-from minifer.initializers import Outline
-from minifer.layers import Conv2D, Dropout, GlobalAveragePool, Linear, PointwiseConv2D, Sequential
+from minifer.layers import Conv2D, GlobalAveragePool, PointwiseConv2D, Sequential
+from minifer.models.ends import classifier, generator
 from minifer.models.inverted import divisible, inverted_residual, normalized
 
 # Rows (expansion, output channels at alpha 1, how many blocks, stride of the first).
@@ -34,12 +31,11 @@ def mobilenet_v2(
 ) -> Sequential:
     """Build a MobileNetV2; arguments as for mobilenet.
 
+    >>> import numpy as np
     >>> mobilenet_v2(0.25)(np.zeros((2, 48, 48, 1), np.float32)).shape
     (2, 7)
     """
-    if min(input_shape) < 1 or classes < 1 or alpha <= 0:
-        raise ConfigError(f"input shape {input_shape}, classes {classes} and alpha {alpha} must all be positive")
-    rng = Outline() if outline else np.random.default_rng(seed)
+    rng = generator(alpha, input_shape, classes, seed, outline)
     norm = {"eps": bn_eps, "momentum": bn_momentum}
     channels = divisible(STEM_FILTERS * alpha)
     stem = Conv2D(input_shape[2], channels, 3, stem_stride, padding, rng=rng)
@@ -56,8 +52,5 @@ def mobilenet_v2(
     last = divisible(LAST_FILTERS * max(alpha, 1.0))
     layers |= normalized("last", PointwiseConv2D(channels, last, rng=rng), last, "relu6", **norm)
     layers["pool"] = GlobalAveragePool()
-    if dropout:
-        layers["dropout"] = Dropout(dropout, rng=np.random.default_rng([seed, 1]))
-    layers["classifier"] = Linear(last, classes, rng=rng)
-    layers["classifier"].weight.value[...] = 0  # every class equally likely at first
+    layers |= classifier(last, classes, dropout, seed, rng)
     return Sequential(**layers)

@@ -14,11 +14,9 @@ accounted for.
 Source     Howard et al., Searching for MobileNetV3, 2019, tables 1 and 2
 """
 
-import numpy as np
-
 from minifer.errors import ConfigError
-from minifer.initializers import Outline
-from minifer.layers import Conv2D, Dropout, GlobalAveragePool, HardSwish, Linear, PointwiseConv2D, Sequential
+from minifer.layers import Conv2D, GlobalAveragePool, HardSwish, Linear, PointwiseConv2D, Sequential
+from minifer.models.ends import classifier, generator
 from minifer.models.inverted import divisible, inverted_residual, normalized
 
 RE, HS = "relu", "hard-swish"
@@ -73,14 +71,13 @@ def mobilenet_v3(
 ) -> Sequential:
     """Build a MobileNetV3, "large" or "small"; other arguments as for mobilenet.
 
+    >>> import numpy as np
     >>> mobilenet_v3("small", 0.25)(np.zeros((2, 48, 48, 1), np.float32)).shape
     (2, 7)
     """
     if variant not in V3_BLOCKS:
         raise ConfigError(f"unknown MobileNetV3 {variant!r}: choose large or small")
-    if min(input_shape) < 1 or classes < 1 or alpha <= 0:
-        raise ConfigError(f"input shape {input_shape}, classes {classes} and alpha {alpha} must all be positive")
-    rng = Outline() if outline else np.random.default_rng(seed)
+    rng = generator(alpha, input_shape, classes, seed, outline)
     norm = {"eps": bn_eps, "momentum": bn_momentum}
     channels = divisible(STEM_FILTERS * alpha)
     stem = Conv2D(input_shape[2], channels, 3, stem_stride, padding, rng=rng)
@@ -94,8 +91,5 @@ def mobilenet_v3(
     last, hidden = 6 * channels, divisible(HIDDEN[variant] * max(alpha, 1.0))
     layers |= normalized("last", PointwiseConv2D(channels, last, rng=rng), last, HS, **norm)
     layers |= {"pool": GlobalAveragePool(), "hidden": Linear(last, hidden, rng=rng), "hidden_activation": HardSwish()}
-    if dropout:
-        layers["dropout"] = Dropout(dropout, rng=np.random.default_rng([seed, 1]))
-    layers["classifier"] = Linear(hidden, classes, rng=rng)
-    layers["classifier"].weight.value[...] = 0  # every class equally likely at first
+    layers |= classifier(hidden, classes, dropout, seed, rng)
     return Sequential(**layers)
