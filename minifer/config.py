@@ -111,11 +111,6 @@ class TrainConfig:
     brightness: float = setting(0.1, "largest change of brightness", within=(0, 1))
     contrast: float = setting(0.1, "largest change of contrast", within=(0, 1))
     erasing: float = setting(0.0, "probability that a random rectangle is erased", within=(0, 1))
-    crop: int = setting(
-        0,
-        "side of the crops that the first four fifths of the epochs train on; 0 takes whole pictures",
-        within=(0, 1024),
-    )
 
     labels: str = setting("", "fer2013new.csv of FER+: the votes of ten people in place of fer2013.csv's labels")
     votes: str = setting(
@@ -152,7 +147,7 @@ BEST = {
     "model": "skip", "blocks": "even", "linear": True, "register": True, "dropout": 0.2, "epochs": 200,
     "batch_size": 64, "learning_rate": 3e-3, "schedule": "cosine", "warmup": 3.0, "weight_decay": 0.05,
     "average": 0.9995,
-    "keep": "last", "calibrate": True, "label_smoothing": 0.1, "crop": 40, "end_phase": 0.2,
+    "keep": "last", "calibrate": True, "label_smoothing": 0.1, "end_phase": 0.2,
     "shift": 0.06, "rotation": 8.0, "zoom": 0.1, "brightness": 0.2, "contrast": 0.2, "erasing": 0.3,
 }  # fmt: skip
 
@@ -184,8 +179,9 @@ def to_dict(config):
 
 
 RENAMED = {"rate": "learning_rate", "min_rate": "min_learning_rate"}  # settings of earlier versions
-# Settings of earlier versions that did not help, and the value at which they did nothing.
-REMOVED = {"sharpness": 0.0, "mixup": 0.0}
+# Settings of earlier versions that did not help, and the values at which weights of that time read pictures as now:
+# with a crop the first epochs trained on the middle of each picture.
+REMOVED = {"sharpness": (0.0,), "mixup": (0.0,), "crop": (0, 40)}
 
 
 def from_dict(settings, source="the settings"):
@@ -196,7 +192,7 @@ def from_dict(settings, source="the settings"):
     if not isinstance(settings, dict) or "model" not in settings:
         raise ConfigError(f"{source}: 'model' is missing: these are not the settings of a run")
     settings = {RENAMED.get(name, name): value for name, value in settings.items()}
-    settings = {name: value for name, value in settings.items() if name not in REMOVED or value != REMOVED[name]}
+    settings = {name: value for name, value in settings.items() if value not in REMOVED.get(name, ())}
     unknown = sorted(settings.keys() - {f.name for f in dataclasses.fields(TrainConfig)})
     if unknown:
         raise ConfigError(f"{source}: {unknown[0]!r} is not a setting of this version")

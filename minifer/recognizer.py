@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minifer.data.dataset import to_float
+from minifer.data.dataset import picture_side, to_float
 from minifer.errors import ConfigError
 from minifer.faces.crop import crop_face, fit_square
 from minifer.faces.detector import FaceDetector
@@ -106,9 +106,11 @@ class Recognizer:
         """Return (faces, what the network reads of each)."""
         if self.detector is None:
             face = {"box": [0.0, 0.0, float(picture.shape[1]), float(picture.shape[0])], "score": None}
+            if self.register:
+                whole = fit_square(picture, picture_side(self.side))
+                return [face], [to_float(whole[None], frame_of_crop(whole, self.landmarks)[None])[0]]
             square = fit_square(picture, self.side, colour=self.input_shape[2] == 3)
-            frames = frame_of_crop(square, self.landmarks)[None] if self.register else None
-            return [face], [to_float(square[None], frames)[0]]
+            return [face], [to_float(square[None])[0]]
         faces, inputs = [], []
         for found in self.detector.detect(picture, SURE_FROM):
             points = self.landmarks.predict(picture, found.box)

@@ -18,7 +18,7 @@ from minifer.own_code import is_target
 DESCRIPTION = {
     "config": Record(),
     "classes": Several(Text(1, 100)),
-    "image_shape": Several(Whole(1, 1024), least=2, most=3),  # (H, W) of grey pictures, (H, W, C) of colour
+    "image_shape": Several(Whole(1, 1024), least=2, most=3),  # that is read: (H, W) if grey, (H, W, C)
     "temperature": Maybe(Number(LEAST, MOST)),  # that its last layer has taken up, see minifer.calibration
 }
 MOST_MULTIPLY_ADDS = 10**11  # of one picture, which takes some seconds; MobileNet has 6 * 10**8 of 224 x 224 pixels

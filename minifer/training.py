@@ -32,7 +32,7 @@ from minifer.optimizers import SGD, Adam
 from minifer.own_code import is_target
 from minifer.run_folder import COLUMNS, write_metrics
 from minifer.schedules import Constant, Cosine, EarlyStopping, ReduceOnPlateau
-from minifer.trained import DESCRIPTION, check_classes, input_shape, read_description, start_from
+from minifer.trained import DESCRIPTION, check_classes, read_description, start_from
 
 END_SHIFT = 1 / 16  # of the side: how far the end phase moves pictures, by whole pixels
 
@@ -51,7 +51,6 @@ class Phase:
 
     batches: Batches
     loss: SoftmaxCrossEntropy
-    crop: int = 0  # side of the crops of the first epochs
     dropout: bool = True
 
 
@@ -73,17 +72,13 @@ class Training:
             self.balanced = balance.counts(real, train)
         if not len(val):
             raise ConfigError("there are no validation rows, so nothing says which epoch is the best")
-        if settings.crop > min(train.images.shape[1:]):
-            raise ConfigError(
-                f"crop is {settings.crop}: the pictures are only {min(train.images.shape[1:])} pixels wide"
-            )
         if settings.register:
             from minifer.faces.registration import registered
 
             train, val = registered(train), registered(val)
         self.settings, self.train, self.val = settings, train, val
         self.own, self.own_loss = model, loss
-        self.model = build_model(settings, input_shape(train.images.shape[1:]), len(train.classes), model)
+        self.model = build_model(settings, train.input_shape, len(train.classes), model)
         if settings.pretrained:
             start_from(self.model, settings.pretrained)
         if settings.freeze:
@@ -124,7 +119,7 @@ class Training:
         main = Batches(train, s.batch_size, s.seed, augmentation=build_augmentation(s), targets=targets)
         end = Batches(train, s.batch_size, s.seed, augmentation=sharp, targets=train.soft)
         return (
-            Phase(main, self.own_loss or SoftmaxCrossEntropy(s.label_smoothing, weights), s.crop),
+            Phase(main, self.own_loss or SoftmaxCrossEntropy(s.label_smoothing, weights)),
             Phase(end, self.own_loss or SoftmaxCrossEntropy(0, weights), dropout=False),
         )
 
@@ -176,8 +171,6 @@ class Training:
 
     def gradients(self, x, targets):
         """Leave the gradients of a batch; return its logits and its loss."""
-        if self.phase.crop and self.epoch < 0.8 * self.settings.epochs:
-            x = middle(x, self.phase.crop)
         logits = self.model.forward(x, training=True)
         loss = float(self.phase.loss.forward(logits, targets, training=True))
         if not np.isfinite(loss):
@@ -253,10 +246,11 @@ class Training:
 
     def description(self):
         """Return what a weights file says about itself: enough to build the model again and to refuse other data."""
+        shape = self.train.input_shape
         return {
             "config": config.to_dict(self.settings),
             "classes": list(self.train.classes),
-            "image_shape": list(self.train.images.shape[1:]),
+            "image_shape": list(shape[:2] if shape[2] == 1 else shape),
         }
 
     def save(self, folder):
@@ -371,17 +365,6 @@ def fit(
     training.run(observer or Observer())
     training.stopping.restore(training.model)
     return training
-
-
-def middle(x, side):
-    """Return the middle (N,side,side,C) of pictures (N,H,W,C).
-
-    Augmentation has shifted each picture at random, so this is a random crop. Training on crops takes less time and
-    shows more variety; the last epochs show whole pictures, which is what the network is used on (Touvron et al.,
-    Fixing the train-test resolution discrepancy, 2019).
-    """
-    top, left = (x.shape[1] - side) // 2, (x.shape[2] - side) // 2
-    return np.ascontiguousarray(x[:, top : top + side, left : left + side])
 
 
 def _prefixed(prefix, arrays):

@@ -116,7 +116,7 @@ def test_a_face_is_cropped_as_for_training(capsys, run_folder, folder):
 
 def test_registered_networks_see_registered_faces(capsys, tmp_path, drawn, folder):
     """Whole pictures as evaluate registers them; a face in a photo along its landmarks, through the one function."""
-    save_network(tmp_path / "net.npz", settings=config.replace(TINY, register=True))
+    save_network(tmp_path / "net.npz", side=40, settings=config.replace(TINY, register=True))
     model, _ = load_weights(tmp_path / "net.npz")
     _, out, _ = run(capsys, "predict", drawn, "--weights", tmp_path / "net.npz", "--no-detect", "--json")
     shown = [list(json.loads(line)["faces"][0]["probabilities"].values()) for line in out.splitlines()]
@@ -127,7 +127,7 @@ def test_registered_networks_see_registered_faces(capsys, tmp_path, drawn, folde
     (face,) = json.loads(out)["faces"]
     image = read_image(folder / "a-face.png")
     points = LandmarkPredictor.load().predict(image, FaceDetector.load().detect(image)[0].box)
-    expected = forward(model, read_face(image, points)[None])[0]
+    expected = forward(model, read_face(image, points, 40)[None])[0]
     np.testing.assert_allclose(list(face["probabilities"].values()), expected, atol=1e-5)
 
 

@@ -25,7 +25,7 @@ from minifer.evaluation import predict
 from minifer.layers import BatchNorm
 from minifer.run_folder import write_evaluation
 from minifer.trained import load_weights
-from minifer.training import Training, fit, middle
+from minifer.training import Training, fit
 
 ROW = ("images", "labels", "names")  # what a data set holds of each row
 
@@ -198,19 +198,10 @@ def test_of_no_pictures_predict_says_nothing(faces, images):
         predict(model, [])
 
 
-def test_crops_until_four_fifths_of_the_epochs(faces):
-    training = start(faces, config.replace(TINY, epochs=5, crop=40, end_phase=0.0))
-    sides, forward = [], training.model.forward
-    training.model.forward = lambda x, **kw: (sides.append(x.shape[1:3]) if kw else None, forward(x, **kw))[1]
-    training.run(Silent())
-    assert sides == [(40, 40)] * 16 + [(48, 48)] * 4
-
-
 def test_the_end_phase_shows_sharp_pictures_and_plain_labels(faces, tmp_path):
-    """The last 2 of 5 epochs: neither crop, teacher, smoothing, dropout nor a picture that is resampled."""
-    settings = config.replace(
-        TINY, epochs=5, end_phase=0.4, crop=40, dropout=0.5, teacher=write_teacher(faces, tmp_path), rotation=30.0
-    )
+    """The last 2 of 5 epochs: neither teacher, smoothing, dropout nor a picture that is resampled."""
+    taught = {"teacher": write_teacher(faces, tmp_path), "rotation": 30.0}
+    settings = config.replace(TINY, epochs=5, end_phase=0.4, dropout=0.5, **taught)
     training = start(faces, settings)
     shown, forward = [], training.model.forward
 
@@ -222,7 +213,6 @@ def test_the_end_phase_shows_sharp_pictures_and_plain_labels(faces, tmp_path):
     training.model.forward = watched
     training.run(Silent())
     epochs = [np.concatenate(shown[start : start + 4]) for start in range(0, 20, 4)]
-    assert [x.shape[1] for x in epochs] == [40, 40, 40, 48, 48]
     levels = to_float(np.arange(256, dtype=np.uint8)[None, None])
     assert [bool(np.isin(x, levels).all()) for x in epochs] == [False, False, False, True, True]
     main, end = training.phases
@@ -262,17 +252,6 @@ def test_pictures_too_small_to_be_compared_have_no_top1_without_copies(faces):
     training = Training(config.replace(TINY, epochs=1), small["train"], small["val"])
     training.run(Silent())
     assert training.rows[0]["val_unseen_top1"] is None
-
-
-def test_a_crop_is_the_middle():
-    x = np.arange(7 * 6).reshape(1, 7, 6, 1)
-    np.testing.assert_array_equal(middle(x, 4), x[:, 1:5, 1:5])
-    np.testing.assert_array_equal(middle(x, 6), x[:, :6])
-
-
-def test_a_crop_larger_than_the_pictures(faces):
-    with pytest.raises(ConfigError, match="crop is 49: the pictures are only 48 pixels wide"):
-        start(faces, config.replace(TINY, crop=49))
 
 
 def test_class_weights_follow_the_training_rows(faces):

@@ -195,10 +195,9 @@ def work_of(training):
     from minifer.cost import count
     from minifer.cost.table import held
     from minifer.errors import MiniferError
-    from minifer.trained import input_shape
 
     try:
-        cost = count(training.model, input_shape(training.train.images.shape[1:]))
+        cost = count(training.model, training.train.input_shape)
     except MiniferError as error:  # a layer of one's own that does not say its multiply-adds trains as well
         return f"{held(training.model)[0]:,} parameters; its multiply-adds are not counted ({error})"
     return f"{cost.trainable_parameters:,} parameters, {cost.multiply_adds / 1e6:.1f} million multiply-adds a picture"

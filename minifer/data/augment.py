@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from minifer.data.dataset import face_side
 from minifer.errors import ConfigError
 from minifer.kernels.augment import augment
 
@@ -55,8 +56,8 @@ def augment_batch(images, indices, seed, epoch, augmentation, frames=None):
     indices    (N,) the pictures' rows in the data set, which together with seed and epoch decide what happens to them
     frames     (N,2,3) where the faces lie (see faces.registration): what happens, happens to the registered faces, and
                is sampled together with that at once
-    Shapes     images (N,H,W) uint8 -> (N,H,W,1) float32 in [-1, 1]; in colour (N,H,W,3) -> (N,H,W,3), every channel
-               sampled at the same places, its light changed alike
+    Shapes     images (N,H,W) uint8 -> (N,H,W,1) float32 in [-1, 1], with frames (N,S,S,1), S = face_side(H); in colour
+               (N,H,W,3) -> (N,H,W,3), every channel sampled at the same places, its light changed alike
     """
     if images.ndim == 4:
         channels = [
@@ -64,9 +65,11 @@ def augment_batch(images, indices, seed, epoch, augmentation, frames=None):
         ]
         return np.concatenate(channels, axis=-1)
     height, width = images.shape[1:]
+    means = images.sum(axis=(1, 2), dtype=np.int64) / (height * width * 127.5) - 1
+    if frames is not None:
+        height = width = face_side(height)
     draws = uniforms(seed, epoch, indices, DRAWS)
     geometry, light, erase = draws[:, :5], draws[:, 5:7], draws[:, 7:]
-    means = images.sum(axis=(1, 2), dtype=np.int64) / (height * width * 127.5) - 1
     maps = affine_maps(geometry, height, width, augmentation)
     contrast = 1 + augmentation.contrast * signed(light[:, 0])
     brightness = 2 * augmentation.brightness * signed(light[:, 1])  # the range from -1 to 1 is 2 wide

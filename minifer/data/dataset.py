@@ -64,6 +64,14 @@ class Dataset:
         return len(self.labels)
 
     @property
+    def input_shape(self):
+        """What a network reads of one picture: (H,W,C)."""
+        if self.frames is None:
+            return (*self.images.shape[1:], 1)[:3]
+        side = face_side(self.images.shape[1])
+        return side, side, 1
+
+    @property
     def grey(self):
         """The pictures as grey values (N,H,W) uint8."""
         return self.images if self.images.ndim == 3 else luminance(self.images)
@@ -109,22 +117,36 @@ def check_images(images):
     return grey_values(images.reshape(shape), "the pictures")
 
 
+def face_side(side):
+    """Return the side of the square that is sampled along the frame of a picture of this side: five sixths of it.
+
+    As fine as the picture, without the rim beyond brows, cheeks and chin.
+    """
+    return max(side * 5 // 6, 1)
+
+
+def picture_side(side):
+    """Return the smallest side of a picture whose face_side is this one."""
+    return -(-side * 6 // 5)
+
+
 def to_float(images, frames=None, side=None):
     """Return what a network reads: images / 127.5 - 1, with a channel axis, each sampled along its frame if it has one.
 
     This is THE preprocessing: training, evaluation, prediction and the exported models all assume it. Augmentation
     with everything turned off gives the same numbers bit for bit.
 
-    side       of the squares that are sampled along frames; None keeps the pictures' shape
-    Shapes     images (N,H,W) uint8   frames (N,2,3), see faces.registration   returned: (N,H,W,1) float32 in [-1, 1];
-               images (N,H,W,3) uint8 -> (N,H,W,3); floats (N,H,W,C) are what it has returned already, and stay
+    side       of the squares that are sampled along frames; None is face_side of the pictures' own
+    Shapes     images (N,H,W) uint8 -> (N,H,W,1) float32 in [-1, 1], with frames (N,2,3) -> (N,side,side,1), see
+               faces.registration; images (N,H,W,3) uint8 -> (N,H,W,3); floats (N,H,W,C) are what it has returned
+               already, and stay
     """
     if images.ndim == 4 and images.dtype != np.uint8:
         return images
     if frames is None:
         scaled = np.divide(images, np.float32(127.5), dtype=np.float32) - np.float32(1)
         return scaled if images.ndim == 4 else scaled[..., np.newaxis]
-    count, height, width = images.shape
+    count, side = len(images), side or face_side(images.shape[1])
     none, zero = np.zeros((count, 4), np.int64), np.zeros(count, np.float32)
     images, frames = np.ascontiguousarray(images), np.ascontiguousarray(frames)
-    return augment(images, side or height, side or width, frames, zero + 1, zero, none, zero)
+    return augment(images, side, side, frames, zero + 1, zero, none, zero)

@@ -20,7 +20,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from minifer.data.dataset import to_float
+from minifer.data.dataset import face_side, to_float
 from minifer.errors import ConfigError, DataError
 from minifer.faces.boxes import box_of_landmarks
 from minifer.faces.kernels.resize import halve
@@ -28,11 +28,11 @@ from minifer.faces.landmarks import SHIPPED, LandmarkPredictor
 from minifer.files.cache import cache_folder, keep_arrays
 from minifer.files.npz import Npz
 
-SIDE = 48  # of the standard face's square, in pixels
+SIDE = 48  # of the standard face's picture, in pixels; its square is the middle of that, see data.dataset.face_side
 BOX = np.array([-5.0, -4.5, 53.0, 53.5])  # of the face in a picture of SIDE pixels such as FER2013's, for the first fit
 SCALES = (0.6, 1.7)  # a face of another size than this many times the standard one's is a fit gone wrong
 
-# Brows, nose, eyes and lips (landmarks 17 to 67, iBUG order) of the standard face, x and y, in pixels of its square.
+# Brows, nose, eyes and lips (landmarks 17 to 67, iBUG order) of the standard face, x and y, in pixels of its picture.
 STANDARD = np.array([
     (7.86, 15.41), (10.11, 13.04), (13.6, 12.23), (17.36, 12.68), (20.97, 14.09),
     (27.03, 14.09), (30.64, 12.68), (34.4, 12.23), (37.89, 13.04), (40.14, 15.41),
@@ -47,12 +47,13 @@ STANDARD = np.array([
 ])  # fmt: skip
 
 
-def frame_of_landmarks(points, side=SIDE):
+def frame_of_landmarks(points, side):
     """Return the frame of a face: where in the picture the pixels of a square of `side` pixels come from.
 
     Shapes     points (68,2) as x, y   frame (2,3) float64: row and column in the picture = frame @ (i, j, 1)
     """
-    standard, inner = STANDARD * (side / SIDE), np.asarray(points, np.float64)[17:]
+    square = face_side(SIDE)
+    standard, inner = (STANDARD - (SIDE - square) / 2) * (side / square), np.asarray(points, np.float64)[17:]
     z, w = ((p - p.mean(axis=0)) @ (1, 1j) for p in (standard, inner))
     a = np.sum(z.conj() * w) / np.sum(np.abs(z) ** 2)
     turn = np.array([[a.real, a.imag], [-a.imag, a.real]])  # of steps (down, across), rows first as kernels count
@@ -62,20 +63,22 @@ def frame_of_landmarks(points, side=SIDE):
 
 
 def frame_of_crop(image, predictor):
-    """Return the frame (2,3) of the face that fills a picture such as FER2013's; of the whole picture if none fits.
+    """Return the frame (2,3) of the face that fills a picture such as FER2013's; of the picture's middle if none fits.
 
     The landmarks are found from the usual place of a face, and again from where that finds it.
 
     Shapes     image (H,H) uint8
     """
-    side = len(image)
+    side, square = len(image), face_side(len(image))
     points = predictor.predict(image, BOX * (side / SIDE))
-    frame = frame_of_landmarks(predictor.predict(image, box_of_landmarks(points)), side)
+    frame = frame_of_landmarks(predictor.predict(image, box_of_landmarks(points)), square)
     low, high = SCALES
-    return frame if low <= np.hypot(*frame[0, :2]) <= high else np.eye(2, 3)
+    if low <= np.hypot(*frame[0, :2]) <= high:
+        return frame
+    return np.column_stack([np.eye(2), np.full(2, (side - square) / 2)])
 
 
-def read_face(image, points, side=SIDE):
+def read_face(image, points, side):
     """Return what a registered network reads of one of the faces in a picture: its frame's pixels.
 
     A large face is halved first until neighbouring pixels of the square lie at most 1.6 apart: sampling skips what lies
@@ -112,7 +115,8 @@ def registered(dataset):
         return dataset
     if dataset.images.ndim != 3:
         raise ConfigError("register needs grey pictures: leave out --register or --colour")
-    key = hashlib.sha256(SHIPPED.read_bytes() + str(dataset.images.shape).encode())
+    # Whatever the frames depend on.
+    key = hashlib.sha256(SHIPPED.read_bytes() + str((dataset.images.shape, face_side(SIDE), BOX, SCALES)).encode())
     key.update(np.ascontiguousarray(dataset.images))
     path = cache_folder() / f"frames-{key.hexdigest()[:32]}.npz"
     with suppress(DataError), Npz(path) as file:
