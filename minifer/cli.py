@@ -21,6 +21,7 @@ VERBS = {  # verb: (module of minifer.commands with add_arguments and run, one l
     "reproduce": ("reproduce", "carry the published study out again and write a report"),
     "train-detector": ("train_detector", "train the face detector again"),
     "train-landmarks": ("train_landmarks", "train the landmark predictor again"),
+    "warm-up": ("warm_up", "compile the kernels ahead, on every core"),
     "bench": ("bench", "measure speed: kernels, train, infer or detect"),
     "doctor": ("doctor", "print versions, threads and folders, for when something is odd"),
 }
@@ -79,6 +80,7 @@ def run(arguments):
             process.settle()
             arguments = sys.argv[1:]
         args = make_parser(arguments).parse_args(arguments)
+        args.alone = alone
         name = f"minifer {args.verb}"
         process.start_numba(say if alone else None)
         return args.run(args) or 0

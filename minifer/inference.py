@@ -113,12 +113,25 @@ class InferenceNetwork:
         for start in range(0, len(images), self.batch_size):
             pictures = images[start : start + self.batch_size]
             with in_turn:  # until the logits are out of the memory that the next call uses
-                kernel.run_network(
-                    self._program, pictures.reshape(-1), len(pictures), self._memory, self._weights, *self._lists
-                )
+                self._run(pictures.reshape(-1), len(pictures))
                 out = self._memory[self._place(self._out) :][: len(pictures) * self._out.row]
                 logits[start : start + len(pictures)] = out.reshape(len(pictures), -1)[:, : self._out.channels]
         return logits
+
+    def _run(self, pictures, batch):
+        """Run the whole program on a batch of pictures, one-dimensional."""
+        number = 0
+        while number < len(self._program):
+            number += kernel.run_network(
+                self._program[number:], pictures, batch, self._memory, self._weights, *self._lists
+            )
+            if number == len(self._program):
+                return
+            if self._program[number].operation == kernel.NORMALIZE:
+                kernel.normalize(self._memory, self._program, number, batch, self._weights)
+            else:
+                kernel.attend(self._memory, self._program[number], batch)
+            number += 1
 
     # Memory and weights.
 

@@ -1,6 +1,7 @@
 """The process that a verb runs in: what it says at the start, and what it leaves to itself while it works."""
 
 import contextlib
+import functools
 import logging
 import os
 import signal
@@ -56,20 +57,28 @@ def start_numba(say=None):
         _announce_compiling(say, "" if TEMPORARY_CACHE == "" else ", once on this machine")
 
 
+def say_compiling():
+    """Say that kernels are being compiled, if nobody has said so and somebody listens."""
+    if _unsaid:
+        _unsaid.pop()()
+
+
+_unsaid = []  # the function that says it, until it has
+
+
 def _announce_compiling(say, once):
     """Say it once when a kernel is really compiled: where all are in the cache, nothing is said."""
     from numba.core import event
 
     class First(event.Listener):
         def on_start(self, event):
-            if self.waiting and event.data["dispatcher"].py_func.__module__.startswith("minifer."):
-                self.waiting = False
-                say(f"compiling kernels{once}: this can take a minute")
+            if event.data["dispatcher"].py_func.__module__.startswith("minifer."):
+                say_compiling()
 
         def on_end(self, event):
             pass
 
-    First.waiting = True
+    _unsaid.append(functools.partial(say, f"compiling kernels{once}: this can take a minute"))
     event.register("numba:compile", First())
 
 

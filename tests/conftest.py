@@ -1,6 +1,9 @@
 import os
+import subprocess
+import sys
 from pathlib import Path
 
+import numba
 import numpy as np
 import pytest
 
@@ -14,6 +17,13 @@ from minifer.data import fer2013, synthetic
 
 ROOT = Path(__file__).parents[1]
 FER2013 = ROOT.parent / "shared" / "data" / "fer2013.zip"
+
+
+def pytest_sessionstart(session):
+    """Let every core compile a share of the kernels once, before several processes compile each the same ones."""
+    workers = getattr(session.config.option, "numprocesses", None)
+    if workers and not numba.config.DISABLE_JIT:
+        subprocess.run([sys.executable, "-m", "minifer", "warm-up"], capture_output=True, check=False)
 
 
 @pytest.fixture

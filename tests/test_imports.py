@@ -45,6 +45,8 @@ ALLOWED = {
         "run_folder", "schedules", "trained"},
     "rate_finder": {"averaging", "errors", "files", "report"},
     "recognizer": {"data", "errors", "faces", "files", "inference", "losses", "networks", "output", "trained"},
+    "warm_up": {"config", "data", "faces", "inference", "kernels", "losses", "models", "own_code", "process",
+        "training"},
     "runs": {"errors", "evaluation", "files", "output", "process", "report", "run_folder", "training"},
     "counting": {"errors", "gradcheck", "kernels", "layers", "own_code"},
     "cases": {"layers", "losses", "models"},

@@ -33,10 +33,14 @@ def add_arguments(parser):
 
 def run(args):
     """Run `minifer predict`: a line per face on stdout; return 1 when a picture could not be read."""
+    from minifer import warm_up
     from minifer.recognizer import Recognizer
 
     set_threads(args)
+    warming = warm_up.for_faces(detect=not args.no_detect) if args.alone else None
     recognizer = Recognizer.load(args.weights, detect=not args.no_detect, model=args.model)
+    if warming:
+        warming.wait()
     rows = predict(args.images, recognizer, args.draw)
     rows = write_csv(rows, args.csv, recognizer.classes) if args.csv else rows
     with claimed_drawings(args.draw), contextlib.closing(rows):

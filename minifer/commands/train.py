@@ -85,6 +85,7 @@ def run(args):
 
 def train(args, claims):
     """Train in a folder that is claimed for this process until the stack of claims ends."""
+    from minifer import warm_up
     from minifer.files import claimed
     from minifer.models import block_table
     from minifer.networks import find_network
@@ -122,6 +123,7 @@ def train(args, claims):
     build_augmentation(settings)  # a wrong setting is said before minutes are spent on data
     block_table(settings.blocks)
     network = find_network(own) if own else None
+    warming = warm_up.for_training(settings) if args.alone else None
     train, val = read_data(data, settings)
     if settings.balance == "nearmiss-smote":
         log("balancing the training rows: about a minute for all of FER2013, then kept in the cache")
@@ -134,6 +136,8 @@ def train(args, claims):
     else:
         write_settings(folder, settings, data)
     describe(training, data)
+    if warming:
+        warming.wait()
     return carry_out(training, folder, args.json)
 
 

@@ -119,7 +119,7 @@ class FaceDetector:
         shape = np.ceil(np.abs(turn) @ image.shape).astype(int)
         shift = (np.array(image.shape) - turn @ shape) / 2
         corner = shift + (turn.sum(axis=1) - 1) / 2  # matrices start at the middle of the first pixel
-        turned = np.rint(affine(image, np.column_stack([turn, corner]), *shape)).astype(np.uint8)
+        turned = np.rint(affine(np.float32(image), np.column_stack([turn, corner]), *shape)).astype(np.uint8)
         boxes, logits = merge(*self.windows(Picture(turned), min_size, scale_step))
         half = (boxes[:, 2:] - boxes[:, :2]) / 2
         middle = ((boxes[:, 1::-1] + half[:, ::-1]) @ turn.T + shift)[:, ::-1]
@@ -197,7 +197,7 @@ class FaceDetector:
         for shift in (0, self.cell // 2) if to_picture[1] >= SECOND_GRID else (0,):
             blocks = block_features(level[shift:, shift:], self.cell)
             scores = window_scores(blocks, self.template) + np.float32(self.bias)
-            rows, columns = np.nonzero(scores > self.pass_score)
+            rows, columns = map(np.ascontiguousarray, np.nonzero(scores > self.pass_score))
             corner = np.stack([columns, rows], axis=1) * self.cell + shift - border
             boxes = np.concatenate([corner * to_picture, (corner + self.window) * to_picture], axis=1)
             yield boxes, blocks, rows, columns, scores[rows, columns]

@@ -120,7 +120,7 @@ def samples(faces, copies, spread, rng, upright=False):
                 frame = Frame.round_box(np.concatenate([centre - half, centre + half]), angle)
                 frame = frame.mirrored() if mirrored else frame
                 shape = frame.to_patch(points)
-                patch = face_patch(pictures, frame)
+                patch = face_patch(pictures, frame).astype(np.uint8)
                 patches.append(relit(patch, rng) if rng.random() < RELIT else patch)
                 shapes.append(shape[MIRROR] if mirrored else shape)
     return np.stack(patches), np.stack(shapes)

@@ -281,12 +281,12 @@ def frame_of_start(box, start):
 
 
 def face_patch(pictures, frame):
-    """Return the patch of a frame, for a picture given as its octaves.
+    """Return the patch of a frame, of whole numbers, for a picture given as its octaves.
 
-    Shapes     pictures: octaves of (H,W)   patch (PATCH,PATCH) uint8
+    Shapes     pictures: octaves of (H,W)   patch (PATCH,PATCH) float32
     """
     picture, _, matrix = frame.sampling(pictures)
-    return (affine(picture, matrix, PATCH, PATCH) + np.float32(0.5)).astype(np.uint8)
+    return np.floor(affine(picture, matrix, PATCH, PATCH) + np.float32(0.5))
 
 
 def describe(pictures, points):

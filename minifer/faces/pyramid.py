@@ -17,7 +17,7 @@ class Picture:
 
     def __init__(self, grey):
         self.grey = np.ascontiguousarray(grey)
-        self._octaves = [self.grey]
+        self._octaves = []
 
     @classmethod
     def of(cls, image):
@@ -34,17 +34,20 @@ class Picture:
 
     def octaves(self, smallest):
         """Return octaves(self.grey, smallest)."""
-        if min(self._octaves[-1].shape) >= 2 * smallest:
-            self._octaves = [*self._octaves[:-1], *octaves(self._octaves[-1], smallest)]
-        return [part for part in self._octaves if part is self.grey or min(part.shape) >= smallest]
+        found = self._octaves
+        if not found or min(found[-1].shape) >= 2 * smallest:
+            self._octaves = found = [*found[:-1], *octaves(found[-1] if found else self.grey, smallest)]
+        return [part for k, part in enumerate(found) if k == 0 or min(part.shape) >= smallest]
 
 
 def octaves(image, smallest):
     """Return the picture and its halves, down to the last whose sides are both at least `smallest`.
 
-    Shapes     image (H,W) uint8 or float32   pictures: list of (H/2^k, W/2^k), the halves float32
+    All of one type, so that each kernel that reads them is compiled once.
+
+    Shapes     image (H,W) uint8 or float32   pictures: list of (H/2^k, W/2^k) float32
     """
-    pictures = [np.ascontiguousarray(image)]
+    pictures = [np.ascontiguousarray(image, np.float32)]
     while min(pictures[-1].shape) >= 2 * smallest:
         pictures.append(halve(pictures[-1]))
     return pictures

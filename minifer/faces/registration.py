@@ -93,7 +93,7 @@ def read_face(image, points, side):
     height, width = image.shape
     top, left = np.clip(corners.min(axis=1) - rim, 0, (height - 1, width - 1)).astype(int)
     bottom, right = np.clip(corners.max(axis=1) + rim, (top + 1, left + 1), (height, width)).astype(int)
-    picture = image[top:bottom, left:right]
+    picture = image[top:bottom, left:right].astype(np.float32)
     frame[:, 2] -= top, left
     for _ in range(halvings):
         if min(picture.shape) < 2:

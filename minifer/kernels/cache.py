@@ -44,6 +44,11 @@ def _save_if_possible(cache, signature, compiled):
 caching.FunctionCache.save_overload = _save_if_possible
 
 
+def has_compiled(kernel):
+    """Return whether a kernel stands in the cache, compiled by this or an earlier process, for whatever types."""
+    return bool(kernel.signatures) or Path(kernel._cache._cache_file._index_path).exists()
+
+
 def _private_folder():
     """Return a folder for temporary files into which nobody else can write, or "" where there is none."""
     user = os.getuid() if hasattr(os, "getuid") else ""

@@ -4,7 +4,7 @@ Between the layers of a small network on one picture there is more Python than a
 written down beforehand what every layer does and where: each step is a row of a table (STEP) with offsets into two flat
 arrays, the memory for maps and the weights. Batch normalization is already part of the weights, and what follows a
 product (bias, clipping, the shortcut's sum) happens to its result while that is still in the cache. Nothing is
-allocated, except by attention.
+allocated, except by attention, which is a call of its own.
 
     PATCHES      y[i,t] = x[i+t], 0 outside the picture                        t runs over taps and channels
     DEPTHWISE    y[i,c] = clip(bias[c] + sum_t x[i+t,c] * weight[t,c])
@@ -151,7 +151,8 @@ def _subsample(memory, s, batch, sources):
         for i in range(s.outputs):
             x = s.source + n * s.inputs * s.source_row + sources[s.start + i]
             y = s.target + (n * s.outputs + i) * s.target_row
-            memory[y : y + s.channels] = memory[x : x + s.channels]
+            for c in range(s.channels):
+                memory[y + c] = memory[x + c]
 
 
 @serial
@@ -172,7 +173,7 @@ def _average(memory, s, batch):
 
 
 @parallel
-def _normalize(memory, program, number, batch, weights):
+def normalize(memory, program, number, batch, weights):
     """NORMALIZE every token; weight is the table of positions, bias holds epsilon."""
     for task in prange(batch * program[number].outputs):
         s = program[number]
@@ -202,28 +203,28 @@ def _normalize(memory, program, number, batch, weights):
             y[c] = (y[c] - mean) * inv_std
 
 
-@serial
-def _attend(memory, s, batch):
+def attend(memory, s, batch):
     """ATTENTION: query, key and value lie behind each other at the source, `weight` numbers apart."""
     size = batch * s.outputs * s.channels
     shape = (batch, s.outputs, s.heads, s.channels // s.heads)
-    query = memory[s.source : s.source + size].reshape(shape)
-    key = memory[s.source + s.weight : s.source + s.weight + size].reshape(shape)
-    value = memory[s.source + 2 * s.weight : s.source + 2 * s.weight + size].reshape(shape)
-    y, _ = attention_forward_numba(query, key, value, (s.channels / s.heads) ** -0.5)
-    rows = y.reshape(batch * s.outputs, s.channels)
-    for t in range(batch * s.outputs):
-        memory[s.target + t * s.target_row : s.target + t * s.target_row + s.channels] = rows[t]
+    query, key, value = (memory[s.source + k * s.weight :][:size].reshape(shape) for k in range(3))
+    y, _ = attention_forward_numba(query, key, value, float((s.channels / s.heads) ** -0.5))
+    rows = memory[s.target :][: batch * s.outputs * s.target_row].reshape(-1, s.target_row)
+    rows[:, : s.channels] = y.reshape(-1, s.channels)
 
 
 @serial
 def run_network(program, pictures, batch, memory, weights, starts, sources, taps):
-    """Run all steps of a program on `batch` pictures (one-dimensional float32); results stay in memory.
+    """Run the steps of a program up to its end or its first attention; return how many.
 
-    Memory starts with TASKS tiles of scratch. (A parallel loop can't be given a record, only the table and a number.)
+    `batch` pictures (one-dimensional float32); results stay in memory, which starts with TASKS tiles of scratch. What
+    only attention needs is called by inference.py, so that networks without it need not wait for it to be compiled.
+    (A parallel loop can't be given a record, only the table and a number.)
     """
     for number in range(program.size):
         s = program[number]
+        if s.operation >= NORMALIZE:
+            return number
         if s.operation == PATCHES:
             _patches(memory, program, number, pictures, batch, starts, sources, taps)
         elif s.operation == DEPTHWISE:
@@ -232,9 +233,6 @@ def run_network(program, pictures, batch, memory, weights, starts, sources, taps
             _pointwise(memory, program, number, batch, weights)
         elif s.operation == SUBSAMPLE:
             _subsample(memory, s, batch, sources)
-        elif s.operation == AVERAGE:
-            _average(memory, s, batch)
-        elif s.operation == NORMALIZE:
-            _normalize(memory, program, number, batch, weights)
         else:
-            _attend(memory, s, batch)
+            _average(memory, s, batch)
+    return program.size

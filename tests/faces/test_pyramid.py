@@ -9,7 +9,7 @@ from minifer.faces.pyramid import level_sizes, octaves, resized
 def test_octaves_halve_down_to_the_smallest(rng):
     pictures = octaves(rng.integers(0, 256, (65, 40)).astype(np.uint8), 10)
     assert [picture.shape for picture in pictures] == [(65, 40), (32, 20), (16, 10)]
-    assert [picture.dtype for picture in pictures] == [np.uint8, np.float32, np.float32]
+    assert {picture.dtype for picture in pictures} == {np.dtype(np.float32)}
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 50), (3, 3)])

@@ -123,8 +123,8 @@ def _square(d):
 
 
 @serial
-def _describe(magnitude, orientation, border, shape, cell, clip):
-    """Return the descriptors (81 L,) of a shape's points.
+def _describe(magnitude, orientation, border, shape, cell, clip, descriptors):
+    """Write the descriptors (81 L,) of a shape's points.
 
     Neighbouring pixels often have the same orientation, and what is added to a number must wait for what was added
     before: so the nine cells are filled in turn, a pixel each. Unsigned numbers spare Numba the question whether an
@@ -132,9 +132,9 @@ def _describe(magnitude, orientation, border, shape, cell, clip):
     """
     (height, width), side = magnitude.shape, 3 * cell
     strengths, bins, down, across = magnitude.ravel(), orientation.ravel(), np.uint32(cell * width), np.uint32(cell)
-    descriptors = np.zeros((shape.shape[0], 81), np.float32)
     for p in range(shape.shape[0]):
-        d = descriptors[p]
+        d = descriptors[81 * p : 81 * p + 81]
+        d[:] = 0
         top = min(max(int(np.floor(shape[p, 1] - side / 2 + 0.5)) + border, 0), height - side)
         left = min(max(int(np.floor(shape[p, 0] - side / 2 + 0.5)) + border, 0), width - side)
         for i in range(top, top + cell, 2):
@@ -150,7 +150,6 @@ def _describe(magnitude, orientation, border, shape, cell, clip):
         scale = np.float32(1) / np.sqrt(_square(d) + np.float32(1e-6))
         for c in range(81):
             d[c] *= scale
-    return descriptors.ravel()
 
 
 @serial
@@ -160,7 +159,7 @@ def point_descriptors_numba(patches, shapes, cell, clip):
     border = 3 * cell  # no descriptor reaches beyond it
     for n in range(patches.shape[0]):
         magnitude, orientation = _gradients(patches[n], border)
-        descriptors[n] = _describe(magnitude, orientation, border, shapes[n], cell, clip)
+        _describe(magnitude, orientation, border, shapes[n], cell, clip, descriptors[n])
     return descriptors
 
 
@@ -191,13 +190,16 @@ def linear_step_numba(descriptors, weight):
 @serial
 def run_steps_numba(patch, matrix, mean, cell, weight, basis, bias, clip):
     """As run_steps_numpy, all in one compiled call: what predicts."""
-    shape, border = mean.copy(), 3 * cell.max()
+    shape, border = mean.copy(), 3 * cell[0]
+    for r in range(1, cell.shape[0]):
+        border = max(border, 3 * cell[r])
     magnitude, orientation = _gradients(patch, border)
-    move = np.empty(2 * mean.shape[0])
+    descriptors, move = np.empty((1, 81 * mean.shape[0]), np.float32), np.empty(2 * mean.shape[0])
     for r in range(cell.shape[0]):
-        descriptors = _describe(magnitude, orientation, border, shape, cell[r], clip)
-        sums = linear_step_numba(descriptors.reshape((1, -1)), weight[r])[0]
-        move[:] = bias[r]
+        _describe(magnitude, orientation, border, shape, cell[r], clip, descriptors[0])
+        sums = linear_step_numba(descriptors, weight[r])[0]
+        for k in range(move.shape[0]):
+            move[k] = bias[r, k]
         for c in range(sums.shape[0]):
             for k in range(move.shape[0]):
                 move[k] += sums[c] * basis[r, c, k]

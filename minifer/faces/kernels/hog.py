@@ -118,9 +118,10 @@ def hog_cells_numba(image, cell):
     height, width = image.shape
     rows, columns = height // cell, width // cell
     cells = np.zeros((rows, columns, 9), image.dtype)
-    angles = np.arange(1, 9) * (np.pi / 9)
-    cosine, sine = np.cos(angles), np.sin(angles)
-    magnitude = np.empty(width, np.float64)
+    cosine, sine = np.empty(8), np.empty(8)
+    for k in range(8):
+        cosine[k], sine[k] = np.cos((k + 1) * (np.pi / 9)), np.sin((k + 1) * (np.pi / 9))
+    magnitude = np.empty(width)
     orientation = np.empty(width, np.int64)
     share = 1.0 / (cell * cell)
     for p in range(rows):
@@ -224,8 +225,9 @@ def hidden_layer_numba(blocks, rows, columns, hidden, bias):
     for first in range(0, count, 4):
         n0, n1 = first, min(first + 1, count - 1)
         n2, n3 = min(first + 2, count - 1), min(first + 3, count - 1)
-        total[:] = bias
         t0, t1, t2, t3 = total[0], total[1], total[2], total[3]
+        for k in range(width):
+            t0[k] = t1[k] = t2[k] = t3[k] = bias[k]
         for u in range(template_rows):
             for v in range(template_columns):
                 b0, b1 = blocks[rows[n0] + u, columns[n0] + v], blocks[rows[n1] + u, columns[n1] + v]

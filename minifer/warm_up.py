@@ -1,0 +1,128 @@
+"""Compiling kernels ahead, in several processes at once.
+
+Numba compiles one kernel after another, when it is first called, and keeps it in a cache that other processes read. On
+a fresh installation a command would so wait for one core alone. Here every core compiles a share of the kernels: a
+process carries out the command's work on something tiny, with NumPy references in the place of the kernels that are not
+its share. What it compiles is what the command calls, since it is called in the same way.
+"""
+
+import multiprocessing
+import os
+import sys
+from contextlib import suppress
+from functools import partial
+
+from minifer import process
+from minifer.kernels.cache import has_compiled
+
+# The kernels of a training step by what takes a core about as many seconds to compile. Those of a line call the same
+# functions, which one process is to compile; the last line stands for all that are not named.
+FAMILIES = (
+    (10, ("attention_forward", "attention_backward")),
+    (9, ("pointwise_forward", "pointwise_grad_x", "pointwise_grad_weight", "gather_patches", "scatter_patches")),
+    (9, ("batch_moments", "normalize", "normalize_sums", "normalize_grad_x")),
+    (4, ("depthwise_forward", "depthwise_grad_x", "depthwise_grad_weight")),
+    (4, ("global_average", "global_average_grad_x")),
+    (7, ()),
+)
+
+
+class WarmUp:
+    """Jobs that compile, each in a process of its own; none where they are too few, or nothing can be kept."""
+
+    def __init__(self, jobs):
+        from minifer.kernels import TEMPORARY_CACHE
+
+        self.processes = []
+        if len(jobs) < 2 or os.cpu_count() == 1 or TEMPORARY_CACHE == "":
+            return
+        process.say_compiling()
+        spawn = multiprocessing.get_context("spawn")
+        with process.without_ctrl_c():
+            for job in jobs:
+                self.processes.append(spawn.Process(target=alone, args=(job,), daemon=True))
+                self.processes[-1].start()
+
+    def wait(self):
+        """Wait until all have ended, however they did: what they did not compile, the first call does."""
+        for other in self.processes:
+            other.join()
+
+
+def for_training(settings):
+    """Return the WarmUp of what a training calls; of nothing where that was done before on this machine."""
+    from minifer.kernels import normalization
+    from minifer.own_code import is_target
+
+    if is_target(settings.model) or has_compiled(normalization.batch_moments.compiled):
+        return WarmUp([])
+    shares = [(0, ())] * os.cpu_count()
+    for seconds, kernels in FAMILIES:
+        least = min(shares)
+        shares.remove(least)
+        shares.append((least[0] + seconds, least[1] + (kernels or unnamed())))
+    return WarmUp([partial(training_step, settings, kernels) for _, kernels in shares if kernels])
+
+
+def unnamed():
+    """Return the names of the kernels that no family names."""
+    from minifer.kernels.twin import TWINS
+
+    named = {name for _, kernels in FAMILIES for name in kernels}
+    return tuple(twin.name for twin in TWINS if twin.name not in named)
+
+
+def for_faces(model="skip", detect=True):
+    """Return the WarmUp of what finds faces in a photo and what classifies them; of nothing where that was done."""
+    from minifer.kernels import network
+
+    known = has_compiled(network.run_network)
+    return WarmUp([] if known else [find_faces] * detect + [partial(classify, model)])
+
+
+def alone(job):
+    """Carry out a job in a process of its own, of which nobody hears."""
+    with open(os.devnull, "w") as nowhere, suppress(Exception):
+        sys.stdout = sys.stderr = nowhere
+        job()
+
+
+def training_step(settings, kernels):
+    """Train one step on two drawn faces; only `kernels` are compiled."""
+    from minifer import config
+    from minifer.data import synthetic
+    from minifer.kernels.twin import TWINS, use_kernels
+    from minifer.training import fit
+
+    tiny = config.replace(
+        settings, alpha=1 / 16, epochs=1, batch_size=2, warmup=0.0, end_phase=0.0, limit=0, pretrained="", freeze=False,
+        teacher="", register=False, balance="none", recalibrate=0,
+    )  # fmt: skip
+    faces = synthetic.load(seed=0, train=2, val=2)
+    with use_kernels({twin.name: twin.reference for twin in TWINS if twin.name not in kernels}):
+        fit(tiny, faces["train"], faces["val"])
+
+
+def find_faces():
+    """Look for a face, and for landmarks where none is."""
+    import numpy as np
+
+    from minifer.faces.crop import crop_face
+    from minifer.faces.detector import FaceDetector
+    from minifer.faces.landmarks import LandmarkPredictor
+
+    picture = np.random.default_rng(0).integers(0, 256, (96, 96)).astype(np.uint8)
+    FaceDetector.load().detect(picture)
+    crop_face(picture, LandmarkPredictor.load().predict(picture, [16, 16, 80, 80]))
+
+
+def classify(model):
+    """Classify a blank face by a network that knows nothing."""
+    import numpy as np
+
+    from minifer.inference import InferenceNetwork
+    from minifer.losses import probabilities
+    from minifer.models import mobilenet
+
+    network = InferenceNetwork(mobilenet(model, alpha=1 / 16), (48, 48, 1))
+    probabilities(network(np.zeros((1, 48, 48, 1), np.float32)))
