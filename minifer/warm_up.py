@@ -66,6 +66,7 @@ def for_training(settings):
 
 def unnamed():
     """Return the names of the kernels that no family names."""
+    import minifer.training  # noqa: F401  (with which all kernels that training may call are there)
     from minifer.kernels.twin import TWINS
 
     named = {name for _, kernels in FAMILIES for name in kernels}

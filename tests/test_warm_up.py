@@ -8,6 +8,7 @@ import numba
 import pytest
 from PIL import Image
 
+import minifer.training  # noqa: F401  (brings all kernels of training)
 from minifer import config, warm_up
 from minifer.data import synthetic
 from minifer.kernels.twin import TWINS
