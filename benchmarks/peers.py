@@ -9,14 +9,16 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+ACTIVATIONS = {"relu": nn.ReLU, "relu6": nn.ReLU6, "hard-swish": nn.Hardswish}
 
-def conv_norm(channels, filters, kernel, stride, groups=1, activation=True):
-    """Return convolution, normalization and ReLU6."""
+
+def conv_norm(channels, filters, kernel, stride, groups=1, activation="relu6"):
+    """Return convolution, normalization and an activation, or none."""
     layers = [
         nn.Conv2d(channels, filters, kernel, stride, kernel // 2, groups=groups, bias=False),
         nn.BatchNorm2d(filters, eps=1e-3),
     ]
-    return nn.Sequential(*layers, *([nn.ReLU6(inplace=True)] if activation else []))
+    return nn.Sequential(*layers, *([ACTIVATIONS[activation](inplace=True)] if activation else []))
 
 
 class Attention(nn.Module):
@@ -50,7 +52,7 @@ class Block(nn.Module):
         )
         self.skip = skip
         same = stride == 1 and channels == filters
-        self.projection = None if same or not skip else conv_norm(channels, filters, 1, stride, activation=False)
+        self.projection = None if same or not skip else conv_norm(channels, filters, 1, stride, activation=None)
 
     def forward(self, x):
         """Return the block's output."""
@@ -74,6 +76,52 @@ def mobilenet(variant, alpha, attention_blocks, blocks, stem_filters, heads=8, u
     return nn.Sequential(*layers).to(memory_format=torch.channels_last)
 
 
+class SqueezeExcitation(nn.Module):
+    """x times gates of its channels."""
+
+    def __init__(self, channels, reduced):
+        super().__init__()
+        self.reduce, self.expand = nn.Conv2d(channels, reduced, 1), nn.Conv2d(reduced, channels, 1)
+
+    def forward(self, x):
+        """Return the gated x."""
+        z = F.adaptive_avg_pool2d(x, 1)
+        return x * F.hardsigmoid(self.expand(F.relu(self.reduce(z), inplace=True)), inplace=True)
+
+
+class InvertedResidual(nn.Module):
+    """Expansion, depthwise convolution, squeeze-and-excitation in some, and a linear end."""
+
+    def __init__(self, channels, expanded, filters, kernel, stride, activation, reduced):
+        super().__init__()
+        self.body = nn.Sequential(
+            *([conv_norm(channels, expanded, 1, 1, 1, activation)] if expanded != channels else []),
+            conv_norm(expanded, expanded, kernel, stride, expanded, activation),
+            *([SqueezeExcitation(expanded, reduced)] if reduced else []),
+            conv_norm(expanded, filters, 1, 1, 1, None),
+        )
+        self.skip = stride == 1 and channels == filters
+
+    def forward(self, x):
+        """Return the block's output."""
+        return x + self.body(x) if self.skip else self.body(x)
+
+
+def inverted(stem, blocks, last, hidden, activation, classes=7):
+    """Return the twin of minifer's mobilenet_v2 or _v3, whose blocks it is given as InvertedResidual's arguments."""
+    layers = [conv_norm(1, stem, 3, 2, 1, activation), *(InvertedResidual(*block) for block in blocks)]
+    layers += [conv_norm(blocks[-1][2], last, 1, 1, 1, activation), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    if hidden:
+        layers += [nn.Linear(last, hidden), nn.Hardswish(inplace=True)]
+    layers.append(nn.Linear(hidden or last, classes))
+    return nn.Sequential(*layers).to(memory_format=torch.channels_last)
+
+
+def build(network):
+    """Return the network of a dict of arguments, those of `mobilenet` or of `inverted`."""
+    return (inverted if "stem" in network else mobilenet)(**network)
+
+
 def pictures(batch):
     """Return random pictures, channels last."""
     x = np.random.default_rng(0).standard_normal((batch, 1, 48, 48)).astype(np.float32)
@@ -82,7 +130,7 @@ def pictures(batch):
 
 def training(network, batch, compiled=False, math_attention=False):
     """Return a training step with fused Adam, on the attention that PyTorch chooses or on its products and softmax."""
-    net = mobilenet(**network)
+    net = build(network)
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3, fused=True)
     x, labels = pictures(batch), torch.tensor(np.random.default_rng(0).integers(0, 7, batch))
 
@@ -102,7 +150,7 @@ def training(network, batch, compiled=False, math_attention=False):
 
 def inference(network, batch, compiled=False):
     """Return a forward pass without gradients; what compiles may fold the weights."""
-    net, x = mobilenet(**network).eval(), pictures(batch)
+    net, x = build(network).eval(), pictures(batch)
     if compiled:
         torch._inductor.config.freezing = True
         net = torch.compile(net)
@@ -116,7 +164,7 @@ def inference(network, batch, compiled=False):
 
 def export_onnx(network, batch, path):
     """Write the network as a file that ONNX Runtime reads; nothing is measured."""
-    net, x = mobilenet(**network).eval(), pictures(batch)
+    net, x = build(network).eval(), pictures(batch)
     torch.onnx.export(net, (x,), path, opset_version=17, dynamo=False, input_names=["pictures"])
     return {}
 

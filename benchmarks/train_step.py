@@ -20,23 +20,48 @@ NETWORKS = {
     "plain, alpha 0.5": ("plain", 0.5, ()),
     "mha on blocks 6 to 13, alpha 1": ("mha", 1.0, tuple(range(6, 14))),
     "mha on all blocks, alpha 1": ("mha", 1.0, tuple(range(1, 14))),
+    "MobileNetV2": ("v2", 1.0, ()),
+    "MobileNetV3, small": ("v3-small", 1.0, ()),
 }
 SGEMM = ((4608, 128, 128), (1152, 256, 256), (288, 512, 512), (128, 1024, 1024))  # pointwise shapes of MobileNet
 
 
 def network_of(variant, alpha, attention_blocks):
     """Return minifer's network."""
-    from minifer.models import mobilenet
+    from minifer.models import mobilenet, mobilenet_v2, mobilenet_v3
 
+    if variant == "v2":
+        return mobilenet_v2(alpha)
+    if variant == "v3-small":
+        return mobilenet_v3("small", alpha)
     return mobilenet(variant, alpha, attention_blocks=attention_blocks if variant == "mha" else None)
 
 
 def twin_of(variant, alpha, attention_blocks):
-    """Return the arguments of peers.mobilenet for the same network."""
+    """Return the arguments of peers.mobilenet or peers.inverted for the same network."""
+    if variant.startswith("v"):
+        return twin_of_inverted(network_of(variant, alpha, ()))
     from minifer.models.mobilenet import BLOCKS, STEM_FILTERS
 
     layout = {"blocks": BLOCKS, "stem_filters": STEM_FILTERS}
     return {"variant": variant, "alpha": alpha, "attention_blocks": attention_blocks, **layout}
+
+
+def twin_of_inverted(network):
+    """Return the arguments of peers.inverted for a MobileNetV2 or V3."""
+    blocks = []
+    for name, block in network.layers.items():
+        if name.startswith("block"):
+            parts = block.layers
+            depthwise, project, squeeze = parts["depthwise"], parts["project"], parts.get("squeeze")
+            channels = parts["expand"].channels if "expand" in parts else depthwise.channels
+            activation = parts["depthwise_norm"].activation or "hard-swish"
+            reduced = squeeze.reduce.filters if squeeze else 0
+            shape = depthwise.channels, project.filters, depthwise.kernel, depthwise.stride
+            blocks.append((channels, *shape, activation, reduced))
+    hidden = network.layers["hidden"].filters if "hidden" in network.layers else 0
+    sizes = {"stem": network.layers["stem"].filters, "last": network.layers["last"].filters, "hidden": hidden}
+    return {"blocks": blocks, "activation": network.layers["stem_norm"].activation or "hard-swish", **sizes}
 
 
 def training(network):

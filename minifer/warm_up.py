@@ -15,15 +15,15 @@ from functools import partial
 from minifer import process
 from minifer.kernels.cache import has_compiled
 
-# The kernels of a training step by what takes a core about as many seconds to compile. Those of a line call the same
-# functions, which one process is to compile; the last line stands for all that are not named.
+# The kernels of a training step by about how many seconds a core takes to compile them, the longest first. Those of a
+# line call the same functions, which one process is to compile; the line without names stands for all others.
 FAMILIES = (
-    (10, ("attention_forward", "attention_backward")),
+    (12, ("attention_forward", "attention_backward")),
+    (10, ("batch_moments", "normalize", "normalize_sums", "normalize_grad_x")),
     (9, ("pointwise_forward", "pointwise_grad_x", "pointwise_grad_weight", "gather_patches", "scatter_patches")),
-    (9, ("batch_moments", "normalize", "normalize_sums", "normalize_grad_x")),
-    (4, ("depthwise_forward", "depthwise_grad_x", "depthwise_grad_weight")),
+    (9, ()),
+    (5, ("depthwise_forward", "depthwise_grad_x", "depthwise_grad_weight")),
     (4, ("global_average", "global_average_grad_x")),
-    (7, ()),
 )
 
 
