@@ -43,12 +43,7 @@ class Recognizer:
         self.input_shape = height, width, channels = input_shape(meta["image_shape"])
         if height != width:
             raise ConfigError(f"{path} was trained on pictures of {height} x {width}, a face's crop is a square")
-        if channels != 1 and detect:
-            raise ConfigError(
-                f"{path} was trained on pictures in colour, and faces are found and cropped grey: look for no face "
-                "(--no-detect, detect=False)"
-            )
-        self.side, self.classes = height, tuple(meta["classes"])
+        self.side, self.colour, self.classes = height, channels == 3, tuple(meta["classes"])
         self.register = meta["config"].get("register", False)
         self.network = ready(network, self.input_shape, log)
         self.detector = FaceDetector.load() if detect else None
@@ -96,11 +91,10 @@ class Recognizer:
 
     def _read(self, image):
         """Return a Picture, or of a network that reads colour an array (H,W,3)."""
-        colour = self.input_shape[2] == 3
         if isinstance(image, str | Path):
-            image = read_image(image, colour=colour)
-            return image if colour else Picture(image)
-        return check_image(image, colour) if colour else Picture.of(image)
+            image = read_image(image, colour=self.colour)
+            return image if self.colour else Picture(image)
+        return check_image(image, colour=True) if self.colour else Picture.of(image)
 
     def _find(self, picture):
         """Return (faces, what the network reads of each)."""
@@ -109,14 +103,15 @@ class Recognizer:
             if self.register:
                 whole = fit_square(picture, picture_side(self.side))
                 return [face], [to_float(whole[None], frame_of_crop(whole, self.landmarks)[None])[0]]
-            square = fit_square(picture, self.side, colour=self.input_shape[2] == 3)
+            square = fit_square(picture, self.side, colour=self.colour)
             return [face], [to_float(square[None])[0]]
-        faces, inputs = [], []
-        for found in self.detector.detect(picture, SURE_FROM):
-            points = self.landmarks.predict(picture, found.box)
+        faces, inputs, grey = [], [], Picture.of(picture)
+        for found in self.detector.detect(grey, SURE_FROM):
+            points = self.landmarks.predict(grey, found.box)
             faces.append(found.as_dict(points))
             if self.register:
-                inputs.append(read_face(picture.grey, points, self.side))
+                inputs.append(read_face(grey.grey, points, self.side))
             else:
-                inputs.append(to_float(crop_face(picture, points, side=self.side)[None])[0])  # as `minifer prepare`
+                crop = crop_face(picture, points, side=self.side, colour=self.colour)  # as `minifer prepare`
+                inputs.append(to_float(crop[None])[0])
         return faces, inputs

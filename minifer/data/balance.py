@@ -60,14 +60,14 @@ def balance(dataset, seed=0, targets=None):
     dataset    training rows: a Dataset whose split is "train", or "" for one made by hand
     seed       of SMOTE; NearMiss draws nothing
     targets    {class name: rows}, or None for scaled_targets(dataset)
-    Shapes     images (N,H,W) uint8 -> (sum of targets,H,W) uint8
+    Shapes     images (N,H,W) uint8 -> (sum of targets,H,W) uint8, in colour likewise
     Raises     ConfigError for rows of another split, rows that were balanced before, and targets that cannot be;
                DataError when a class has too few rows to make others from
     """
     if dataset.split not in ("", "train"):
         raise ConfigError(f"these are {dataset.split} rows: only training rows are balanced, never what is measured on")
-    if dataset.soft is not None or dataset.images.ndim != 3:
-        raise ConfigError("grey pictures with one label each are balanced: choose another balance")
+    if dataset.soft is not None:
+        raise ConfigError("pictures with one label each are balanced: choose another balance, or leave --labels out")
     if is_synthetic(dataset).any():
         raise ConfigError("these rows were balanced before: balance the real ones")
     if seed < 0:
@@ -103,9 +103,11 @@ def scaled_targets(dataset):
     target = round(scale * paper's target), scale = max(rows / 28,709, rows of the smallest class / 2,554). The first
     keeps the paper's share of rows; the second, where the smallest class would have to be cut, raises all targets to
     it, so that a data set that is balanced already stays about as it is. The training rows of FER2013 get scale 1.
+
+    The paper has no targets for other classes: each gets its even share of the rows.
     """
-    if unknown := sorted(set(dataset.classes) - set(PAPER_TARGETS)):
-        raise ConfigError(f"the paper has no target for the class {unknown[0]!r}: give targets")
+    if set(dataset.classes) - set(PAPER_TARGETS):
+        return dict.fromkeys(dataset.classes, max(1, round(len(dataset) / len(dataset.classes))))
     smallest = min(dataset.counts().values())
     scale = max(len(dataset) / PAPER_ROWS, smallest / min(PAPER_TARGETS[name] for name in dataset.classes))
     return {name: max(1, round(scale * PAPER_TARGETS[name])) for name in dataset.classes}
@@ -159,7 +161,7 @@ def _checked(targets, classes, before):
 
 
 def _resample(dataset, seed, before, after):
-    """Return kept (R,) indices of real rows, and images (S,H,W) uint8 and labels (S,) of SMOTE's rows."""
+    """Return kept (R,) indices of real rows, and images (S,H,W) or (S,H,W,3) and labels (S,) of SMOTE's rows."""
     from imblearn.over_sampling import SMOTE
     from threadpoolctl import threadpool_limits
 
@@ -216,8 +218,9 @@ def _cache_path(dataset, seed, after):
 
 def _read_cache(path, dataset, after):
     """Return what _resample did, or None when the file is not there, damaged or not what it should be."""
+    shape = "S H W" if dataset.images.ndim == 3 else "S H W 3"
     with suppress(DataError, IndexError, ValueError), Npz(path) as file:
-        kept, images, labels = file.arrays({"kept": "iu R", "images": "u1 S H W", "labels": "iu S"}).values()
+        kept, images, labels = file.arrays({"kept": "iu R", "images": f"u1 {shape}", "labels": "iu S"}).values()
         rows = np.bincount(np.concatenate([dataset.labels[kept], labels]), minlength=len(after))
         if images.shape[1:] == dataset.images.shape[1:] and np.array_equal(rows, after):
             return kept, images, labels

@@ -73,6 +73,15 @@ def read_source(source):
             return read_source(inside)
     if nearly:
         raise DataError(f"{nearly.where}: no columns emotion, pixels, Usage: take fer2013.csv instead")
+    for member in source.members.values():
+        if member.size > MOST_TABLE_BYTES:
+            continue
+        with member.open(MOST_TABLE_BYTES) as stream:
+            if stream.read(1) == b"\x80":  # as Python's pickles begin, CIFAR's among them
+                raise DataError(
+                    f"{member.where}: pickled Python, which could run anything and is never read: write its arrays "
+                    "X and y with numpy.savez"
+                )
     held = f"holds {next(iter(source.members))}" if source.members else "is empty"
     raise DataError(f"{source.path}: unknown layout, it {held}: expected fer2013.csv, or train/<class>/<picture>.jpg")
 

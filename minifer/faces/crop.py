@@ -11,14 +11,17 @@ SIDE = 48  # of FER2013's pictures
 MARGIN = 0.12  # of the larger side of the landmarks' region, added all round
 
 
-def crop_face(image, points, margin=MARGIN, level=False, side=SIDE):
+def crop_face(image, points, margin=MARGIN, level=False, side=SIDE, colour=False):
     """Return the region of the landmarks with a margin, fitted into a square of `side` pixels.
 
     The region's aspect ratio is kept: its longer side fills the square, the shorter one is padded with black. What lies
     outside the picture is black too. With level=True the face is first turned until its eyes are level.
 
-    Shapes     image (H,W) uint8   points (L,2) as x, y; (68,2) for level   crop (side,side) uint8
+    Shapes     image (H,W) uint8   points (L,2) as x, y; (68,2) for level   crop (side,side) uint8; with colour
+               (H,W,3) -> (side,side,3)
     """
+    if colour:
+        return by_channel(image, lambda channel: crop_face(channel, points, margin, level, side))
     picture = Picture.of(image)
     points = np.asarray(points, np.float64)
     if points.ndim != 2 or points.shape[1] != 2 or (level and len(points) != 68) or not np.isfinite(points).all():
@@ -56,11 +59,16 @@ def fit_square(image, side=SIDE, colour=False):
     Shapes     image (H,W) uint8   square (side,side) uint8; with colour (H,W,3) -> (side,side,3)
     """
     if colour:
-        return np.stack([fit_square(np.ascontiguousarray(image[..., channel]), side) for channel in range(3)], axis=-1)
+        return by_channel(image, lambda channel: fit_square(channel, side))
     picture = Picture.of(image)
     scale = side / max(picture.shape)
     height, width = (max(round(n * scale), 1) for n in picture.shape)
     return paste(np.rint(resized(picture.octaves(8), height, width)).astype(np.uint8), side)
+
+
+def by_channel(image, cut):
+    """Return what a function makes of red, green and blue of a picture (H,W,3), as channels again."""
+    return np.stack([cut(np.ascontiguousarray(image[..., channel])) for channel in range(3)], axis=-1)
 
 
 def paste(image, side):

@@ -1,6 +1,7 @@
 import gzip
 import io
 import os
+import pickle
 import shutil
 import tarfile
 import zipfile
@@ -435,6 +436,7 @@ def test_folder_and_zip_with_another_csv(data):
         ("sad/im0.png", encoded(pixels(0)), "sad/im0.png: the name starts with none of Training"),
         ("bored/Training_1.jpg", encoded(pixels(0)), "bored/Training_1.jpg: not in a folder named angry"),
         ("notes.txt", b"hello", "unknown layout, it holds notes.txt"),
+        ("data_batch_1", pickle.dumps({"data": [0]}), "pickled Python, .* is never read: write its arrays X and y"),
     ],
 )
 def test_picture_that_is_wrong(data, name, content, message):
