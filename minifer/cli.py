@@ -16,6 +16,7 @@ VERBS = {  # verb: (module of minifer.commands with add_arguments and run, one l
     "predict": ("predict", "say what the faces in pictures express"),
     "detect": ("detect", "find the faces in pictures, and their landmarks"),
     "prepare": ("prepare", "crop every picture of a data set to its face"),
+    "export": ("export", "write a trained network for other tools: ONNX, safetensors"),
     "cost": ("cost", "count multiply-adds and parameters, layer by layer"),
     "gradcheck": ("gradcheck", "compare backward passes with central differences"),
     "reproduce": ("reproduce", "carry the published study out again and write a report"),

@@ -69,19 +69,29 @@ def input_shape(image_shape):
     return (*image_shape, 1)[:3]
 
 
+def read_arrays(path):
+    """Return (arrays, meta) of a weights file: minifer's .npz, or .safetensors that `minifer export` has written."""
+    if Path(path).suffix.lower() == ".safetensors":
+        from minifer.interop import safetensors
+
+        return safetensors.load(path)
+    return checkpoint.load(path)
+
+
 def settings_of(path):
-    """Return the TrainConfig of a weights file, whose arrays are not read."""
-    return read_description(checkpoint.description(path), path)[0]
+    """Return the TrainConfig of a weights file."""
+    is_npz = Path(path).suffix.lower() != ".safetensors"
+    return read_description(checkpoint.description(path) if is_npz else read_arrays(path)[1], path)[0]
 
 
 def load_weights(path, model=None):
-    """Return (model, description) of a weights file such as best.npz.
+    """Return (model, description) of a weights file such as best.npz, or of one that `minifer export` has written.
 
     model      the network of one's own that was trained, see minifer.networks; None for MobileNet
     Raises     CheckpointError when it is damaged, describes no network, or holds the arrays of another one: this
                is known before memory is taken for a MobileNet. And what build_model raises for one's own
     """
-    arrays, meta = checkpoint.load(path)
+    arrays, meta = read_arrays(path)
     settings, classes, image_shape = read_description(meta, path)
     shape = input_shape(image_shape)
     own = is_target(settings.model)
@@ -124,7 +134,7 @@ def start_from(model, path):
         load_keras_mobilenet(path, model)
         return
     path = path / "best.npz" if path.is_dir() else path
-    arrays, _ = checkpoint.load(path)
+    arrays, _ = read_arrays(path)
     same = {name: array.shape for name, array in arrays.items()} == {
         name: array.shape for name, array in model.state().items()
     }

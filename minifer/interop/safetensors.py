@@ -1,0 +1,67 @@
+"""Weights as safetensors, the file of named arrays that model hubs and other frameworks read without running anything.
+
+The names and the shapes are minifer's own, {"block3.depthwise.weight": (3,3,C), ...}, and the description that a run's
+best.npz has stands in the header's metadata as JSON, under "minifer". A run folder keeps .npz, which has a checksum of
+every array; safetensors has none.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from minifer.errors import CheckpointError, MiniferError
+from minifer.files import replacing
+from minifer.files.documents import MOST_BYTES
+from minifer.files.guard import guarded
+
+MOST_HEADER = 100 << 20  # of which the library itself reads no more
+REMEDY = "write it again with minifer export, or fetch it anew"
+
+
+def save(path, arrays, meta):
+    """Write {name: array} and a JSON-able dict, whole or not at all; the same bytes for the same arrays."""
+    numpy = _library().numpy
+    # The library writes the memory as it lies, also of an array whose axes were turned.
+    arrays = {name: np.ascontiguousarray(array) for name, array in sorted(arrays.items())}
+    with replacing(path) as file:
+        file.write(numpy.save(arrays, {"minifer": json.dumps(meta)}))
+
+
+def load(path):
+    """Return (arrays, meta) of a file that save has written.
+
+    Raises     CheckpointError when it is missing, damaged or not minifer's
+    """
+    library = _library()
+    if not Path(path).is_file():
+        raise CheckpointError(f"there is no file {path}: check the path")
+    with guarded(path, CheckpointError, REMEDY), library.safe_open(str(path), framework="numpy") as file:
+        text = (file.metadata() or {}).get("minifer")
+        if text is None:
+            raise CheckpointError(f"{path} is of another program: minifer's description is not in it")
+        if len(text) > MOST_BYTES:
+            raise CheckpointError(f"{path}: its description is longer than any of minifer")
+        meta = json.loads(text)
+        if not isinstance(meta, dict):
+            raise CheckpointError(f"{path}: minifer's description in it is damaged: {REMEDY}")
+        return {name: _numbers(file, name, path) for name in file.keys()}, meta
+
+
+def _numbers(file, name, path):
+    kind = file.get_slice(name).get_dtype()
+    if kind not in ("F16", "F32", "F64"):
+        raise CheckpointError(f"{path}: {name} holds {kind}, no floats of 2 to 8 bytes: {REMEDY}")
+    array = file.get_tensor(name)
+    if not np.isfinite(array).all():
+        raise CheckpointError(f"{path}: {name} holds NaN or infinity: {REMEDY}")
+    return array
+
+
+def _library():
+    try:
+        import safetensors
+        import safetensors.numpy
+    except ImportError as error:
+        raise MiniferError("safetensors files need the library: pip install safetensors brings it") from error
+    return safetensors

@@ -1,0 +1,203 @@
+"""ONNX files say what the network says, of every layer and composition; what has no translation is one line."""
+
+import json
+
+import numpy as np
+import pytest
+from small_runs import run
+
+from minifer import layers
+from minifer.cases import CASES
+from minifer.errors import ConfigError
+from minifer.layers import Layer, Parameter, Sequential
+from minifer.losses import probabilities
+from minifer.models import block_table, mobilenet, mobilenet_v2, mobilenet_v3
+from minifer.trained import find_weights, load_weights
+
+onnx = pytest.importorskip("onnx", reason="onnx, which writes the files, is not installed")
+onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime, which runs them, is not installed")
+
+from minifer.interop.onnx import MOST_PROBABILITY, compare, export_onnx, to_onnx  # noqa: E402
+
+
+def lively(model, seed=1):
+    """Give every parameter and statistic of a network a value that shows when it is lost."""
+    rng = np.random.default_rng(seed)
+    for path, array in model.state().items():
+        name = path.split(".")[-1]
+        if name in ("running_var", "gamma"):
+            array[...] = rng.uniform(0.5, 1.5, array.shape)
+        elif name in ("beta", "bias", "running_mean", "position"):
+            array[...] = rng.normal(0, 0.3, array.shape)
+        elif not array.any():  # classifiers and the ends of attention start at 0
+            array[...] = rng.normal(0, 0.3, array.shape)
+    return model
+
+
+def agrees(tmp_path, model, shape, **how):
+    """Whether the file of a network says what the network says, of 1, 7 and 64 pictures too."""
+    result = export_onnx(tmp_path / "net.onnx", lively(model), shape, **how)
+    assert result["same"] and result["largest_logit"] > 0.01, result
+    session = onnxruntime.InferenceSession(str(tmp_path / "net.onnx"), providers=["CPUExecutionProvider"])
+    for count in (1, 7, 64):
+        pictures = np.random.default_rng(count).integers(0, 256, (count, *shape), np.uint8)
+        x = pictures / np.float32(127.5) - 1
+        logits, probs = session.run(None, {"pictures": x if how.get("floats") else pictures})
+        assert logits.shape[0] == count
+        assert np.abs(probs - probabilities(model.forward(x))).max() < MOST_PROBABILITY
+    return session
+
+
+MODELS = {
+    "plain": (mobilenet("plain", alpha=0.25), (48, 48, 1)),
+    "skip, even, linear": (
+        mobilenet("skip", alpha=0.25, blocks=block_table("even"), linear=True, stem_stride=1),
+        (48, 48, 1),
+    ),
+    "mha": (mobilenet("mha", alpha=0.25, heads=2, head_units=8, dropout=0.3), (48, 48, 1)),
+    "mha everywhere": (
+        mobilenet("mha", 0.1, (20, 20, 1), attention_blocks=None, heads=2, head_units=4, attention_positions=True),
+        (20, 20, 1),
+    ),
+    "colour, odd sides": (mobilenet("skip", 0.25, (47, 50, 3), padding=1, bn_eps=1e-5), (47, 50, 3)),
+    "v2": (mobilenet_v2(0.35), (48, 48, 1)),
+    "v3 small": (mobilenet_v3("small", 0.35), (48, 48, 1)),
+    "v3 large": (mobilenet_v3("large", 0.35, (33, 33, 3)), (33, 33, 3)),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_models(tmp_path, name):
+    model, shape = MODELS[name]
+    agrees(tmp_path, model, shape)
+    assert (tmp_path / "net.onnx").stat().st_size < 4 * sum(a.size for a in model.state().values()) + 80_000
+
+
+@pytest.mark.parametrize("name", ["best", "small"])
+def test_what_ships(tmp_path, name):
+    model, meta = load_weights(find_weights(name))
+    result = export_onnx(tmp_path / "net.onnx", model, (48, 48, 1), {"classes": meta["classes"]})
+    assert result["same"]
+    session = onnxruntime.InferenceSession(str(tmp_path / "net.onnx"), providers=["CPUExecutionProvider"])
+    assert json.loads(session.get_modelmeta().custom_metadata_map["classes"]) == list(meta["classes"])
+
+
+@pytest.mark.parametrize("case", [case.name for case in CASES])
+def test_every_layer_in_front_of_a_dense_one(tmp_path, case):
+    """Every layer of the table of cases that takes one map."""
+    case = next(each for each in CASES if each.name == case)
+    rng = np.random.default_rng(0)
+    inputs = case.inputs(rng)
+    if len(inputs) != 1 or inputs[0].ndim != 4:
+        pytest.skip("not a layer of one map")
+    layer = case.make(rng)
+    shape = inputs[0].shape[1:]
+    y = layer.forward(inputs[0].astype(np.float32))
+    if y.ndim == 4:
+        net = Sequential(layer, layers.Flatten(), layers.Linear(int(np.prod(y.shape[1:])), 5, rng=rng))
+    elif y.ndim == 2:
+        net = Sequential(layer, layers.Linear(y.shape[1], 5, rng=rng))
+    else:
+        pytest.skip("not a map and not a row")
+    agrees(tmp_path, net, shape)
+
+
+class Scale(Layer):
+    """A leaf of one's own: a number for each channel, and a curve."""
+
+    def __init__(self, channels):
+        self.scale = Parameter(np.linspace(0.5, 1.5, channels).astype(np.float32))
+
+    def forward(self, x, training=False):
+        x = self.check_input(x, "NHWC")
+        return np.maximum(x * self.scale.value, 0) / (1 + np.exp(-x))
+
+
+class Fork(Layer):
+    """A composition of one's own: two ways that are joined, and their mean added."""
+
+    def __init__(self, rng):
+        self.left, self.right = layers.Conv2D(3, 4, rng=rng), layers.PointwiseConv2D(3, 4, rng=rng)
+        self.pool = layers.MaxPool2D(2)
+
+    def forward(self, x, training=False):
+        left, right = self.left(x), self.right(x)
+        both = np.concatenate([left, right], axis=-1)
+        rows = both.reshape(-1, 8) - 0.25
+        both = both + rows.reshape(both.shape) * both.mean(axis=(1, 2))[:, np.newaxis, np.newaxis]
+        return self.pool(np.clip(both, -1, 2))
+
+
+class Sorts(Layer):
+    """Something that ONNX's translation does not know."""
+
+    def forward(self, x, training=False):
+        return np.sort(x, axis=-1)
+
+
+def test_layers_of_ones_own(tmp_path):
+    rng = np.random.default_rng(0)
+    net = Sequential(
+        Fork(rng),
+        Scale(8),
+        layers.GroupNorm(8, 4),
+        layers.GELU(),
+        layers.Flatten(),
+        layers.Linear(5 * 4 * 8, 6, rng=rng),
+    )
+    agrees(tmp_path, net, (10, 8, 3))
+    agrees(tmp_path, net, (10, 8, 3), floats=True)
+
+
+def test_what_has_no_translation_is_named(tmp_path):
+    net = Sequential(stem=layers.Conv2D(1, 4, rng=np.random.default_rng(0)), sorts=Sorts(), flat=layers.Flatten())
+    with pytest.raises(ConfigError, match=r"^sorts \(Sorts\) has no translation to ONNX: "):
+        export_onnx(tmp_path / "net.onnx", net, (8, 8, 1))
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ConfigError, match="logits are"):
+        export_onnx(tmp_path / "net.onnx", Sequential(layers.ReLU()), (8, 8, 1))
+
+
+def test_a_layer_that_writes_into_its_input_is_not_followed(tmp_path):
+    class Halves(Layer):
+        def forward(self, x, training=False):
+            x = x * 1
+            x *= 0.5
+            return x
+
+    net = Sequential(layers.Conv2D(1, 4, rng=np.random.default_rng(0)), Halves(), layers.Flatten())
+    with pytest.raises(ConfigError, match=r"Halves\) has no translation"):
+        export_onnx(tmp_path / "net.onnx", net, (8, 8, 1))
+
+
+def test_the_network_stays_as_it_was_and_the_bytes_are_the_same_twice():
+    net = mobilenet("mha", alpha=0.1, heads=2, head_units=4)
+    before = {path: array.copy() for path, array in net.state().items()}
+    first, second = (to_onnx(net, (48, 48, 1), {"classes": list("abcdefg")}) for _ in range(2))
+    assert first.SerializeToString(deterministic=True) == second.SerializeToString(deterministic=True)
+    assert all((before[path] == array).all() for path, array in net.state().items())
+    assert "forward" not in vars(net["stem"])
+    assert [each.version for each in first.opset_import] == [17] and first.ir_version == 8
+
+
+def test_a_file_of_another_network_is_told_apart(tmp_path):
+    one, other = (lively(mobilenet("skip", alpha=0.1), seed) for seed in (1, 2))
+    assert export_onnx(tmp_path / "net.onnx", one, (48, 48, 1))["same"]
+    assert not compare(tmp_path / "net.onnx", other, (48, 48, 1))["same"]
+
+
+def test_without_a_runtime_the_reference_compares(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    net = lively(mobilenet("skip", alpha=1 / 16, input_shape=(16, 16, 1)))
+    result = export_onnx(tmp_path / "net.onnx", net, (16, 16, 1))
+    assert result["same"] and result["by"].startswith("onnx.reference")
+
+
+def test_the_command(capsys, tmp_path):
+    code, out, _ = run(capsys, "export", "small", "--to", tmp_path / "out" / "small.onnx", "--json")
+    result = json.loads(out)
+    assert code == 0 and result["same"] and result["bytes"] == (tmp_path / "out" / "small.onnx").stat().st_size
+    code, out, _ = run(capsys, "export", "small", "--to", tmp_path / "float.onnx", "--input", "float")
+    assert code == 0 and "probabilities differ by" in out
+    code, _, err = run(capsys, "export", "small", "--to", tmp_path / "small.pt")
+    assert code == 2 and "its suffix says what to write: take .onnx" in err

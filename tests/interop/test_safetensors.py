@@ -1,0 +1,104 @@
+"""safetensors: the same bits back, other tools read them, and one line for every wrong file."""
+
+import json
+import struct
+
+import numpy as np
+import pytest
+from small_runs import run
+
+from minifer.errors import CheckpointError
+from minifer.models import block_table, mobilenet
+from minifer.trained import find_weights, load_weights
+
+library = pytest.importorskip("safetensors.numpy", reason="safetensors is not installed")
+
+from minifer.interop import safetensors  # noqa: E402
+
+
+@pytest.fixture
+def exported(capsys, tmp_path):
+    path = tmp_path / "small.safetensors"
+    code, out, _ = run(capsys, "export", "small", "--to", path)
+    assert code == 0 and "the same bits" in out
+    return path
+
+
+def test_it_is_used_like_any_weights_file(capsys, exported, tmp_path):
+    ours, meta = load_weights(find_weights("small"))
+    theirs, described = load_weights(exported)
+    assert described == meta
+    assert all((theirs.state()[path] == array).all() for path, array in ours.state().items())
+    raw = library.load_file(exported)
+    assert raw.keys() == ours.state().keys() and raw["stem.weight"].shape == ours.state()["stem.weight"].shape
+    code, _, _ = run(capsys, "export", exported, "--to", tmp_path / "again.safetensors")
+    assert code == 0 and (tmp_path / "again.safetensors").read_bytes() == exported.read_bytes()
+
+
+def test_training_starts_from_it(exported):
+    from minifer.trained import start_from
+
+    model = mobilenet("skip", alpha=2, blocks=block_table("even"), stem_stride=1)
+    start_from(model, exported)
+    np.testing.assert_array_equal(
+        model["stem"].weight.value, load_weights("small" and exported)[0]["stem"].weight.value
+    )
+
+
+def test_turned_arrays_keep_their_numbers(tmp_path):
+    """The library itself writes the memory of such arrays as it lies."""
+    array = np.arange(12, dtype=np.float32).reshape(3, 4)
+    safetensors.save(tmp_path / "a.safetensors", {"turned": array.T, "part": array[:, ::2]}, {"a": 1})
+    arrays, meta = safetensors.load(tmp_path / "a.safetensors")
+    np.testing.assert_array_equal(arrays["turned"], array.T)
+    np.testing.assert_array_equal(arrays["part"], array[:, ::2])
+    assert meta == {"a": 1}
+
+
+LARGE = b'{"a": {"dtype": "F32", "shape": [1000000000], "data_offsets": [0, 4]}}'  # four bytes that say four gigabytes
+
+
+def header(path, text, data=b""):
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: path, "there is no file"),
+        (lambda path: header(path, b""), "a.safetensors"),
+        (lambda path: path.write_bytes(b"\xff" * 20) and path, "a.safetensors"),
+        (
+            lambda path: header(path, b'{"a": {"dtype": "F32", "shape": [1000000000], "data_offsets": [0, 4]}}'),
+            "a.safetensors",
+        ),
+        (lambda path: library.save_file({"a": np.zeros(3, np.float32)}, path) or path, "of another program"),
+        (lambda path: library.save_file({"a": np.zeros(3)}, path, {"minifer": "{"}) or path, "a.safetensors"),
+        (lambda path: library.save_file({"a": np.zeros(3)}, path, {"minifer": "[]"}) or path, "a.safetensors"),
+        (lambda path: library.save_file({"a": np.zeros(3, int)}, path, {"minifer": "{}"}) or path, "a holds I64"),
+        (lambda path: library.save_file({"a": np.array([np.nan])}, path, {"minifer": "{}"}) or path, "NaN or infinity"),
+    ],
+)
+def test_a_wrong_file_is_one_line(tmp_path, make, message):
+    path = make(tmp_path / "a.safetensors")
+    with pytest.raises(CheckpointError, match=message) as error:
+        safetensors.load(path)
+    assert "\n" not in str(error.value)
+
+
+def test_damage_anywhere_is_one_line_or_seen(exported):
+    """A thousand files with a changed byte, cut short or longer: an error of ours, or other numbers, never a crash."""
+    rng, content = np.random.default_rng(0), exported.read_bytes()
+    length = 8 + struct.unpack("<Q", content[:8])[0]
+    small = json.loads(content[8:length])
+    assert small["__metadata__"]["minifer"]
+    for _ in range(1000):
+        changed = bytearray(content[: length + 64] if rng.random() < 0.3 else content)
+        for _ in range(rng.integers(1, 4)):
+            changed[rng.integers(0, min(len(changed), length + 100))] = rng.integers(0, 256)
+        exported.write_bytes(changed)
+        try:
+            safetensors.load(exported)
+        except CheckpointError as error:
+            assert "\n" not in str(error)
