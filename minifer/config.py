@@ -67,7 +67,9 @@ class TrainConfig:
     learning_rate: float = setting(1e-3, "learning rate at the start, or at the top of the cosine", within=(1e-30, 100))
     weight_decay: float = setting(0.0, "decoupled weight decay of Adam, L2 of SGD", within=(0, 100))
     schedule: str = setting("plateau", "how the rate falls", ("plateau", "cosine", "constant"))
-    warmup: float = setting(0.0, "epochs in which the cosine schedule's rate first rises", within=(0, 100_000))
+    warmup: float = setting(
+        0.0, "epochs in which the cosine schedule's rate first rises, at most half of all", within=(0, 100_000)
+    )
     plateau_factor: float = setting(
         0.5, "what the rate is multiplied by when val top-1 stagnates", within=(0.001, 0.999)
     )

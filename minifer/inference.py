@@ -68,7 +68,7 @@ def ready(model: Layer, input_shape: tuple[int, int, int], notice=lambda line: N
     try:
         return InferenceNetwork(model, input_shape)
     except ConfigError as error:
-        notice(f"{error}: the layers compute one by one, which is slower")
+        notice(f"{error}: its layers compute one by one instead of all in one call, with the same answers")
         return model.forward
 
 

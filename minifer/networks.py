@@ -8,10 +8,12 @@ keep only the name. Whoever loads such weights names it again: what was download
 from collections.abc import Callable
 from functools import partial
 
-from minifer.errors import ConfigError, LayerError
+import numpy as np
+
+from minifer.errors import ConfigError, LayerError, MiniferError
 from minifer.layers import Layer
 from minifer.models import MobileNet, block_table, mobilenet, mobilenet_v2, mobilenet_v3
-from minifer.own_code import call, find, is_target
+from minifer.own_code import call, find, is_target, own_line
 
 Own = str | Callable | Layer
 LATER = {"v2": mobilenet_v2, "v3": partial(mobilenet_v3, "large"), "v3-small": partial(mobilenet_v3, "small")}
@@ -81,6 +83,46 @@ def build_own(own, input_shape, classes, seed=0, name=None):
     if not network.parameters():
         raise LayerError(f"{name} made a network without a Parameter: there is nothing to train")
     return network
+
+
+def check_output(network, name, input_shape, classes):
+    """Raise LayerError, which names the layer, unless a network makes one logit for each class of a blank picture."""
+    inside, watched = [], [(path, layer) for path, layer in network.walk() if "forward" not in vars(layer)]
+    for path, layer in watched:
+        layer.forward = _noting(layer.forward, path, inside)
+    try:
+        y = network.forward(np.zeros((1, *input_shape), np.float32))
+    except Exception as error:
+        where = f"its layer {inside[-1]}: " if inside and inside[-1] else ""
+        why = str(error) if isinstance(error, MiniferError) else f"{type(error).__name__}: {error}"
+        line = "" if isinstance(error, MiniferError) or not own_line(error) else f" ({own_line(error)})"
+        height, width, channels = input_shape
+        raise LayerError(
+            f"{name} cannot read a picture of {height}x{width} with {channels} channel{'s'[: channels != 1]}: "
+            f"{where}{why}{line}"
+        ) from error
+    finally:
+        for _, layer in watched:
+            del layer.forward
+    shape = getattr(y, "shape", type(y).__name__)
+    if shape != (1, classes):
+        made = f"{shape[1]} numbers" if len(shape) == 2 and shape[0] == 1 else f"{shape}"
+        raise LayerError(
+            f"{name} makes {made} of a picture, and the data has {classes} classes: give its last layer as many "
+            "outputs as its argument `classes` says"
+        )
+
+
+def _noting(forward, path, inside):
+    """Return a forward that keeps the path of its layer in a list while it runs, and after it has failed."""
+
+    def noting(*inputs, **how):
+        inside.append(path)
+        y = forward(*inputs, **how)
+        inside.pop()
+        return y
+
+    return noting
 
 
 def find_network(target):

@@ -276,7 +276,11 @@ def with_validation(splits, path, reading):
     for label, name in enumerate(train.classes):
         rows = np.flatnonzero(train.labels == label)
         if len(rows) < 2:
-            raise DataError(f"{path}: class {name!r} has {len(rows)} training rows, too few to part them: add some")
+            pictures = "1 training picture" if len(rows) else "no training picture"
+            raise DataError(
+                f"{path}: class {name!r} has {pictures}, and at least 2 are needed, one of them for validation: add "
+                "some, or leave the class out with --classes"
+            )
         count = min(max(round(share * len(rows)), 1), len(rows) - 1)
         taken[np.random.default_rng([VALIDATION, reading.seed, label]).permutation(rows)[:count]] = True
     return {**splits, "train": train.take(~taken), "val": replace(train.take(taken), split="val")}

@@ -86,7 +86,9 @@ class Recognizer:
         return [faces for faces, _ in found]
 
     def probabilities(self, inputs):
-        """Return probabilities (N, classes) of N faces (side, side, 1) ready to be read; N may be 0."""
+        """Return probabilities (N, classes) of N faces (side, side, C) ready to be read; N may be 0."""
+        if not len(inputs):
+            return np.empty((0, len(self.classes)), np.float32)
         return probabilities(self.network(np.reshape(np.array(inputs, np.float32), (-1, *self.input_shape))))
 
     def _read(self, image):

@@ -8,6 +8,7 @@ confusion.png                      validation split
 
 import csv
 import json
+from contextlib import suppress
 from pathlib import Path
 
 from minifer import config
@@ -39,6 +40,8 @@ def new_folder(out, preset, claims):
     while True:
         if not holds_run(folder):
             try:
+                if not folder.exists():
+                    claims.callback(remove_if_empty, folder)  # when nothing came of it
                 claims.enter_context(claimed(make_folder(folder)))
             except BusyError:
                 if out:
@@ -50,6 +53,12 @@ def new_folder(out, preset, claims):
             raise ConfigError(f"{out} holds a run already: go on with --resume {out}, or choose another --out")
         number += 1
         folder = Path(f"runs/{preset}-{number}")
+
+
+def remove_if_empty(folder):
+    """Remove a folder in which nothing is."""
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def write_settings(folder, settings, data):

@@ -27,7 +27,7 @@ from minifer.files.documents import checked_fields
 from minifer.files.guard import guarded
 from minifer.layers import Dropout, Layer
 from minifer.losses import SoftmaxCrossEntropy
-from minifer.networks import Own, build_model, freeze_body, own_name
+from minifer.networks import Own, build_model, check_output, freeze_body, own_name
 from minifer.optimizers import SGD, Adam
 from minifer.own_code import is_target
 from minifer.run_folder import COLUMNS, write_metrics
@@ -79,6 +79,8 @@ class Training:
         self.settings, self.train, self.val = settings, train, val
         self.own, self.own_loss = model, loss
         self.model = build_model(settings, train.input_shape, len(train.classes), model)
+        if is_target(settings.model) and loss is None:
+            check_output(self.model, settings.model, train.input_shape, len(train.classes))
         if settings.pretrained:
             start_from(self.model, settings.pretrained)
         if settings.freeze:
@@ -126,7 +128,8 @@ class Training:
     def _schedule(self):
         s, steps = self.settings, len(self.batches)
         if s.schedule == "cosine":
-            return Cosine(s.learning_rate, s.epochs * steps, int(s.warmup * steps), s.min_learning_rate)
+            warmup = int(min(s.warmup, s.epochs / 2) * steps)
+            return Cosine(s.learning_rate, s.epochs * steps, warmup, s.min_learning_rate)
         if s.schedule == "plateau":
             return ReduceOnPlateau(
                 s.learning_rate, s.plateau_factor, s.plateau_patience, min_learning_rate=s.min_learning_rate

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 from small_runs import TINY, Silent, assert_same, everything, run
 
 from minifer import Recognizer, checkpoint, config
@@ -57,6 +58,22 @@ def breaks(input_shape, classes, rng):
 """
 
 
+def ten(input_shape, classes, rng):
+    return Sequential(pool=GlobalAveragePool(), classifier=Linear(input_shape[2], 10, rng=rng))
+
+
+def too_wide(input_shape, classes, rng):
+    return Sequential(pool=GlobalAveragePool(), hidden=Sequential(dense=Linear(3, classes, rng=rng)))
+
+
+def indexes(input_shape, classes, rng):
+    class Odd(Linear):
+        def forward(self, x, training=False):
+            return x[:, 5]
+
+    return Sequential(pool=GlobalAveragePool(), odd=Odd(1, classes, rng=rng))
+
+
 def small(input_shape, classes, rng):
     """Return a network with everything that a run carries: dropout's generator, an average, two convolutions."""
     height, width, channels = input_shape
@@ -101,6 +118,37 @@ def test_fit_takes_a_function_and_resumes_in_the_same_bits(faces, tmp_path):
     whole.stopping.restore(whole.model)
     images = faces["val"].images
     np.testing.assert_array_equal(predict(model, images), predict(whole.model, images))
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (ten, r":ten makes 10 numbers of a picture, and the data has 7 classes: give its last layer as many outputs"),
+        (too_wide, r"picture of 48x48 with 1 channel: its layer hidden\.dense: Linear was made for 3 channels, got 1"),
+        (indexes, r"its layer odd: IndexError: index 5 is out of bounds .*test_own_networks\.py, line \d+: return x"),
+    ],
+)
+def test_a_network_that_does_not_fit_the_data_is_told_before_the_first_epoch(faces, network, message):
+    with pytest.raises(LayerError, match=message) as error:
+        Training(TINY, faces["train"], faces["val"], network)
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_checked_leaves_nothing_behind(faces):
+    training = Training(TINY, faces["train"], faces["val"], small)
+    assert not any("forward" in vars(layer) for _, layer in training.model.walk())
+
+
+def test_a_run_that_could_not_begin_leaves_no_folder(capsys, folder):
+    code, _, err = run(capsys, "train", "--data", "faces.npz", "--model", "nets.py:breaks", "--out", "runs/new")
+    assert code == 1 and "breaks" in err and not (folder / "runs" / "new").exists()
+
+
+def test_a_photo_without_a_face_is_no_error_for_a_network_of_ones_own(capsys, folder):
+    code, _, _ = run(capsys, "train", "--data", "faces.npz", "--model", "nets.py:net", "--epochs", "1", "--out", "run")
+    Image.new("L", (80, 80), 99).save("blank.png")
+    code, out, _ = run(capsys, "predict", "blank.png", "--weights", "run", "--model", "nets.py:net")
+    assert code == 0 and out.endswith("blank.png: no_face\n")
 
 
 def test_fit_trains_a_layer_that_is_given_with_a_loss_of_ones_own(faces):

@@ -114,7 +114,7 @@ def test_numbers_sort_as_numbers(tmp_path):
         (["a/1.png", "a/2.png"], "all pictures are of one class, a"),
         (["train/a/1.png", "train/b/1.png", "c/1.png"], "1.png: in no folder called train, val or test, as others are"),
         (["train/1.png", "test/1.png"], "1.png: not in a folder called after its class"),
-        (["a/1.png", "b/1.png", "b/2.png"], "class 'a' has 1 training rows, too few to part them"),
+        (["a/1.png", "b/1.png", "b/2.png"], "class 'a' has 1 training picture, and at least 2 are needed"),
         (["test/a/1.png", "test/b/1.png"], "no split 'train': it has test"),
     ],
 )
@@ -285,9 +285,15 @@ def test_the_whole_way_with_ones_own_colour_pictures(capsys, tmp_path, monkeypat
     code, out, _ = run(capsys, "evaluate", "run", "--data", "data", "--split", "val", "--json")
     result = json.loads(out)
     assert code == 0 and result == json.loads((tmp_path / "run" / "evaluation.json").read_text())
-    code, out, _ = run(capsys, "predict", "data/red/1.png", "--no-detect", "--weights", "run", "--json")
-    (face,) = json.loads(out)["faces"]
-    assert code == 0 and face["probabilities"].keys() == {"blue", "green", "red"}
+    code, out, _ = run(capsys, "predict", "data", "--no-detect", "--weights", "run", "--json")
+    shown = {row["image"]: row["faces"][0]["probabilities"] for row in map(json.loads, out.splitlines())}
+    assert code == 0 and len(shown) == 24
+    splits = load("data", Reading(colour=True, size=24))
+    for rows in splits.values():
+        expected = predict(load_weights("run/best.npz")[0], rows.images)
+        for name, probs in zip(rows.names, expected, strict=True):
+            assert shown[f"data/{name}"].keys() == {"blue", "green", "red"}
+            np.testing.assert_allclose(list(shown[f"data/{name}"].values()), probs, atol=2e-5)
     Image.fromarray(astronaut()).save("photo.png")
     code, out, _ = run(capsys, "predict", "photo.png", "--weights", "run", "--json")
     (face, *_) = json.loads(out)["faces"]

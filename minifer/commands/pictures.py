@@ -48,13 +48,13 @@ def print_rows(verb, rows, describe, as_json, and_files):
     return int(failed)
 
 
-def read_pictures(paths):
+def read_pictures(paths, colour=False):
     """Yield (path, row, image) for each picture, the row {"image": path, "faces": []} still to be filled.
 
     Of a picture that cannot be read, the image is None and the row has one line under "error". What is left out, files
     in folders that are no known picture and what --draw wrote, is counted on stderr at the end.
 
-    Shapes     image (H,W) uint8
+    Shapes     image (H,W) uint8, in colour (H,W,3)
     Raises     DataError when a path does not exist, or when there is no picture at all
     """
     from minifer.files.images import MOST_BYTES, left_out, read_image, suffixes
@@ -69,7 +69,7 @@ def read_pictures(paths):
             if is_drawing(data):
                 drawings += 1
                 continue
-            image = read_image(io.BytesIO(data), str(path))
+            image = read_image(io.BytesIO(data), str(path), colour=colour)
         except DataError as error:
             row["error"] = str(error)
         yield path, row, image

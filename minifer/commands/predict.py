@@ -75,7 +75,7 @@ def predict(paths, recognizer, draw=None):
     Raises     DataError when a path does not exist or no picture is there
     """
     drawings = None if draw is None else Drawings(draw)
-    for path, row, image in read_pictures(paths):
+    for path, row, image in read_pictures(paths, recognizer.colour):
         if image is not None:
             row["faces"] = recognizer.predict(image)
             if drawings is not None:

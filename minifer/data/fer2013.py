@@ -35,7 +35,7 @@ def load(path):
     """
     path = Path(path)
     if not path.exists():
-        raise DataError(f"{path}: no such file or folder: download FER2013 and give its csv, zip or folder")
+        raise DataError(f"{path}: no such file or folder: check the path (FER2013 is its csv, zip or folder)")
     try:
         if is_npz(path):
             return read_npz(path)

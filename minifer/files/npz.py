@@ -54,7 +54,8 @@ class Npz:
         self.path, self.error, self.remedy = Path(path), error, remedy
         with guarded(path, error, remedy), ExitStack() as stack:
             if not self.path.is_file():
-                self.refuse("not a file" if self.path.exists() else "no such file")
+                what = "not a file" if self.path.exists() else "no such file"
+                raise self.error(f"{self.path}: {what}: check the path")
             file = stack.enter_context(open(path, "rb"))
             if not b"PK\3\4".startswith(file.read(4)):  # a shorter beginning of it is a file that was cut short
                 self.refuse("no .npz file of plain arrays (minifer never unpickles)")
