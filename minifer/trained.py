@@ -128,7 +128,7 @@ def start_from(model, path):
     Of the same network it takes everything, so that training goes on; of another the stem and blocks.
     """
     path = Path(path)
-    if path.suffix.lower() in {".h5", ".hdf5"}:
+    if path.suffix.lower() in {".h5", ".hdf5", ".keras"}:
         from minifer.interop.keras import load_keras_mobilenet
 
         load_keras_mobilenet(path, model)

@@ -1,4 +1,5 @@
-"""Write a trained network for other tools. The file's suffix decides: .onnx, or .safetensors with minifer's own names.
+"""Write a trained network for other tools. The file's suffix decides: .onnx, .safetensors with minifer's own names, or
+.weights.h5 of a plain MobileNet for Keras 3.
 
 What was written is read back and compared with the network on 8 pictures; a difference beyond rounding is an error.
 """
@@ -6,6 +7,7 @@ What was written is read back and compared with the network on 8 pictures; a dif
 from pathlib import Path
 
 from minifer.commands.common import add_model, as_path, print_json
+from minifer.config import from_dict
 from minifer.errors import ConfigError, MiniferError
 
 
@@ -14,7 +16,9 @@ def add_arguments(parser):
     parser.add_argument(
         "weights", type=as_path, metavar="WEIGHTS_OR_RUN", help="weights file, run folder, or name of shipped weights"
     )
-    parser.add_argument("--to", type=as_path, required=True, metavar="FILE", help="the file: .onnx or .safetensors")
+    parser.add_argument(
+        "--to", type=as_path, required=True, metavar="FILE", help="the file: .onnx, .safetensors or .weights.h5"
+    )
     parser.add_argument(
         "--input",
         choices=("uint8", "float"),
@@ -31,15 +35,16 @@ def run(args):
     from minifer.trained import find_weights, input_shape, load_weights
 
     to = Path(args.to)
-    writers = {".onnx": write_onnx, ".safetensors": write_safetensors}
-    if to.suffix not in writers:
-        raise ConfigError(f"{to}: its suffix says what to write: take {' or '.join(writers)}")
-    if args.input and to.suffix != ".onnx":
+    writers = {".onnx": write_onnx, ".safetensors": write_safetensors, ".weights.h5": write_keras}
+    suffix = next((suffix for suffix in writers if to.name.endswith(suffix)), None)
+    if suffix is None:
+        raise ConfigError(f"{to}: its suffix says what to write: take {', '.join(writers)}")
+    if args.input and suffix != ".onnx":
         raise ConfigError("--input goes with .onnx alone")
     model, meta = load_weights(find_weights(args.weights), args.model)
     make_folder(to.parent)
     with claimed(to):
-        result = writers[to.suffix](to, model, input_shape(meta["image_shape"]), meta, args)
+        result = writers[suffix](to, model, input_shape(meta["image_shape"]), meta, args)
     result = {"file": str(to), "bytes": to.stat().st_size, **result}
     print_json(result) if args.json else print(describe(result))
     if not result["same"]:
@@ -80,3 +85,15 @@ def write_safetensors(path, model, shape, meta, args):
     safetensors.save(path, state, meta)
     arrays, _ = safetensors.load(path)
     return {"same": arrays.keys() == state.keys() and all((arrays[name] == state[name]).all() for name in state)}
+
+
+def write_keras(path, model, shape, meta, args):
+    """Write Keras' file and read it back into a network that knows nothing."""
+    from minifer.interop.keras import load_keras_mobilenet, save_keras_mobilenet
+    from minifer.networks import build_model
+
+    save_keras_mobilenet(path, model)
+    blank = build_model(from_dict(meta["config"]), shape, len(meta["classes"]))
+    load_keras_mobilenet(path, blank, classifier=True)
+    state = blank.state()
+    return {"same": all((array == state[name]).all() for name, array in model.state().items())}

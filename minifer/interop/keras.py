@@ -7,7 +7,11 @@ Keras publishes them as mobilenet_{1_0,7_5,5_0,2_5}_{128,160,192,224}_tf.h5, and
     stem                       conv1             kernel                                (3,3,3,F)
     block3.depthwise           conv_dw_3         depthwise_kernel; kernel in Keras 3   (3,3,C,1)
     block3.pointwise           conv_pw_3         kernel                                (1,1,C,F)
+    classifier                 conv_preds        kernel, bias                          (1,1,C,K), (K,)
     stem_norm, ..._norm        ..._bn            gamma, beta, moving_mean and _variance   (C,)
+
+Keras 3 writes .weights.h5, and .keras, a zip that holds one. There a layer is a group of layers/, numbered by its kind
+(layers/conv2d_1/vars/0, 1, ...); the name that it has in Keras is an attribute of the group vars.
 
 The names end in ":0" in files that TensorFlow wrote. Whole models that Keras saved as .h5 have the same one group
 further down. Of a MobileNet that is a layer of another model, such as a Sequential, one group holds all arrays, under
@@ -24,12 +28,15 @@ Source: Howard et al., MobileNets, 2017; the layers' names are those of keras.ap
 
 import math
 import re
+from io import BytesIO
 from itertools import count, islice, takewhile
 from pathlib import Path
 
 import numpy as np
 
-from minifer.errors import CheckpointError, ConfigError, MiniferError
+from minifer.errors import CheckpointError, ConfigError, DataError, MiniferError
+from minifer.files import replacing
+from minifer.files.archives import open_source
 from minifer.files.guard import guarded
 from minifer.models.mobilenet import STEM_FILTERS, MobileNet
 
@@ -40,29 +47,33 @@ LAYERS = {
     "depthwise_norm": "conv_dw_{}_bn",
     "pointwise": "conv_pw_{}",
     "pointwise_norm": "conv_pw_{}_bn",
+    "classifier": "conv_preds",
 }
 ARRAYS = {
     "weight": ("kernel", "depthwise_kernel"),
+    "bias": ("bias",),
     "gamma": ("gamma",),
     "beta": ("beta",),
     "running_mean": ("moving_mean",),
     "running_var": ("moving_variance",),
 }
 EPS = 1e-3  # of Keras' BatchNormalization
+MOST_WEIGHTS = 1 << 28  # bytes; MobileNet's are 17 million
 MOST_NAMES = 10_000  # of layers in a file, and of arrays in a layer
 
 
-def load_keras_mobilenet(path, model):
+def load_keras_mobilenet(path, model, classifier=False):
     """Fill stem and blocks of a MobileNet with Keras' weights; return the names of the parts that were left alone.
 
     These are skip projections and attention, which Keras' MobileNet does not have, and the classifier, which it has
-    for other classes. The stem's kernels see three colours; for grey pictures, (H,W,1), they are summed over the
+    for other classes, unless it is asked for: then the classes must be as many, and be the same in the same order,
+    which no file tells. The stem's kernels see three colours; for grey pictures, (H,W,1), they are summed over the
     colours, which equals showing them the grey picture three times.
 
         model = mobilenet("skip", alpha=0.5, input_shape=(96, 96, 1))
         load_keras_mobilenet("mobilenet_5_0_128_tf_no_top.h5", model)        # ["block1.projection", ..., "classifier"]
 
-    path       HDF5 weights of keras.applications.MobileNet, of the model's alpha; top or no top
+    path       .h5, .weights.h5 or .keras of keras.applications.MobileNet, of the model's alpha; top or no top
     model      of minifer.models.mobilenet, with its usual padding and bn_eps
     Raises     CheckpointError when the file is missing, damaged, of another network or of another width;
                ConfigError when the model is none that these weights can work in;
@@ -76,10 +87,49 @@ def load_keras_mobilenet(path, model):
     if not Path(path).is_file():
         raise CheckpointError(f"there is no file {path}: check the path")
     with guarded(path, CheckpointError, "it is no HDF5 file, or is damaged: download it again"):
-        with h5py.File(path, "r") as file:
-            state, left = _read(file, path, model)
+        with h5py.File(_weights_in(path), "r") as file:
+            state, left = _read(file, path, model, classifier)
     model.load_state({**model.state(), **state}, str(path))
     return left
+
+
+def save_keras_mobilenet(path, model):
+    """Write a plain MobileNet as .weights.h5, which Keras 3 loads: MobileNet(weights=path), or load_weights(path).
+
+    A network for grey pictures becomes one for grey pictures: MobileNet(input_shape=(H, W, 1), classes=K, alpha=...).
+
+    Raises     ConfigError when Keras has no such network; MiniferError when h5py is not installed
+    """
+    try:
+        import h5py
+    except ImportError as error:
+        raise MiniferError(f"cannot write {path}: files of Keras need h5py, 'pip install h5py' brings it") from error
+    _check_model(model)
+    if extra := [name for name in model.state() if keras_name(name) is None]:
+        raise ConfigError(
+            f"Keras' MobileNet has no {extra[0].rpartition('.')[0]}: write .onnx, which takes any network"
+        )
+    numbers, held = {}, {}
+    for name, array in model.state().items():
+        layer, arrays = keras_name(name)
+        if layer not in held:
+            kind = (
+                "batch_normalization" if layer.endswith("_bn") else "depthwise_conv2d" if "_dw_" in layer else "conv2d"
+            )
+            number = numbers[kind] = numbers.get(kind, -1) + 1
+            held[layer] = f"layers/{kind}_{number}/vars" if number else f"layers/{kind}/vars", {}
+        kinds = ("gamma", "beta", "moving_mean", "moving_variance") if layer.endswith("_bn") else ("kernel", "bias")
+        shape = keras_shape(name, array.shape) if name != "stem.weight" else array.shape
+        held[layer][1][str(kinds.index(arrays[0]))] = array.reshape(shape)
+    whole = BytesIO()
+    with h5py.File(whole, "w") as file:
+        for layer, (where, arrays) in held.items():
+            group = file.create_group(where)
+            group.attrs["name"] = layer
+            for number, array in arrays.items():
+                group.create_dataset(number, data=array, track_times=False)
+    with replacing(path) as file:
+        file.write(whole.getvalue())
 
 
 def _check_model(model):
@@ -98,21 +148,38 @@ def _check_model(model):
         )
 
 
-def _read(file, path, model):
+def _weights_in(path):
+    """Return the path of an HDF5 file, or what a .keras file holds, as a file."""
+    with open(path, "rb") as file:
+        if file.read(4) != b"PK\3\4":
+            return path
+    try:
+        with open_source(path) as source:
+            member = source.members.get("model.weights.h5")
+            if member is None:
+                raise CheckpointError(f"{path} is no .keras file of Keras 3, which holds model.weights.h5")
+            return BytesIO(member.read(MOST_WEIGHTS))
+    except DataError as error:
+        raise CheckpointError(str(error)) from error
+
+
+def _read(file, path, model, classifier):
     """Return ({path in the model: array}, [parts of the model that the file has nothing for])."""
+    layers = _member(file, "layers")
+    numbered = layers if isinstance(layers, type(file["/"])) else None
     layers = _member(file, "model_weights")
     layers = layers if isinstance(layers, type(file["/"])) else file
-    arrays = _arrays(layers, path)
+    arrays = _arrays(layers, path) if numbered is None else _numbered_arrays(numbered)
     if ("conv1", "kernel") not in arrays:
-        held = ", ".join(islice(layers, 3)) or "nothing"
+        held = ", ".join(islice(layers if numbered is None else numbered, 3)) or "nothing"
         raise CheckpointError(
-            f"{path} is no MobileNet in Keras' older format, which has layers conv1 and conv_dw_1; it has {held}: "
+            f"{path} is no MobileNet of Keras, which has layers conv1 and conv_dw_1; it has {held}: "
             "take a file such as mobilenet_1_0_224_tf_no_top.h5"
         )
     state, left = {}, {}
     for name, mine in model.state().items():
         where = keras_name(name)
-        if where is None:
+        if where is None or (name.startswith("classifier") and not classifier):
             left[re.match(r"block\d+\.projection|\w+", name)[0]] = None
             continue
         dataset = _find(arrays, *where, path)
@@ -123,7 +190,8 @@ def _read(file, path, model):
                 f"{ours / STEM_FILTERS:g} ({ours}): build it with alpha={theirs / STEM_FILTERS:g}"
             )
         # Before anything is read: a few bytes of a crafted file can stand for more than the memory holds.
-        if dataset.shape != (expected := keras_shape(name, mine.shape)):
+        grey = name == "stem.weight" and dataset.shape == mine.shape  # of a network that Keras built for grey pictures
+        if dataset.shape != (expected := keras_shape(name, mine.shape)) and not grey:
             raise CheckpointError(
                 f"{path} is of another network: {dataset.name} has shape {dataset.shape}, this model needs {expected}"
             )
@@ -133,7 +201,7 @@ def _read(file, path, model):
             raise CheckpointError(
                 f"{path} is damaged: {dataset.name} is not finite, or a variance below 0; download it again"
             )
-        if name == "stem.weight" and mine.shape[2] == 1:
+        if name == "stem.weight" and mine.shape[2] == 1 and not grey:
             array = array.sum(axis=2)
         state[name] = array.reshape(mine.shape)
     return state, list(left)
@@ -153,7 +221,7 @@ def keras_shape(path, shape):
         return (*shape[:2], 3, shape[3])
     if path.endswith("depthwise.weight"):
         return (*shape, 1)
-    if path.endswith("pointwise.weight"):
+    if path.endswith(("pointwise.weight", "classifier.weight")):
         return (1, 1, *shape)
     return shape
 
@@ -188,6 +256,23 @@ def _arrays(layers, path):
                 if key[0] == "conv1" and arrays.get(key, (group, name)) != (group, name):
                     raise CheckpointError(f"{path} holds two layers conv1: save the one MobileNet that is wanted")
                 arrays.setdefault(key, (group, name))
+    return arrays
+
+
+def _numbered_arrays(layers):
+    """Return {(layer, array): (group, name in it)} of a file of Keras 3."""
+    import h5py
+
+    arrays = {}
+    for group_name in islice(layers, MOST_NAMES):
+        group = _member(layers, f"{group_name}/vars")
+        name = group.attrs.get("name") if isinstance(group, h5py.Group) else None
+        if not isinstance(name, str):
+            continue
+        kinds = ("gamma", "beta", "moving_mean", "moving_variance") if name.endswith("_bn") else ("kernel", "bias")
+        for number, array in enumerate(kinds):
+            if str(number) in group:
+                arrays.setdefault((name, array), (group, str(number)))
     return arrays
 
 

@@ -3,13 +3,16 @@
 import os
 import sys
 import tracemalloc
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from minifer.data.dataset import to_float
 from minifer.errors import CheckpointError, ConfigError, MiniferError
-from minifer.interop.keras import load_keras_mobilenet
+from minifer.evaluation import predict
+from minifer.interop.keras import load_keras_mobilenet, save_keras_mobilenet
 from minifer.layers import BatchNorm
 from minifer.models import BLOCKS, mobilenet
 
@@ -262,7 +265,7 @@ def test_not_a_mobilenet(tmp_path):
     assert "it has nothing" in refused(tmp_path / "empty.h5", colour())
     with h5py.File(tmp_path / "model.weights.h5", "w") as new:
         new.create_group("layers/conv2d/vars")
-    assert "in Keras' older format" in refused(tmp_path / "model.weights.h5", colour())
+    assert "is no MobileNet of Keras" in refused(tmp_path / "model.weights.h5", colour())
 
 
 def damaged(layers, layer, array, value):
@@ -381,3 +384,80 @@ def test_a_training_can_start_from_the_file(file):
     start_from(started, file)
     for name, array in filled.state().items():
         np.testing.assert_array_equal(started.state()[name], array)
+
+
+# Keras 3: files/mobilenet.keras and what it says of files/mobilenet.npz's pictures were written by Keras 3.15.
+
+FILES = Path(__file__).parent / "files"
+
+
+def keras_3(**changes):
+    return mobilenet(**{"variant": "plain", "alpha": 1 / 16, "input_shape": (64, 64, 3), **changes})
+
+
+@pytest.fixture
+def weights_h5(tmp_path):
+    with zipfile.ZipFile(FILES / "mobilenet.keras") as file:
+        (tmp_path / "mobilenet.weights.h5").write_bytes(file.read("model.weights.h5"))
+    return tmp_path / "mobilenet.weights.h5"
+
+
+@pytest.mark.parametrize("packed", [True, False], ids=[".keras", ".weights.h5"])
+def test_probabilities_are_those_of_keras_3(weights_h5, packed):
+    known, model = np.load(FILES / "mobilenet.npz"), keras_3()
+    assert load_keras_mobilenet(FILES / "mobilenet.keras" if packed else weights_h5, model, classifier=True) == []
+    found = predict(model, known["pictures"])
+    assert np.abs(found - known["probabilities"]).max() < 1e-6
+    assert np.ptp(known["probabilities"], axis=0).max() > 0.05  # they tell the pictures apart
+
+
+def test_without_being_asked_the_classifier_is_left_alone(weights_h5):
+    model = keras_3(variant="skip", classes=3)
+    left = load_keras_mobilenet(weights_h5, model)
+    assert left[-1] == "classifier" and not model["classifier"].weight.value.any()
+    with pytest.raises(CheckpointError, match=r"layers/conv2d_14/vars/0 has shape \(1, 1, 64, 7\), this model needs"):
+        load_keras_mobilenet(weights_h5, model, classifier=True)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_is_written_comes_back(tmp_path, rng, channels):
+    """tests by hand: Keras 3.15 loads the file, and its probabilities differ from these by 3e-8."""
+    model, other = keras_3(input_shape=(64, 64, channels)), keras_3(input_shape=(64, 64, channels), seed=1)
+    for array in model.state().values():
+        array[...] = rng.uniform(0.5, 1.5, array.shape)
+    save_keras_mobilenet(tmp_path / "net.weights.h5", model)
+    assert load_keras_mobilenet(tmp_path / "net.weights.h5", other, classifier=True) == []
+    assert all((array == other.state()[path]).all() for path, array in model.state().items())
+    first = (tmp_path / "net.weights.h5").read_bytes()
+    save_keras_mobilenet(tmp_path / "net.weights.h5", model)
+    assert (tmp_path / "net.weights.h5").read_bytes() == first
+
+
+def test_only_a_plain_network_is_written(tmp_path):
+    with pytest.raises(ConfigError, match=r"Keras' MobileNet has no block1\.projection\.\w+: write \.onnx"):
+        save_keras_mobilenet(tmp_path / "net.weights.h5", keras_3(variant="skip"))
+    with pytest.raises(ConfigError, match="padding=1"):
+        save_keras_mobilenet(tmp_path / "net.weights.h5", keras_3(padding=1))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_zip_without_weights(tmp_path):
+    with zipfile.ZipFile(tmp_path / "net.keras", "w") as file:
+        file.writestr("config.json", "{}")
+    with pytest.raises(CheckpointError, match=r"net\.keras is no \.keras file of Keras 3"):
+        load_keras_mobilenet(tmp_path / "net.keras", keras_3())
+
+
+def test_damage_of_keras_3s_files_is_one_line(weights_h5):
+    """A thousand files with changed bytes or an end that is missing: an error of ours, or other numbers."""
+    rng, content, model = np.random.default_rng(0), weights_h5.read_bytes(), keras_3()
+    for _ in range(1000):
+        changed = bytearray(content[: rng.integers(1, len(content))] if rng.random() < 0.2 else content)
+        for _ in range(rng.integers(1, 5)):
+            most = min(len(changed), 4096 if rng.random() < 0.5 else len(changed))  # the headers as often as the rest
+            changed[rng.integers(0, most)] = rng.integers(0, 256)
+        weights_h5.write_bytes(changed)
+        try:
+            load_keras_mobilenet(weights_h5, model, classifier=True)
+        except CheckpointError as error:
+            assert "\n" not in str(error)
