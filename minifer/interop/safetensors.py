@@ -12,20 +12,23 @@ import numpy as np
 
 from minifer.errors import CheckpointError, MiniferError
 from minifer.files import replacing
-from minifer.files.documents import MOST_BYTES
 from minifer.files.guard import guarded
 
-MOST_HEADER = 100 << 20  # of which the library itself reads no more
 REMEDY = "write it again with minifer export, or fetch it anew"
 
 
 def save(path, arrays, meta):
     """Write {name: array} and a JSON-able dict, whole or not at all; the same bytes for the same arrays."""
+    write(path, arrays, {"minifer": json.dumps(meta)})
+
+
+def write(path, arrays, metadata=None):
+    """Write {name: array} and {name: text}."""
     numpy = _library().numpy
     # The library writes the memory as it lies, also of an array whose axes were turned.
     arrays = {name: np.ascontiguousarray(array) for name, array in sorted(arrays.items())}
     with replacing(path) as file:
-        file.write(numpy.save(arrays, {"minifer": json.dumps(meta)}))
+        file.write(numpy.save(arrays, metadata))
 
 
 def load(path):
@@ -33,23 +36,33 @@ def load(path):
 
     Raises     CheckpointError when it is missing, damaged or not minifer's
     """
+    arrays, metadata = read(path)
+    if "minifer" not in metadata:
+        raise CheckpointError(f"{path} is of another program: minifer's description is not in it")
+    with guarded(path, CheckpointError, REMEDY):
+        meta = json.loads(metadata["minifer"])
+    if not isinstance(meta, dict):
+        raise CheckpointError(f"{path}: minifer's description in it is damaged: {REMEDY}")
+    return arrays, meta
+
+
+def read(path):
+    """Return ({name: array}, {name: text}) of any file; arrays of integers, which are no weights, are left out.
+
+    Raises     CheckpointError when it is missing or damaged, or holds numbers that no weights are
+    """
     library = _library()
     if not Path(path).is_file():
         raise CheckpointError(f"there is no file {path}: check the path")
     with guarded(path, CheckpointError, REMEDY), library.safe_open(str(path), framework="numpy") as file:
-        text = (file.metadata() or {}).get("minifer")
-        if text is None:
-            raise CheckpointError(f"{path} is of another program: minifer's description is not in it")
-        if len(text) > MOST_BYTES:
-            raise CheckpointError(f"{path}: its description is longer than any of minifer")
-        meta = json.loads(text)
-        if not isinstance(meta, dict):
-            raise CheckpointError(f"{path}: minifer's description in it is damaged: {REMEDY}")
-        return {name: _numbers(file, name, path) for name in file.keys()}, meta
+        arrays = {name: _numbers(file, name, path) for name in file.keys()}
+        return {name: array for name, array in arrays.items() if array is not None}, dict(file.metadata() or {})
 
 
 def _numbers(file, name, path):
     kind = file.get_slice(name).get_dtype()
+    if kind[0] in "IU":
+        return None
     if kind not in ("F16", "F32", "F64"):
         raise CheckpointError(f"{path}: {name} holds {kind}, no floats of 2 to 8 bytes: {REMEDY}")
     array = file.get_tensor(name)

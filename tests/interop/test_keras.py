@@ -247,7 +247,7 @@ def test_a_file_that_is_not_there(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"no HDF5 at all" * 99, b"PK\x03\x04"])
 def test_not_an_hdf5_file(tmp_path, content):
     (tmp_path / "weights.h5").write_bytes(content)
-    assert "is no HDF5 file, or is damaged: download it again" in refused(tmp_path / "weights.h5", colour())
+    assert "download it again" in refused(tmp_path / "weights.h5", colour())
 
 
 @pytest.mark.parametrize("share", [0.01, 0.5, 0.999])

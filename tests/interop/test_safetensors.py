@@ -76,7 +76,7 @@ def header(path, text, data=b""):
         (lambda path: library.save_file({"a": np.zeros(3, np.float32)}, path) or path, "of another program"),
         (lambda path: library.save_file({"a": np.zeros(3)}, path, {"minifer": "{"}) or path, "a.safetensors"),
         (lambda path: library.save_file({"a": np.zeros(3)}, path, {"minifer": "[]"}) or path, "a.safetensors"),
-        (lambda path: library.save_file({"a": np.zeros(3, int)}, path, {"minifer": "{}"}) or path, "a holds I64"),
+        (lambda path: library.save_file({"a": np.zeros(3, bool)}, path, {"minifer": "{}"}) or path, "a holds BOOL"),
         (lambda path: library.save_file({"a": np.array([np.nan])}, path, {"minifer": "{}"}) or path, "NaN or infinity"),
     ],
 )
