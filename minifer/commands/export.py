@@ -1,14 +1,36 @@
 """Write a trained network for other tools. The file's suffix decides: .onnx, .safetensors with minifer's own names, or
-.weights.h5 of a plain MobileNet for Keras 3.
+.weights.h5 of a plain MobileNet for Keras 3. A name without a suffix is a folder, ready for a model hub:
+model.safetensors, config.json and a card.
 
 What was written is read back and compared with the network on 8 pictures; a difference beyond rounding is an error.
 """
 
+import json
 from pathlib import Path
 
 from minifer.commands.common import add_model, as_path, print_json
 from minifer.config import from_dict
 from minifer.errors import ConfigError, MiniferError
+
+HUB = ("model.safetensors", "config.json", "README.md")  # what a folder for a model hub holds
+CARD = """---
+license: other
+license_name: research-and-education-only
+library_name: minifer
+pipeline_tag: image-classification
+tags: [{tags}]
+---
+
+# {name}
+
+Classes: {classes}. Pictures: {shape}, x / 127.5 - 1{registered}. {parameters:,} parameters.
+{measured}
+    from minifer.trained import load_weights
+    model, description = load_weights("model.safetensors")
+
+The licence of the pictures that it was trained on holds for the weights, too: say which they were, and what the network
+is not for.
+"""
 
 
 def add_arguments(parser):
@@ -17,7 +39,7 @@ def add_arguments(parser):
         "weights", type=as_path, metavar="WEIGHTS_OR_RUN", help="weights file, run folder, or name of shipped weights"
     )
     parser.add_argument(
-        "--to", type=as_path, required=True, metavar="FILE", help="the file: .onnx, .safetensors or .weights.h5"
+        "--to", type=as_path, required=True, metavar="FILE|DIR", help=".onnx, .safetensors, .weights.h5, or a folder"
     )
     parser.add_argument(
         "--input",
@@ -37,15 +59,16 @@ def run(args):
     to = Path(args.to)
     writers = {".onnx": write_onnx, ".safetensors": write_safetensors, ".weights.h5": write_keras}
     suffix = next((suffix for suffix in writers if to.name.endswith(suffix)), None)
-    if suffix is None:
-        raise ConfigError(f"{to}: its suffix says what to write: take {', '.join(writers)}")
+    if suffix is None and to.suffix and not to.is_dir():
+        raise ConfigError(f"{to}: its suffix says what to write: take {', '.join(writers)}, or a folder")
     if args.input and suffix != ".onnx":
         raise ConfigError("--input goes with .onnx alone")
     model, meta = load_weights(find_weights(args.weights), args.model)
-    make_folder(to.parent)
+    make_folder(to.parent if suffix else to)
     with claimed(to):
-        result = writers[suffix](to, model, input_shape(meta["image_shape"]), meta, args)
-    result = {"file": str(to), "bytes": to.stat().st_size, **result}
+        result = writers.get(suffix, write_hub)(to, model, input_shape(meta["image_shape"]), meta, args)
+    written = [to] if suffix else [to / name for name in HUB]
+    result = {"file": str(to), "bytes": sum(path.stat().st_size for path in written), **result}
     print_json(result) if args.json else print(describe(result))
     if not result["same"]:
         raise MiniferError(f"{to} says something else than the network: see the differences above")
@@ -97,3 +120,24 @@ def write_keras(path, model, shape, meta, args):
     load_keras_mobilenet(path, blank, classifier=True)
     state = blank.state()
     return {"same": all((array == state[name]).all() for name, array in model.state().items())}
+
+
+def write_hub(folder, model, shape, meta, args):
+    """Write a folder that a model hub takes as it is, its card to be completed by who uploads it."""
+    from minifer.cost.table import held
+    from minifer.files import write_text
+
+    result = write_safetensors(folder / HUB[0], model, shape, meta, args)
+    write_text(folder / HUB[1], json.dumps({"library_name": "minifer", **meta}, indent=2, sort_keys=True))
+    settings, top1 = meta["config"], meta.get("val_top1")
+    card = CARD.format(
+        tags=", ".join(["minifer", settings["model"].rpartition(":")[2]]),
+        name=folder.resolve().name,
+        classes=", ".join(meta["classes"]),
+        shape=" x ".join(map(str, shape)),
+        registered=", sampled along each face's frame" if settings.get("register") else "",
+        parameters=held(model)[0],
+        measured=f"Top-1 on its validation rows, which chose it: {top1:.2%}.\n" if top1 else "",
+    )
+    write_text(folder / HUB[2], card)
+    return result

@@ -102,3 +102,17 @@ def test_damage_anywhere_is_one_line_or_seen(exported):
             safetensors.load(exported)
         except CheckpointError as error:
             assert "\n" not in str(error)
+
+
+def test_a_folder_for_a_model_hub(capsys, tmp_path):
+    code, out, _ = run(capsys, "export", "small", "--to", tmp_path / "my-network")
+    assert code == 0 and "the same bits" in out
+    folder = tmp_path / "my-network"
+    assert {path.name for path in folder.iterdir()} == {"model.safetensors", "config.json", "README.md"}
+    card = (folder / "README.md").read_text()
+    assert card.startswith("---\nlicense: other\n") and "# my-network" in card
+    assert "66.59%" in card and "809,351" in card
+    described = json.loads((tmp_path / "my-network" / "config.json").read_text())
+    assert described["classes"][0] == "angry" and described["library_name"] == "minifer"
+    model, _ = load_weights(tmp_path / "my-network" / "model.safetensors")
+    assert (model["stem"].weight.value == load_weights(find_weights("small"))[0]["stem"].weight.value).all()
