@@ -38,8 +38,8 @@ def to_onnx(model, input_shape, description=None, floats=False):
     onnx = _onnx()
     from onnx import TensorProto, helper, numpy_helper
 
-    shape = (BATCH, *input_shape)
-    graph, y = follow(model, np.zeros(shape, np.float32), start(shape, floats), LAYERS)
+    shape, rng = (BATCH, *input_shape), np.random.default_rng(0)
+    graph, y = follow(model, rng.uniform(-1, 1, shape).astype(np.float32), start(shape, floats), LAYERS)
     if len(y.shape) != 2 or y.shape[0] != BATCH:
         raise ConfigError(f"the network returns {y.shape} for {BATCH} pictures: logits are (N, classes)")
     nodes = [

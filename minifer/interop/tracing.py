@@ -112,10 +112,8 @@ class Graph:
             return array.value
         if not isinstance(array, np.ndarray):
             return None
-        start = array.__array_interface__["data"][0]
         for known, value in reversed(self.values):
-            same = known.__array_interface__["data"][0] == start and known.dtype == array.dtype
-            if same and known.size == array.size and array.flags.c_contiguous and known.flags.c_contiguous:
+            if same_numbers(known, array):
                 return value if known.shape == array.shape else self.reshape(value, array.shape)
         return None
 
@@ -130,8 +128,12 @@ class Graph:
         """Return the result of an elementwise operation, known if all its inputs are, or are constants."""
         values = [self.find(x) for x in inputs]
         known = [value for value in values if value is not None]
+        for x, value in zip(inputs, values, strict=True):
+            batchs_own = value is None and np.ndim(x) == result.ndim > 0 and np.shape(x)[0] == BATCH
+            if (value is None and isinstance(x, Traced)) or batchs_own:  # made of the pictures, or of how many they are
+                return unknown(result)
         if any(len(value.shape) not in (0, result.ndim) for value in known):
-            return result
+            return unknown(result)
         first = any(value.first for value in known)
         names = []
         for x, value in zip(inputs, values, strict=True):
@@ -145,6 +147,18 @@ class Graph:
         return self.array(result, Value(self.node(kind, *names), result.shape, first))
 
 
+def same_numbers(one, other):
+    """Say whether two arrays are the same memory, in the same order."""
+    starts = [np.asarray(x).__array_interface__["data"][0] for x in (one, other)]
+    whole = one.flags.c_contiguous and other.flags.c_contiguous
+    return starts[0] == starts[1] and one.dtype == other.dtype and one.size == other.size and whole
+
+
+def unknown(result):
+    """Return an array that was made of known ones by something that has no translation."""
+    return np.asarray(result).view(Traced)
+
+
 class Traced(np.ndarray):
     """An array with its Graph and its Value; one without a value was made by something unknown."""
 
@@ -152,33 +166,38 @@ class Traced(np.ndarray):
 
     def __array_ufunc__(self, ufunc, method, *inputs, out=None, **how):
         plain = [np.asarray(x) if isinstance(x, Traced) else x for x in inputs]
+        graph = next((x.graph for x in (*inputs, *(out or ())) if isinstance(x, Traced) and x.graph), None)
         if out is not None:
             how["out"] = tuple(np.asarray(x) for x in out)
         result = getattr(ufunc, method)(*plain, **how)
+        if graph is None:
+            return unknown(result)
         if method != "__call__" or ufunc not in UFUNCS or how or result.dtype != np.float32:
             if out is not None:  # what was known of the array that is written into holds no more
                 for x in out:
-                    self.graph.forget(x)
-            return result
-        return self.graph.operation(UFUNCS[ufunc], inputs, result)
+                    graph.forget(x)
+            return unknown(result)
+        return graph.operation(UFUNCS[ufunc], inputs, result)
 
     def __array_function__(self, function, types, args, kwargs):
         if function is np.concatenate:
-            return self._concatenated(*args, **kwargs)
+            known = next((x for x in args[0] if isinstance(x, Traced) and x.graph), None)
+            return unknown(np.concatenate(_plain(args[0]))) if known is None else known._concatenated(*args, **kwargs)
         if function is np.clip:
             return np.minimum(np.maximum(args[0], np.float32(args[1])), np.float32(args[2]))
         if function in (np.mean, np.max, np.min):
             return getattr(args[0], function.__name__.removeprefix("a"))(*args[1:], **kwargs)
         if function in (np.reshape, np.transpose):
             return getattr(args[0], function.__name__)(*args[1:], **kwargs)
-        return function(*_plain(args), **{name: _plain(value) for name, value in kwargs.items()})
+        result = function(*_plain(args), **{name: _plain(value) for name, value in kwargs.items()})
+        return unknown(result) if isinstance(result, np.ndarray | np.generic) else result
 
     def _concatenated(self, arrays, axis=0):
         result = np.concatenate([np.asarray(x) for x in arrays], axis)
         values = [self.graph.find(x) for x in arrays]
         axis %= result.ndim
         if axis == 0 or any(value is None for value in values):
-            return result
+            return unknown(result)
         first = any(value.first for value in values)
         names = [self.graph.first(value) if first else self.graph.last(value) for value in values]
         place = {1: 2, 2: 3, 3: 1}[axis] if first else axis
@@ -188,7 +207,7 @@ class Traced(np.ndarray):
         """As an array's; followed."""
         result = np.asarray(self).reshape(*shape, **how)
         if self.value is None or how:
-            return result
+            return unknown(result)
         return self.graph.array(result, self.graph.reshape(self.value, result.shape))
 
     def transpose(self, *axes):
@@ -196,22 +215,22 @@ class Traced(np.ndarray):
         result = np.asarray(self).transpose(*axes)
         order = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
         if self.value is None or not order or order[0] != 0:
-            return result
+            return unknown(result)
         name = self.graph.node("Transpose", self.graph.last(self.value), perm=list(order))
         return self.graph.array(np.ascontiguousarray(result), Value(name, result.shape))
 
     def __getitem__(self, key):
         """As an array's; followed where only axes of length 1 are added or taken."""
         result = np.asarray(self)[key]
-        if self.value is None or np.ndim(result) == 0 or result.size != self.size:
-            return result
+        if self.value is None or np.ndim(result) == 0 or not same_numbers(result, self):
+            return unknown(result)
         return self.graph.array(result, self.graph.reshape(self.value, result.shape))
 
     def _reduced(self, kind, axis=None, keepdims=False):
         result = getattr(np.asarray(self), kind)(axis=axis, keepdims=keepdims)
         axes = [a % self.ndim for a in np.ravel(axis)] if axis is not None else [0]
         if self.value is None or 0 in axes:
-            return result
+            return unknown(result)
         name = self.graph.node(MEANS[kind], self.graph.last(self.value), axes=axes, keepdims=int(keepdims))
         return self.graph.array(result, Value(name, result.shape))
 

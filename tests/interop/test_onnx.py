@@ -174,6 +174,32 @@ def test_a_layer_that_writes_into_its_input_is_not_followed(tmp_path):
         export_onnx(tmp_path / "net.onnx", net, (8, 8, 1))
 
 
+@pytest.mark.parametrize(
+    "compute",
+    [
+        lambda x: x / x.sum(),  # a number made of the pictures is no constant
+        lambda x: x - x[:, :1, :1],
+        lambda x: x + np.arange(len(x), dtype=np.float32)[:, None, None, None],  # of how many they are
+        lambda x: np.where(x > 0, x, x * np.float32(0.1)),
+        lambda x: x * (x > 0),
+        lambda x: x[::-1],
+        lambda x: x - x.mean(),
+        lambda x: np.transpose(x, (3, 1, 2, 0)),
+        lambda x: np.cumsum(x, axis=-1),
+        lambda x: np.add(x, 1, out=x),
+    ],
+)
+def test_what_hangs_on_the_pictures_in_an_unknown_way_is_never_a_constant(compute):
+    class Odd(Layer):
+        def forward(self, x, training=False):
+            return compute(x)
+
+    rng = np.random.default_rng(0)
+    net = Sequential(layers.Conv2D(1, 4, rng=rng), odd=Odd(), flat=layers.Flatten())
+    with pytest.raises(ConfigError, match=r"odd \(Odd\) has no translation"):
+        to_onnx(net, (6, 5, 1))
+
+
 def test_the_network_stays_as_it_was_and_the_bytes_are_the_same_twice():
     net = mobilenet("mha", alpha=0.1, heads=2, head_units=4)
     before = {path: array.copy() for path, array in net.state().items()}
