@@ -17,13 +17,14 @@ import numpy as np
 from minifer.errors import ConfigError, MiniferError
 from minifer.files import replacing
 from minifer.interop.onnx_layers import LAYERS
-from minifer.interop.tracing import BATCH, Graph, Value, follow
+from minifer.interop.tracing import Graph, Value, follow
 from minifer.losses import probabilities
 
 OPSET, IR = 17, 8
-MOST_DIFFERENCE = 1e-5  # of logits, times the largest of them or 1: what rounding in another order of sums does
+MOST_DIFFERENCE = 1e-5  # of logits, times the largest of them: what rounding in another order of sums does
+SMALL = 0.1  # a largest logit, below which rounding is that of the numbers inside the network
 MOST_PROBABILITY = 2e-6
-COMPARED = 8  # pictures
+BATCHES = (3, 5)  # pictures that are followed: two batches must lead to one graph
 
 
 def to_onnx(model, input_shape, description=None, floats=False):
@@ -38,10 +39,12 @@ def to_onnx(model, input_shape, description=None, floats=False):
     onnx = _onnx()
     from onnx import TensorProto, helper, numpy_helper
 
-    shape, rng = (BATCH, *input_shape), np.random.default_rng(0)
-    graph, y = follow(model, rng.uniform(-1, 1, shape).astype(np.float32), start(shape, floats), LAYERS)
-    if len(y.shape) != 2 or y.shape[0] != BATCH:
-        raise ConfigError(f"the network returns {y.shape} for {BATCH} pictures: logits are (N, classes)")
+    graph, y = trace(model, input_shape, floats, BATCHES[0])
+    other, _ = trace(model, input_shape, floats, BATCHES[1])
+    if [*map(str, graph.nodes)] != [*map(str, other.nodes)] or not same_constants(graph.constants, other.constants):
+        raise ConfigError("the network computes something else for other pictures, or for more of them at once")
+    if len(y.shape) != 2 or y.shape[0] != BATCHES[0]:
+        raise ConfigError(f"the network returns {y.shape} for {BATCHES[0]} pictures: logits are (N, classes)")
     nodes = [
         *graph.nodes,
         helper.make_node("Identity", [y.name], ["logits"], name="logits"),
@@ -70,9 +73,21 @@ def to_onnx(model, input_shape, description=None, floats=False):
     return proto
 
 
+def trace(model, input_shape, floats, batch):
+    """Return (graph, the output's Value) of a batch of random pictures."""
+    shape = (batch, *input_shape)
+    x = np.random.default_rng(batch).uniform(-1, 1, shape).astype(np.float32)
+    return follow(model, x, start(shape, floats), LAYERS)
+
+
+def same_constants(one, other):
+    """Say whether two graphs have the same constants."""
+    return one.keys() == other.keys() and all(np.array_equal(array, other[name]) for name, array in one.items())
+
+
 def start(shape, floats):
     """Return a Graph that makes of the input "pictures" what a network reads, and the Value of that."""
-    graph = Graph()
+    graph = Graph(shape[0])
     name = "pictures"
     if not floats:
         name = graph.node("Cast", name, to=1)  # float32
@@ -84,34 +99,59 @@ def start(shape, floats):
 def export_onnx(path, model, input_shape, description=None, floats=False):
     """Write a network as an ONNX file, whole or not at all; return compare's result of it.
 
-    Arguments and errors as for to_onnx.
+    Arguments and errors as for to_onnx; MiniferError, and an earlier file stays, where the two do not agree.
     """
     proto = to_onnx(model, input_shape, description, floats)
     with replacing(path) as file:
         file.write(proto.SerializeToString(deterministic=True))
-    return compare(path, model, input_shape, floats)
+        file.flush()
+        result = compare(file.name, model, input_shape, floats)
+        if not result["same"]:
+            raise MiniferError(
+                f"{path} is not written: it would say something else than the network, by {result['logits']:.1e} in "
+                f"logits of {result['largest_logit']:.1e}, by {result['probabilities']:.1e} in probabilities"
+            )
+    return result
 
 
 def compare(path, model, input_shape, floats=False):
-    """Return how far what an ONNX file says of random pictures is from what the network says.
+    """Return how far what an ONNX file says is from what the network says, of noise, ramps, black and white.
 
     {"logits": largest difference, "largest_logit", "probabilities": largest difference, "by": what ran the file,
      "same": whether that is within rounding}
     """
-    pictures = np.random.default_rng(0).integers(0, 256, (COMPARED, *input_shape), np.uint8)
-    x = (np.divide(pictures, np.float32(127.5), dtype=np.float32) - np.float32(1)).astype(np.float32)
     run, by = runner(path)
-    logits, probs = run(x if floats else pictures)
-    expected = model.forward(x)
-    off, wrong = np.abs(logits - expected).max(), np.abs(probs - probabilities(expected)).max()
-    largest = np.abs(expected).max()
+    off, wrong, largest = 0.0, 0.0, 0.0
+    for pictures in compared(input_shape):
+        x = (np.divide(pictures, np.float32(127.5), dtype=np.float32) - np.float32(1)).astype(np.float32)
+        expected = model.forward(x)
+        try:
+            logits, probs = run(x if floats else pictures)
+        except Exception as error:  # each runtime has its own kinds
+            raise MiniferError(f"{by} cannot run the file: {error}") from error
+        if logits.shape != expected.shape:
+            raise MiniferError(f"{by} returns {logits.shape} for {len(x)} pictures, the network {expected.shape}")
+        off = max(off, float(np.abs(logits - expected).max()))
+        wrong = max(wrong, float(np.abs(probs - probabilities(expected)).max()))
+        largest = max(largest, float(np.abs(expected).max()))
     return {
-        "logits": float(off),
-        "largest_logit": float(largest),
-        "probabilities": float(wrong),
+        "logits": off,
+        "largest_logit": largest,
+        "probabilities": wrong,
         "by": by,
-        "same": bool(off <= MOST_DIFFERENCE * max(1.0, largest) and wrong <= MOST_PROBABILITY),
+        "same": off <= MOST_DIFFERENCE * max(SMALL, largest) and wrong <= MOST_PROBABILITY,
     }
+
+
+def compared(input_shape):
+    """Return batches of pictures that are unlike each other: one, five and eight of them."""
+    rng, (height, width, _) = np.random.default_rng(0), input_shape
+    noise = rng.integers(0, 256, (8, *input_shape), np.uint8)
+    i, j = np.mgrid[:height, :width][..., np.newaxis]
+    ramps = [255 * i / max(height - 1, 1), 255 * j / max(width - 1, 1), 127 + 120 * np.sin(i / 3 + j / 5)]
+    smooth = [np.broadcast_to(ramp, input_shape).astype(np.uint8) for ramp in ramps]
+    flat = [np.full(input_shape, level, np.uint8) for level in (0, 255)]
+    return [noise, np.stack([*smooth, *flat]), np.stack(flat[1:])]
 
 
 def runner(path):

@@ -134,8 +134,8 @@ def dropout(graph, layer, x):
 def attention(graph, layer, query, key, value):
     """ScaledDotProductAttention of (N,T,A,D): a product for each head."""
     scale = graph.constant(np.float32(query.shape[-1] ** -0.5))
-    q, v = (graph.node("Transpose", part.name, perm=[0, 2, 1, 3]) for part in (query, value))
-    k = graph.node("Transpose", key.name, perm=[0, 2, 3, 1])
+    q, v = (graph.node("Transpose", graph.last(part), perm=[0, 2, 1, 3]) for part in (query, value))
+    k = graph.node("Transpose", graph.last(key), perm=[0, 2, 3, 1])
     scores = graph.node("Mul", graph.node("MatMul", q, k), scale)
     y = graph.node("MatMul", graph.node("Softmax", scores, axis=-1), v)
     return graph.node("Transpose", y, perm=[0, 2, 1, 3]), False

@@ -18,7 +18,6 @@ import numpy as np
 from minifer.errors import ConfigError
 from minifer.kernels.twin import use_kernels
 
-BATCH = 3  # pictures that are followed; a first axis of a multiple of them is the batch's
 UFUNCS = {
     np.add: "Add", np.subtract: "Sub", np.multiply: "Mul", np.divide: "Div", np.maximum: "Max", np.minimum: "Min",
     np.negative: "Neg", np.exp: "Exp", np.sqrt: "Sqrt", np.tanh: "Tanh", np.abs: "Abs",
@@ -38,7 +37,8 @@ class Value:
 class Graph:
     """Nodes and constants, in the order in which forward needs them."""
 
-    def __init__(self):
+    def __init__(self, batch):
+        self.batch = batch  # pictures that are followed; a first axis of a multiple of them is the batch's
         self.nodes, self.constants, self.values = [], {}, []
         self.where, self.count = "", {}
 
@@ -56,7 +56,7 @@ class Graph:
 
     def constant(self, array, name=None):
         """Return the name of a constant; equal ones without a name are one."""
-        array = np.ascontiguousarray(array)
+        array = np.array(array, order="C")  # a copy: a buffer may be filled again
         if name is None:
             name = f"constant {array.dtype} {array.tolist()}" if array.size <= 8 else f"{self.where}/constant"
             while name in self.constants and not np.array_equal(self.constants[name], array):
@@ -90,7 +90,7 @@ class Graph:
 
     def reshape(self, value, shape):
         """Return the Value with another shape of as many numbers; the first axis may hold the batch."""
-        if shape[0] != value.shape[0] and shape[0] % BATCH:
+        if shape[0] != value.shape[0] and shape[0] % self.batch:
             raise ConfigError("the pictures of a batch cannot be told apart any more")
         start = 0 if shape[0] == value.shape[0] else -1
         one_place = len(value.shape) == 4 and value.first and prod(value.shape[1:3]) == 1
@@ -102,34 +102,26 @@ class Graph:
     def array(self, array, value):
         """Return an array that is known under a value."""
         traced = np.asarray(array).view(Traced)
-        traced.graph, traced.value = self, value
-        self.values.append((np.asarray(array), value))
+        traced.graph = self
+        self.values.append((np.asarray(array), np.array(array), value))
         return traced
 
     def find(self, array):
         """Return the Value of an array, or None; a view of all its numbers in another shape is reshaped."""
-        if isinstance(array, Traced) and array.value is not None:
-            return array.value
         if not isinstance(array, np.ndarray):
             return None
-        for known, value in reversed(self.values):
-            if same_numbers(known, array):
+        for known, content, value in reversed(self.values):
+            # What was written into since then, through whatever view, is known no more.
+            if same_numbers(known, array) and np.array_equal(content, known, equal_nan=True):
                 return value if known.shape == array.shape else self.reshape(value, array.shape)
         return None
-
-    def forget(self, array):
-        """Forget an array that is written into."""
-        start = array.__array_interface__["data"][0]
-        self.values = [pair for pair in self.values if pair[0].__array_interface__["data"][0] != start]
-        if isinstance(array, Traced):
-            array.value = None
 
     def operation(self, kind, inputs, result):
         """Return the result of an elementwise operation, known if all its inputs are, or are constants."""
         values = [self.find(x) for x in inputs]
         known = [value for value in values if value is not None]
         for x, value in zip(inputs, values, strict=True):
-            batchs_own = value is None and np.ndim(x) == result.ndim > 0 and np.shape(x)[0] == BATCH
+            batchs_own = value is None and np.ndim(x) == result.ndim > 0 and np.shape(x)[0] == self.batch
             if (value is None and isinstance(x, Traced)) or batchs_own:  # made of the pictures, or of how many they are
                 return unknown(result)
         if any(len(value.shape) not in (0, result.ndim) for value in known):
@@ -160,9 +152,31 @@ def unknown(result):
 
 
 class Traced(np.ndarray):
-    """An array with its Graph and its Value; one without a value was made by something unknown."""
+    """An array that knows its Graph, which knows its Value; one without a value was made by something unknown."""
 
-    graph = value = None
+    graph = None
+
+    def __array_finalize__(self, source):
+        self.graph = getattr(source, "graph", None)
+
+    @property
+    def value(self):
+        """What the graph knows of it, or None."""
+        return None if self.graph is None else self.graph.find(self)
+
+    def _refuse(self, *_):
+        raise ConfigError("it makes numbers of the pictures that steer what is computed, or writes into arrays")
+
+    __bool__ = __float__ = __int__ = __index__ = __setitem__ = item = tolist = _refuse
+
+    def copy(self, order="C"):
+        """As an array's; followed."""
+        return self.graph.array(np.array(self), self.value) if self.value else unknown(np.array(self))
+
+    def astype(self, dtype, **how):
+        """As an array's; followed where it stays float32."""
+        result = np.asarray(self).astype(dtype, **how)
+        return self.graph.array(result, self.value) if self.value and result.dtype == np.float32 else unknown(result)
 
     def __array_ufunc__(self, ufunc, method, *inputs, out=None, **how):
         plain = [np.asarray(x) if isinstance(x, Traced) else x for x in inputs]
@@ -173,21 +187,20 @@ class Traced(np.ndarray):
         if graph is None:
             return unknown(result)
         if method != "__call__" or ufunc not in UFUNCS or how or result.dtype != np.float32:
-            if out is not None:  # what was known of the array that is written into holds no more
-                for x in out:
-                    graph.forget(x)
             return unknown(result)
         return graph.operation(UFUNCS[ufunc], inputs, result)
 
     def __array_function__(self, function, types, args, kwargs):
-        if function is np.concatenate:
+        if function is np.concatenate and len(args) == 1 and kwargs.keys() <= {"axis"}:
             known = next((x for x in args[0] if isinstance(x, Traced) and x.graph), None)
             return unknown(np.concatenate(_plain(args[0]))) if known is None else known._concatenated(*args, **kwargs)
-        if function is np.clip:
-            return np.minimum(np.maximum(args[0], np.float32(args[1])), np.float32(args[2]))
+        if function is np.clip and len(args) == 3 and not kwargs:
+            x, low, high = args
+            x = x if low is None else np.maximum(x, np.float32(low))
+            return x if high is None else np.minimum(x, np.float32(high))
         if function in (np.mean, np.max, np.min):
             return getattr(args[0], function.__name__.removeprefix("a"))(*args[1:], **kwargs)
-        if function in (np.reshape, np.transpose):
+        if function in (np.reshape, np.transpose) and not kwargs:
             return getattr(args[0], function.__name__)(*args[1:], **kwargs)
         result = function(*_plain(args), **{name: _plain(value) for name, value in kwargs.items()})
         return unknown(result) if isinstance(result, np.ndarray | np.generic) else result
@@ -214,6 +227,7 @@ class Traced(np.ndarray):
         """As an array's; followed where the batch stays in front."""
         result = np.asarray(self).transpose(*axes)
         order = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
+        order = tuple(axis % self.ndim for axis in order or ())
         if self.value is None or not order or order[0] != 0:
             return unknown(result)
         name = self.graph.node("Transpose", self.graph.last(self.value), perm=list(order))
@@ -226,25 +240,25 @@ class Traced(np.ndarray):
             return unknown(result)
         return self.graph.array(result, self.graph.reshape(self.value, result.shape))
 
-    def _reduced(self, kind, axis=None, keepdims=False):
-        result = getattr(np.asarray(self), kind)(axis=axis, keepdims=keepdims)
-        axes = [a % self.ndim for a in np.ravel(axis)] if axis is not None else [0]
-        if self.value is None or 0 in axes:
+    def _reduced(self, kind, axis=None, keepdims=False, **how):
+        result = getattr(np.asarray(self), kind)(axis=axis, keepdims=keepdims, **how)
+        axes = [int(a) % self.ndim for a in np.ravel(axis)] if axis is not None else [0]
+        if self.value is None or 0 in axes or not axes or how:
             return unknown(result)
         name = self.graph.node(MEANS[kind], self.graph.last(self.value), axes=axes, keepdims=int(keepdims))
         return self.graph.array(result, Value(name, result.shape))
 
-    def mean(self, axis=None, keepdims=False):
+    def mean(self, axis=None, **how):
         """As an array's; followed."""
-        return self._reduced("mean", axis, keepdims)
+        return self._reduced("mean", axis, **how)
 
-    def max(self, axis=None, keepdims=False):
+    def max(self, axis=None, **how):
         """As an array's; followed."""
-        return self._reduced("max", axis, keepdims)
+        return self._reduced("max", axis, **how)
 
-    def min(self, axis=None, keepdims=False):
+    def min(self, axis=None, **how):
         """As an array's; followed."""
-        return self._reduced("min", axis, keepdims)
+        return self._reduced("min", axis, **how)
 
 
 def _plain(x):
@@ -260,7 +274,11 @@ def follow(model, x, start, layers):
     layers     {type of layer: function(graph, layer, *values) that writes its nodes and returns (name, first)}
     Raises     ConfigError, one line that names the layer, where something has no translation
     """
-    (graph, value), model = start, copy.deepcopy(model)
+    graph, value = start
+    try:
+        model = copy.deepcopy(model)
+    except TypeError as error:
+        raise ConfigError(f"the network cannot be copied, and so not followed: {error}") from error
     for path, layer in model.walk():
         kind = type(layer)
         if kind in layers and getattr(layer.forward, "__func__", None) is kind.forward:
@@ -288,6 +306,7 @@ def _translated(graph, path, layer, write):
     forward = layer.forward
 
     def translated(*inputs, training=False):
+        inputs = [x for x in inputs if isinstance(x, np.ndarray)]  # training may be given by position
         values = [graph.find(x) for x in inputs]
         if None in values:
             raise ConfigError(f"{path} ({type(layer).__name__}) reads an array that no layer before it has made")
@@ -304,9 +323,16 @@ def _followed(graph, path, layer):
     """Return the forward of a layer that is followed into, and must return what has a translation."""
     forward = layer.forward
 
-    def followed(*inputs, training=False):
+    def followed(*inputs, **how):
         outside, graph.where = graph.where, path
-        y = forward(*inputs)
+        try:
+            y = forward(*inputs, **how)
+        except ConfigError as error:
+            if type(layer).__name__ in str(error) or " has no translation" in str(error):
+                raise
+            raise ConfigError(
+                f"{path or 'the network'} ({type(layer).__name__}) has no translation to ONNX: {error}"
+            ) from error
         graph.where = outside
         if graph.find(y) is None:
             raise ConfigError(
