@@ -17,9 +17,12 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from minifer import config
 from minifer.data.dataset import Dataset
+from minifer.errors import LayerError
 from minifer.evaluation import predict
 from minifer.layers import Layer
 from minifer.losses import SoftmaxCrossEntropy
+from minifer.networks import check_output
+from minifer.own_code import is_target
 from minifer.training import Observer, Training
 
 
@@ -29,12 +32,12 @@ class MobileNetClassifier(ClassifierMixin, BaseEstimator):
     X is pictures (N,H,W), (N,H,W,1) or in colour (N,H,W,3), or flat rows (N,D), which are read as pictures of
     image_shape or, without one, as the smallest square that holds D pixels, the rest black. Numbers of uint8 are taken
     as they are. Others become 256 grey levels between the least and the largest of the training rows: of each column of
-    flat rows, of all pixels of pictures.
+    flat rows, of all pixels of pictures. After a fit on uint8 others are rounded to whole numbers from 0 to 255.
 
     model, alpha, epochs, batch_size, optimizer, learning_rate, schedule, warmup, weight_decay, label_smoothing,
     average, early_stopping, pretrained, freeze
                          as in minifer.config.TrainConfig; model may also be a function of (input_shape, classes, rng)
-                         that returns a Layer, or a Layer, of which a copy is trained
+                         that returns a Layer, or a Layer, of which a copy is trained; its outputs are the classes
     augment              mirror, shift, turn and brighten training pictures a little
     image_shape          (H, W) or (H, W, C) of flat rows
     validation_fraction  of the rows of every class, which history_ is measured on; with early_stopping they also choose
@@ -74,11 +77,12 @@ class MobileNetClassifier(ClassifierMixin, BaseEstimator):
         check_classification_targets(y)
         self.classes_, labels = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
-            raise ValueError(f"a classifier needs two classes or more, y has one class: {self.classes_[0]!r}")
+            raise ValueError(f"a classifier needs two classes or more, y has one class: {self.classes_[0]}")
         if not 0 <= self.validation_fraction < 1:
             raise ValueError(f"validation_fraction is {self.validation_fraction!r}: choose 0 or more and less than 1")
         rng = check_random_state(self.random_state)
         seed = self.random_state if isinstance(self.random_state, int | np.integer) else int(rng.randint(2**31))
+        self.shape_ = X.shape[1:]
         if X.dtype == np.uint8:
             self._low = self._high = None
         else:
@@ -88,8 +92,11 @@ class MobileNetClassifier(ClassifierMixin, BaseEstimator):
         val = self._validation_rows(labels, int(seed))
         weights = None
         if self.class_weight is not None:
-            weights = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
-        own = self.model if not isinstance(self.model, str) else None
+            given = self.class_weight
+            if isinstance(given, dict):
+                given = {label: weight for label, weight in given.items() if label in self.classes_}
+            weights = compute_class_weight(given, classes=self.classes_, y=y)
+        own = None if isinstance(self.model, str) and not is_target(self.model) else self.model
         training = Training(
             self._settings(int(seed)),
             data.take(~val) if val.any() else data,
@@ -97,6 +104,11 @@ class MobileNetClassifier(ClassifierMixin, BaseEstimator):
             copy.deepcopy(own) if isinstance(own, Layer) else own,
             SoftmaxCrossEntropy(self.label_smoothing, weights),
         )
+        if own is not None:
+            try:
+                check_output(training.model, training.settings.model, data.input_shape, len(self.classes_))
+            except LayerError as error:
+                raise ValueError(str(error)) from error
         training.run(Observer())
         training.stopping.restore(training.model)
         self.model_, self.history_ = training.model, training.rows
@@ -107,6 +119,8 @@ class MobileNetClassifier(ClassifierMixin, BaseEstimator):
         """Return probabilities (N, classes), each row of sum 1."""
         check_is_fitted(self)
         X = validate_data(self, X, allow_nd=True, reset=False)
+        if X.shape[1:] != self.shape_:
+            raise ValueError(f"X holds pictures of shape {X.shape[1:]}, the training rows had {self.shape_}")
         probabilities = predict(self.model_, self._pictures(X)).astype(np.float64)
         return probabilities / probabilities.sum(axis=1, keepdims=True)
 
@@ -139,13 +153,17 @@ class MobileNetClassifier(ClassifierMixin, BaseEstimator):
 
     def _pictures(self, X):
         """Return pictures (N,H,W) or (N,H,W,3) uint8."""
-        if self._low is not None:
+        if self._low is None and X.dtype != np.uint8:
+            X = np.clip(np.rint(X), 0, 255).astype(np.uint8)
+        elif self._low is not None:
             span = np.where(self._high > self._low, self._high - self._low, 1)
             X = np.rint(255 * np.clip((X - self._low) / span, 0, 1)).astype(np.uint8)
         if X.ndim == 2:
-            shape = self.image_shape or (math.ceil(math.sqrt(X.shape[1])),) * 2
-            if self.image_shape and math.prod(shape) != X.shape[1]:
-                raise ValueError(f"image_shape {shape} has {math.prod(shape)} numbers, a row of X has {X.shape[1]}")
+            shape = (math.ceil(math.sqrt(X.shape[1])),) * 2
+            if self.image_shape is not None:
+                shape = tuple(map(int, np.ravel(self.image_shape)))
+                if len(shape) not in (2, 3) or min(shape) < 1 or math.prod(shape) != X.shape[1]:
+                    raise ValueError(f"image_shape {shape} has {math.prod(shape)} numbers, a row of X has {X.shape[1]}")
             X = np.pad(X, ((0, 0), (0, math.prod(shape) - X.shape[1]))).reshape(-1, *shape)
         return np.ascontiguousarray(X[..., 0] if X.shape[3:] == (1,) else X)
 

@@ -38,8 +38,9 @@ def find_weights(name):
             return shipped
         what = f"are missing from {weights.FOLDER}"
     else:
-        if path.is_dir():
-            return path / "best.npz"
+        if path.is_dir():  # of a run, or one that `minifer export` has written
+            hub = path / "model.safetensors"
+            return hub if hub.exists() and not (path / "best.npz").exists() else path / "best.npz"
         if path.exists() or path.suffix or path.name != name:
             return path
         what = "are neither a file, a run folder nor shipped"

@@ -124,3 +124,27 @@ def test_the_example_runs(capsys):
     example = runpy.run_path(str(Path(__file__).parents[1] / "examples" / "with_scikit_learn.py"))
     example["main"](rows=200, epochs=2)
     assert capsys.readouterr().out.count("%") == 4
+
+
+def test_what_does_not_fit_is_a_value_error(digits):
+    images, labels = digits
+    whole = np.minimum(images * 16, 255).astype(np.uint8)
+    fitted = MobileNetClassifier(**SMALL).fit(whole, labels)
+    for other in (whole[0], whole[:, :, :5]):
+        with pytest.raises(ValueError, match=r"the training rows had \(8, 8\)|features"):
+            fitted.predict(other)
+    with pytest.raises(ValueError, match="makes 5 numbers of a picture, and the data has 4 classes"):
+        MobileNetClassifier(network((8, 8, 1), 5, np.random.default_rng(0)), **SMALL).fit(whole, labels)
+
+
+def test_a_row_s_answer_does_not_hang_on_the_others(digits):
+    images, labels = digits
+    whole = np.minimum(images * 16, 255).astype(np.uint8)
+    fitted = MobileNetClassifier(**SMALL).fit(whole, labels)
+    dark = whole[:1] // 200
+    alone, among = (
+        fitted.predict_proba(dark.astype(float)),
+        fitted.predict_proba(np.concatenate([dark, whole[:5]]).astype(float)),
+    )
+    np.testing.assert_allclose(alone[0], among[0], atol=1e-6)
+    np.testing.assert_allclose(alone, fitted.predict_proba(dark), atol=1e-6)

@@ -58,7 +58,12 @@ def run(args):
 
     to = Path(args.to)
     writers = {".onnx": write_onnx, ".safetensors": write_safetensors, ".weights.h5": write_keras}
-    suffix = next((suffix for suffix in writers if to.name.endswith(suffix)), None)
+    suffix = next((suffix for suffix in writers if to.name.lower().endswith(suffix)), None)
+    if suffix and to.is_dir():
+        raise ConfigError(f"{to} is a folder: give a file in it, such as {to / f'network{suffix}'}")
+    if suffix is None and (to.is_file() or (to / "metrics.csv").exists()):
+        what = "a file" if to.is_file() else "the folder of a run"
+        raise ConfigError(f"{to} is {what}: choose another folder, or a file with one of {', '.join(writers)}")
     if suffix is None and to.suffix and not to.is_dir():
         raise ConfigError(f"{to}: its suffix says what to write: take {', '.join(writers)}, or a folder")
     if args.input and suffix != ".onnx":

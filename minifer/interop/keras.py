@@ -169,7 +169,7 @@ def _read(file, path, model, classifier):
     numbered = layers if isinstance(layers, type(file["/"])) else None
     layers = _member(file, "model_weights")
     layers = layers if isinstance(layers, type(file["/"])) else file
-    arrays = _arrays(layers, path) if numbered is None else _numbered_arrays(numbered)
+    arrays = _arrays(layers, path) if numbered is None else _numbered_arrays(numbered, path)
     if ("conv1", "kernel") not in arrays:
         held = ", ".join(islice(layers if numbered is None else numbered, 3)) or "nothing"
         raise CheckpointError(
@@ -259,7 +259,7 @@ def _arrays(layers, path):
     return arrays
 
 
-def _numbered_arrays(layers):
+def _numbered_arrays(layers, path):
     """Return {(layer, array): (group, name in it)} of a file of Keras 3."""
     import h5py
 
@@ -272,7 +272,9 @@ def _numbered_arrays(layers):
         kinds = ("gamma", "beta", "moving_mean", "moving_variance") if name.endswith("_bn") else ("kernel", "bias")
         for number, array in enumerate(kinds):
             if str(number) in group:
-                arrays.setdefault((name, array), (group, str(number)))
+                if (name, array) in arrays:
+                    raise CheckpointError(f"{path} holds two layers {name}: save the one MobileNet that is wanted")
+                arrays[name, array] = group, str(number)
     return arrays
 
 

@@ -44,7 +44,13 @@ def load_timm_mobilenet(path, model, classifier=False):
             continue
         if theirs not in arrays:
             raise CheckpointError(f"{path} has no {theirs}: it is no MobileNet V1 of timm, or was cut short")
-        array = _turned(name, arrays[theirs].astype(np.float32), back=True)
+        array = arrays[theirs]
+        if array.ndim != _turned(name, mine).ndim:
+            raise CheckpointError(f"{path} is of another network: {theirs} has the shape {array.shape}")
+        with np.errstate(over="ignore"):
+            array = _turned(name, array.astype(np.float32), back=True)
+        if not np.isfinite(array).all() or (name.endswith("running_var") and array.min() < 0):
+            raise CheckpointError(f"{path} is damaged: {theirs} is not finite, or a variance below 0")
         if name == "stem.weight" and array.ndim == 4 and array.shape[2] == 3 and mine.shape[2] == 1:
             array = array.sum(axis=2, keepdims=True)
         if array.shape != mine.shape:
@@ -97,11 +103,11 @@ def timm_name(path):
 def _turned(name, array, back=False):
     """Return an array as timm keeps it, or one of timm's as minifer does."""
     if name == "stem.weight":
-        return array.transpose(2, 3, 1, 0) if back and array.ndim == 4 else array.transpose(3, 2, 0, 1)
+        return array.transpose(2, 3, 1, 0) if back else array.transpose(3, 2, 0, 1)
     if name.endswith("depthwise.weight"):
-        return np.moveaxis(array[:, 0], 0, -1) if back and array.ndim == 4 else np.moveaxis(array, -1, 0)[:, np.newaxis]
+        return np.moveaxis(array[:, 0], 0, -1) if back else np.moveaxis(array, -1, 0)[:, np.newaxis]
     if name.endswith("pointwise.weight"):
-        return array[:, :, 0, 0].T if back and array.ndim == 4 else array.T[:, :, np.newaxis, np.newaxis]
+        return array[:, :, 0, 0].T if back else array.T[:, :, np.newaxis, np.newaxis]
     return array.T
 
 

@@ -12,7 +12,7 @@ from minifer import layers
 from minifer.cases import CASES
 from minifer.data import synthetic
 from minifer.data.fer2013 import save_npz
-from minifer.errors import ConfigError
+from minifer.errors import ConfigError, MiniferError
 from minifer.layers import Layer, Parameter, Sequential
 from minifer.losses import probabilities
 from minifer.models import block_table, mobilenet, mobilenet_v2, mobilenet_v3
@@ -21,7 +21,7 @@ from minifer.trained import find_weights, load_weights
 onnx = pytest.importorskip("onnx", reason="onnx, which writes the files, is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime, which runs them, is not installed")
 
-from minifer.interop.onnx import MOST_PROBABILITY, compare, export_onnx, to_onnx  # noqa: E402
+from minifer.interop.onnx import MOST_PROBABILITY, compare, export_onnx, to_onnx, trace  # noqa: E402
 
 
 def lively(model, seed=1):
@@ -162,6 +162,47 @@ def test_what_has_no_translation_is_named(tmp_path):
         export_onnx(tmp_path / "net.onnx", Sequential(layers.ReLU()), (8, 8, 1))
 
 
+def test_what_hangs_on_the_number_of_pictures_is_refused():
+    class Odd(Layer):
+        def forward(self, x, training=False):
+            return x * np.float32(len(x))
+
+    net = Sequential(layers.Conv2D(1, 4, rng=np.random.default_rng(0)), Odd(), layers.Flatten())
+    with pytest.raises(ConfigError, match="something else for other pictures, or for more of them"):
+        to_onnx(net, (6, 5, 1))
+
+
+def test_ordinary_ways_of_writing_are_followed(tmp_path):
+    class Ordinary(Layer):
+        def __init__(self):
+            self.attention = layers.ScaledDotProductAttention()
+
+        def forward(self, x, training=False):
+            e = np.exp(x - x.max(-1, keepdims=True))
+            y = np.clip(x.copy() * 2, 0, None) + np.transpose(x, (0, 2, 1, -1)).astype(np.float32)
+            buffer = np.full(8, 2, np.float32)
+            y = y * buffer
+            buffer[:] = 5
+            return self.attention(x, y, e) + buffer
+
+    rng = np.random.default_rng(0)
+    net = Sequential(layers.Conv2D(1, 8, rng=rng), Ordinary(), layers.Flatten(), layers.Linear(8 * 8 * 8, 4, rng=rng))
+    agrees(tmp_path, net, (8, 8, 1))
+
+
+def test_an_earlier_file_stays_where_the_answers_differ(tmp_path, monkeypatch):
+    net = lively(mobilenet("skip", alpha=0.1))
+    export_onnx(tmp_path / "net.onnx", net, (48, 48, 1))
+    before = (tmp_path / "net.onnx").read_bytes()
+    monkeypatch.setattr(net, "forward", lambda x: 2 * type(net).forward(net, x))  # which a copy does not have
+    monkeypatch.setattr(
+        "minifer.interop.onnx.trace", lambda model, *how: trace(lively(mobilenet("skip", alpha=0.1)), *how)
+    )
+    with pytest.raises(MiniferError, match="is not written: it would say something else"):
+        export_onnx(tmp_path / "net.onnx", net, (48, 48, 1))
+    assert (tmp_path / "net.onnx").read_bytes() == before and len(list(tmp_path.iterdir())) == 1
+
+
 def test_a_layer_that_writes_into_its_input_is_not_followed(tmp_path):
     class Halves(Layer):
         def forward(self, x, training=False):
@@ -187,6 +228,14 @@ def test_a_layer_that_writes_into_its_input_is_not_followed(tmp_path):
         lambda x: np.transpose(x, (3, 1, 2, 0)),
         lambda x: np.cumsum(x, axis=-1),
         lambda x: np.add(x, 1, out=x),
+        lambda x: x * 2 if x.mean() > 0 else x,
+        lambda x: x * float(x.max()),
+        lambda x: x / (1 + np.abs(x).max()),
+        lambda x: x[:, ::-1],
+        lambda x: x[..., [3, 2, 1, 0]],
+        lambda x: x - x.mean(axis=0),
+        lambda x: np.maximum(x, np.zeros_like(x)),
+        lambda x: x * np.sign(x),
     ],
 )
 def test_what_hangs_on_the_pictures_in_an_unknown_way_is_never_a_constant(compute):

@@ -131,3 +131,17 @@ def test_the_suffix_decides_who_reads(tmp_path, rng):
         interop.load(tmp_path / "net.pth", network())
     with pytest.raises(ConfigError, match="Keras' weights need"):
         interop.load(tmp_path / "net.keras", network())
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("blocks.0.0.bn1.bias", np.full(2, 1e300)),
+        ("blocks.0.0.bn1.running_var", np.full(2, -1, np.float32)),
+        ("conv_stem.weight", np.zeros((0, 3), np.float32)),
+    ],
+)
+def test_numbers_that_no_network_has_are_refused(tmp_path, rng, name, values):
+    library.save_file(drawn(rng, look_alike()) | {name: values}, tmp_path / "timm.safetensors")
+    with pytest.raises(CheckpointError, match=name.replace(".", r"\.")):
+        load_timm_mobilenet(tmp_path / "timm.safetensors", network())
