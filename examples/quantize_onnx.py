@@ -37,7 +37,7 @@ def quantize(source, target, images):
     """Write a quantized copy of an ONNX file."""
     with tempfile.TemporaryDirectory() as folder:
         ready = Path(folder) / "ready.onnx"
-        quant_pre_process(source, ready)
+        quant_pre_process(source, ready, skip_symbolic_shape=True)
         quantize_static(
             ready, target, Pictures(images), quant_format=QuantFormat.QDQ, per_channel=True,
             activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from imblearn.over_sampling import SMOTE
 from imblearn.pipeline import Pipeline
+from joblib.externals.loky import get_reusable_executor
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV
@@ -120,7 +121,14 @@ def test_the_cropper_is_prepares():
     np.testing.assert_array_equal(crops[1], expected)
 
 
-def test_the_example_runs(capsys):
+@pytest.fixture
+def no_workers_left():
+    """End the processes that a grid has started, whose threads in this one would outlive the test."""
+    yield
+    get_reusable_executor().shutdown(wait=True)
+
+
+def test_the_example_runs(capsys, no_workers_left):
     example = runpy.run_path(str(Path(__file__).parents[1] / "examples" / "with_scikit_learn.py"))
     example["main"](rows=200, epochs=2)
     assert capsys.readouterr().out.count("%") == 4

@@ -208,6 +208,8 @@ class Traced(np.ndarray):
     def _concatenated(self, arrays, axis=0):
         result = np.concatenate([np.asarray(x) for x in arrays], axis)
         values = [self.graph.find(x) for x in arrays]
+        if axis is None:
+            return unknown(result)
         axis %= result.ndim
         if axis == 0 or any(value is None for value in values):
             return unknown(result)
@@ -309,7 +311,7 @@ def _translated(graph, path, layer, write):
         inputs = [x for x in inputs if isinstance(x, np.ndarray)]  # training may be given by position
         values = [graph.find(x) for x in inputs]
         if None in values:
-            raise ConfigError(f"{path} ({type(layer).__name__}) reads an array that no layer before it has made")
+            raise ConfigError(f"{path} ({type(layer).__name__}) reads what no known operation has made")
         y = forward(*map(np.asarray, inputs))
         outside, graph.where = graph.where, path
         name, first = write(graph, layer, *values)

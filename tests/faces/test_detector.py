@@ -107,8 +107,8 @@ def test_files_that_are_no_detector(tmp_path, content):
         np.savez(path, template=np.zeros(3))
     else:
         path.write_bytes(content)
-    for file in (path, tmp_path / "missing.npz"):
-        with pytest.raises(CheckpointError, match="not a face detector"):
+    for file, message in ((path, "not a face detector"), (tmp_path / "missing.npz", "no such file: check the path")):
+        with pytest.raises(CheckpointError, match=message):
             FaceDetector.load(file)
 
 

@@ -133,8 +133,11 @@ def test_files_that_are_no_predictor(tmp_path, content):
         np.savez(path, mean=np.zeros(3))
     else:
         path.write_bytes(content)
-    for file in (path, tmp_path / "missing.npz"):
-        with pytest.raises(CheckpointError, match="not a landmark predictor"):
+    for file, message in (
+        (path, "not a landmark predictor"),
+        (tmp_path / "missing.npz", "no such file: check the path"),
+    ):
+        with pytest.raises(CheckpointError, match=message):
             LandmarkPredictor.load(file)
 
 
