@@ -2,7 +2,7 @@
 .weights.h5 of a plain MobileNet for Keras 3. A name without a suffix is a folder, ready for a model hub:
 model.safetensors, config.json and a card.
 
-What was written is read back and compared with the network on 8 pictures; a difference beyond rounding is an error.
+What was written is read back and compared with the network on some pictures; a difference beyond rounding is an error.
 """
 
 import json
@@ -84,7 +84,7 @@ def describe(result):
     lines = [f"{result['file']}: {result['bytes'] / 1e6:.1f} MB"]
     if "by" in result:
         lines.append(
-            f"8 pictures by {result['by']}: probabilities differ by {result['probabilities']:.1e}, logits by "
+            f"run by {result['by']}: probabilities differ by {result['probabilities']:.1e}, logits by "
             f"{result['logits']:.1e} of {result['largest_logit']:.1f}"
         )
     else:

@@ -118,9 +118,8 @@ def save_keras_mobilenet(path, model):
             )
             number = numbers[kind] = numbers.get(kind, -1) + 1
             held[layer] = f"layers/{kind}_{number}/vars" if number else f"layers/{kind}/vars", {}
-        kinds = ("gamma", "beta", "moving_mean", "moving_variance") if layer.endswith("_bn") else ("kernel", "bias")
         shape = keras_shape(name, array.shape) if name != "stem.weight" else array.shape
-        held[layer][1][str(kinds.index(arrays[0]))] = array.reshape(shape)
+        held[layer][1][str(numbered(layer).index(arrays[0]))] = array.reshape(shape)
     whole = BytesIO()
     with h5py.File(whole, "w") as file:
         for layer, (where, arrays) in held.items():
@@ -165,13 +164,12 @@ def _weights_in(path):
 
 def _read(file, path, model, classifier):
     """Return ({path in the model: array}, [parts of the model that the file has nothing for])."""
-    layers = _member(file, "layers")
-    numbered = layers if isinstance(layers, type(file["/"])) else None
-    layers = _member(file, "model_weights")
-    layers = layers if isinstance(layers, type(file["/"])) else file
-    arrays = _arrays(layers, path) if numbered is None else _numbered_arrays(numbered, path)
+    found = {name: _member(file, name) for name in ("layers", "model_weights")}
+    groups = {name: group for name, group in found.items() if isinstance(group, type(file["/"]))}
+    layers = next(iter(groups.values()), file)
+    arrays = (_numbered_arrays if "layers" in groups else _arrays)(layers, path)
     if ("conv1", "kernel") not in arrays:
-        held = ", ".join(islice(layers if numbered is None else numbered, 3)) or "nothing"
+        held = ", ".join(islice(layers, 3)) or "nothing"
         raise CheckpointError(
             f"{path} is no MobileNet of Keras, which has layers conv1 and conv_dw_1; it has {held}: "
             "take a file such as mobilenet_1_0_224_tf_no_top.h5"
@@ -213,6 +211,11 @@ def keras_name(path):
     if not match or match[2] not in LAYERS:
         return None
     return LAYERS[match[2]].format(match[1]), ARRAYS[match[3]]
+
+
+def numbered(layer):
+    """Return the names of the arrays of a layer of Keras in the order in which Keras 3 numbers them."""
+    return ("gamma", "beta", "moving_mean", "moving_variance") if layer.endswith("_bn") else ("kernel", "bias")
 
 
 def keras_shape(path, shape):
@@ -269,8 +272,7 @@ def _numbered_arrays(layers, path):
         name = group.attrs.get("name") if isinstance(group, h5py.Group) else None
         if not isinstance(name, str):
             continue
-        kinds = ("gamma", "beta", "moving_mean", "moving_variance") if name.endswith("_bn") else ("kernel", "bias")
-        for number, array in enumerate(kinds):
+        for number, array in enumerate(numbered(name)):
             if str(number) in group:
                 if (name, array) in arrays:
                     raise CheckpointError(f"{path} holds two layers {name}: save the one MobileNet that is wanted")

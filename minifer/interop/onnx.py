@@ -14,6 +14,7 @@ import json
 
 import numpy as np
 
+from minifer.data.dataset import to_float
 from minifer.errors import ConfigError, MiniferError
 from minifer.files import replacing
 from minifer.interop.onnx_layers import LAYERS
@@ -123,7 +124,7 @@ def compare(path, model, input_shape, floats=False):
     run, by = runner(path)
     off, wrong, largest = 0.0, 0.0, 0.0
     for pictures in compared(input_shape):
-        x = (np.divide(pictures, np.float32(127.5), dtype=np.float32) - np.float32(1)).astype(np.float32)
+        x = to_float(pictures)
         expected = model.forward(x)
         try:
             logits, probs = run(x if floats else pictures)
