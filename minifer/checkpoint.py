@@ -65,6 +65,11 @@ def description(path):
         return _description(file)
 
 
+def impossible(name, array):
+    """Say whether no network has such an array: it is not finite, or a variance below 0."""
+    return not np.isfinite(array).all() or (name.endswith("running_var") and array.min() < 0)
+
+
 def _description(file):
     """Return the meta that an open Npz holds."""
     path = file.path

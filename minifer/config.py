@@ -14,6 +14,7 @@ from minifer.files.documents import read_json
 MODELS = ("plain", "skip", "mha", "v2", "v3", "v3-small")
 LATE_BLOCKS = tuple(range(6, 14))  # 3x3 and 2x2 maps on 48x48 pictures; attention on larger maps outweighs the network
 
+PADDINGS = ("same", "symmetric")
 MOST_BLOCKS = 13  # of the longest table
 KINDS = {bool: Switch(), str: Text(), tuple: Maybe(Several(Whole(1, MOST_BLOCKS), most=MOST_BLOCKS))}
 
@@ -54,10 +55,16 @@ class TrainConfig:
     heads: int = setting(8, "attention heads", within=(1, 64))
     head_units: int = setting(64, "units of query, key and value in each head", within=(1, 512))
     attention_positions: bool = setting(False, "add a learned position to the tokens of attention")
+    padding: str = setting(
+        "same", "zeros round the maps: same, as in TensorFlow, or symmetric, as PyTorch's weights need", PADDINGS
+    )
+    bn_eps: float = setting(1e-3, "added to the variance in BatchNorm; PyTorch's weights need 1e-5", within=(1e-9, 1))
     dropout: float = setting(0.0, "share of features dropped before the classifier", within=(0, 0.99))
 
     pretrained: str = setting(
-        "", "weights file, run folder or Keras .h5 to start from: all of the same network, stem and blocks of another"
+        "",
+        "weights file, run folder, Keras' .h5 or .keras, or timm's or torchvision's .safetensors to start from: all of "
+        "the same network, stem and blocks of another",
     )
     freeze: bool = setting(False, "train only skip projections, attention and classifier: transfer learning")
 

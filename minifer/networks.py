@@ -42,6 +42,8 @@ def build_model(settings, input_shape, classes, own=None, outline=False):
         "input_shape": input_shape,
         "classes": classes,
         "stem_stride": settings.stem_stride,
+        "padding": settings.padding,
+        "bn_eps": settings.bn_eps,
         "dropout": settings.dropout,
         "seed": settings.seed,
         "outline": outline,

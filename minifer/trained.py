@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minifer import checkpoint, config, weights
+from minifer import checkpoint, config, interop, weights
 from minifer.allowed import Maybe, Number, Record, Several, Text, Whole
 from minifer.calibration import LEAST, MOST
 from minifer.cost import count
@@ -104,7 +104,7 @@ def load_weights(path, model=None):
     with np.errstate(over="ignore"):
         network.load_state(arrays, source)
     for name, array in network.state().items():
-        if not np.isfinite(array).all() or (name.endswith("running_var") and array.min() < 0):
+        if checkpoint.impossible(name, array):
             raise CheckpointError(f"{path}: {name} is infinite, or a variance below 0: {checkpoint.REMEDY}")
     if not own and (work := count(network, shape).multiply_adds) > MOST_MULTIPLY_ADDS:
         raise CheckpointError(
@@ -124,17 +124,14 @@ def check_classes(trained_for, classes, path):
 
 
 def start_from(model, path):
-    """Give a model what a trained one learned: a weights file, a run folder, or Keras' .h5 from ImageNet.
+    """Give a model what a trained one learned: a weights file, a run folder, or what interop.load reads.
 
     Of the same network it takes everything, so that training goes on; of another the stem and blocks.
     """
-    path = Path(path)
-    if path.suffix.lower() in {".h5", ".hdf5", ".keras"}:
-        from minifer.interop.keras import load_keras_mobilenet
-
-        load_keras_mobilenet(path, model)
+    path = find_weights(path)
+    if interop.is_foreign(path):
+        interop.load(path, model)
         return
-    path = path / "best.npz" if path.is_dir() else path
     arrays, _ = read_arrays(path)
     same = {name: array.shape for name, array in arrays.items()} == {
         name: array.shape for name, array in model.state().items()

@@ -31,7 +31,7 @@ ALLOWED = {
     "averaging": {"data", "errors", "kernels", "layers", "optimizers"},
     "config": {"allowed", "errors", "files"},
     "checkpoint": {"allowed", "errors", "files"},
-    "interop": {"data", "errors", "files", "kernels", "layers", "losses", "models"},
+    "interop": {"checkpoint", "data", "errors", "files", "kernels", "layers", "losses", "models"},
     "weights": set(),
     "networks": {"errors", "layers", "models", "own_code"},
     "trained": {"allowed", "calibration", "checkpoint", "config", "cost", "errors", "files", "interop",

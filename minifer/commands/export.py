@@ -1,6 +1,6 @@
 """Write a trained network for other tools. The file's suffix decides: .onnx, .safetensors with minifer's own names, or
-.weights.h5 of a plain MobileNet for Keras 3. A name without a suffix is a folder, ready for a model hub:
-model.safetensors, config.json and a card.
+timm's or torchvision's (--layout), .weights.h5 of a plain MobileNet for Keras 3. A name without a suffix is a folder,
+ready for a model hub: model.safetensors, config.json and a card.
 
 What was written is read back and compared with the network on some pictures; a difference beyond rounding is an error.
 """
@@ -47,6 +47,12 @@ def add_arguments(parser):
         help="ONNX: take pictures of 0 to 255, or what the network itself reads, floats from -1 to 1 "
         "(default: uint8; float for a network trained on registered faces)",
     )
+    parser.add_argument(
+        "--layout",
+        choices=("minifer", "timm", "torchvision"),
+        help="safetensors: whose names the arrays get "
+        "(default: minifer; the others for a network trained with --padding symmetric --bn-eps 1e-5)",
+    )
     add_model(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
@@ -68,6 +74,8 @@ def run(args):
         raise ConfigError(f"{to}: its suffix says what to write: take {', '.join(writers)}, or a folder")
     if args.input and suffix != ".onnx":
         raise ConfigError("--input goes with .onnx alone")
+    if args.layout and suffix != ".safetensors":
+        raise ConfigError("--layout goes with .safetensors alone")
     model, meta = load_weights(find_weights(args.weights), args.model)
     make_folder(to.parent if suffix else to)
     with claimed(to):
@@ -108,7 +116,11 @@ def write_onnx(path, model, shape, meta, args):
 def write_safetensors(path, model, shape, meta, args):
     """Write a safetensors file and read it back."""
     from minifer.interop import safetensors
+    from minifer.interop.pytorch import load_pytorch, save_pytorch
 
+    if args.layout in ("timm", "torchvision"):
+        save_pytorch(path, model, args.layout)
+        return _read_back(load_pytorch, path, model, shape, meta)
     state = model.state()
     safetensors.save(path, state, meta)
     arrays, _ = safetensors.load(path)
@@ -118,11 +130,17 @@ def write_safetensors(path, model, shape, meta, args):
 def write_keras(path, model, shape, meta, args):
     """Write Keras' file and read it back into a network that knows nothing."""
     from minifer.interop.keras import load_keras_mobilenet, save_keras_mobilenet
-    from minifer.networks import build_model
 
     save_keras_mobilenet(path, model)
+    return _read_back(load_keras_mobilenet, path, model, shape, meta)
+
+
+def _read_back(load, path, model, shape, meta):
+    """Read a file into a network that knows nothing, and compare the two."""
+    from minifer.networks import build_model
+
     blank = build_model(from_dict(meta["config"]), shape, len(meta["classes"]))
-    load_keras_mobilenet(path, blank, classifier=True)
+    load(path, blank, classifier=True)
     state = blank.state()
     return {"same": all((array == state[name]).all() for name, array in model.state().items())}
 

@@ -34,6 +34,7 @@ from pathlib import Path
 
 import numpy as np
 
+from minifer.checkpoint import impossible
 from minifer.errors import CheckpointError, ConfigError, DataError, MiniferError
 from minifer.files import replacing
 from minifer.files.archives import open_source
@@ -195,7 +196,7 @@ def _read(file, path, model, classifier):
             )
         with np.errstate(over="ignore"):
             array = dataset[()].astype(np.float32)
-        if not np.isfinite(array).all() or (name.endswith("running_var") and array.min() < 0):
+        if impossible(name, array):
             raise CheckpointError(
                 f"{path} is damaged: {dataset.name} is not finite, or a variance below 0; download it again"
             )

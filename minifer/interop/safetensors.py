@@ -6,6 +6,7 @@ every array; safetensors has none.
 """
 
 import json
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ def write(path, arrays, metadata=None):
     """Write {name: array} and {name: text}."""
     numpy = _library().numpy
     # The library writes the memory as it lies, also of an array whose axes were turned.
-    arrays = {name: np.ascontiguousarray(array) for name, array in sorted(arrays.items())}
+    arrays = {name: np.asarray(array, order="C") for name, array in sorted(arrays.items())}
     with replacing(path) as file:
         file.write(numpy.save(arrays, metadata))
 
@@ -51,12 +52,24 @@ def read(path):
 
     Raises     CheckpointError when it is missing or damaged, or holds numbers that no weights are
     """
+    with _opened(path) as file:
+        arrays = {name: _numbers(file, name, path) for name in file.keys()}
+        return {name: array for name, array in arrays.items() if array is not None}, dict(file.metadata() or {})
+
+
+def metadata(path):
+    """Return {name: text} of any file, without its arrays; raise what read does."""
+    with _opened(path) as file:
+        return dict(file.metadata() or {})
+
+
+@contextmanager
+def _opened(path):
     library = _library()
     if not Path(path).is_file():
         raise CheckpointError(f"there is no file {path}: check the path")
     with guarded(path, CheckpointError, REMEDY), library.safe_open(str(path), framework="numpy") as file:
-        arrays = {name: _numbers(file, name, path) for name in file.keys()}
-        return {name: array for name, array in arrays.items() if array is not None}, dict(file.metadata() or {})
+        yield file
 
 
 def _numbers(file, name, path):

@@ -13,10 +13,14 @@ from minifer.layers.base import Layer, Parameter
 def resolve_padding(padding, height, width, kernel, stride):
     """Return (top, bottom, left, right) rows and columns of zeros for an input of height x width.
 
-    padding is a number (the same on all sides), two pairs ((top, bottom), (left, right)), or "same": TensorFlow's,
-    whose output has ceil(size / stride) rows; when the total is odd, the extra row goes to the bottom and right.
+    padding is a number (the same on all sides), two pairs ((top, bottom), (left, right)), or one of two names, with
+    which an odd kernel gives ceil(size / stride) rows:
+    "same"         TensorFlow's: as few rows as that needs; when their number is odd, one more at the bottom and right
+    "symmetric"    usual in PyTorch: (kernel - 1) / 2 on all sides
     Weights trained elsewhere need the padding that they were trained with.
     """
+    if padding == "symmetric":
+        padding = (kernel - 1) // 2
     if padding == "same":
         pairs = []
         for size in (height, width):

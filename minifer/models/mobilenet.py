@@ -169,7 +169,9 @@ def mobilenet(
     attention_positions  True adds a learned position to the tokens; without it attention cannot tell places apart
     attention_normalize  normalize the tokens first, which the paper does not mention; without it the scores grow with
                          the depth of the network and training starts badly
-    padding              "same" (TensorFlow's) or 1 (PyTorch's); weights from elsewhere need the one they grew up with
+    padding              "same" (TensorFlow's) or "symmetric" (PyTorch's); weights from elsewhere need the one that
+                         they grew up with
+    bn_eps               what BatchNorm adds to the variance: likewise, 1e-3 in TensorFlow and 1e-5 in PyTorch
     blocks               rows (channels, stride): the published 13, EVEN_BLOCKS, or a table of your own
     linear               True ends the blocks without ReLU6. Published blocks end with it, so that with skips they can
                          only ever add to what passes by; a linear one can also take away (Sandler et al., MobileNetV2,
