@@ -300,3 +300,22 @@ def test_export_writes_their_names(tmp_path, capsys):
     assert library.load_file(to)["features.18.0.weight"].shape == (1280, 80, 1, 1)
     assert main(["export", str(tmp_path / "net.npz"), "--to", str(tmp_path / "n.onnx"), "--layout", "timm"]) == 2
     assert "--layout goes with .safetensors alone" in capsys.readouterr().err
+
+
+def test_damage_anywhere_is_one_line_or_seen(tmp_path):
+    path = tmp_path / "net.safetensors"
+    save_pytorch(path, network())
+    whole, model, rng = path.read_bytes(), network(), np.random.default_rng(3)
+    size = 8 + int.from_bytes(whole[:8], "little")  # of the header
+    refused = 0
+    for _ in range(300):
+        damaged = bytearray(whole)
+        for place in rng.integers(0, size if rng.random() < 0.8 else len(whole), rng.integers(1, 4)):
+            damaged[place] = rng.integers(256)
+        path.write_bytes(damaged[: rng.integers(1, len(whole))] if rng.random() < 0.2 else damaged)
+        try:
+            load_pytorch(path, model, classifier=True)
+        except CheckpointError as error:
+            assert str(path) in str(error) and "\n" not in str(error)
+            refused += 1
+    assert refused > 150
