@@ -17,13 +17,15 @@ from minifer.gradcheck import TOLERANCE, compare_gradients
 from minifer.gradcheck.explain import Evidence, guess
 
 
-def assert_gradients(layer, *inputs, seed=0, constants=(), required=()):
+def assert_gradients(layer, *inputs, seed=0, constants=(), required=(), forward=None):
     """Assert that backward agrees with central differences of forward; return the gradcheck Report.
 
     layer       any object with forward and backward; it is left alone
     inputs      what forward takes: arrays, or tuples such as (2, 5, 4, 3), for which random numbers are drawn
     constants   names of what forward reads and nobody trains, such as "table"
     required    names of numbers that are trained, such as "slope": one without a gradient passes for a constant
+    forward     a function of the inputs: the right forward pass. Where backward fails and forward differs from it, no
+                guess about backward is shown, since it would mislead
 
     It is the check of `minifer gradcheck`, as strict as that: what forward reads and is no constant has a gradient.
 
@@ -31,10 +33,17 @@ def assert_gradients(layer, *inputs, seed=0, constants=(), required=()):
     """
     __tracebackhide__ = True  # pytest then shows the line of the test, not lines in here
     rng = np.random.default_rng(seed)
+    inputs = drawn(inputs, rng)
     try:
-        report = compare_gradients(layer, *drawn(inputs, rng), rng=rng, constants=constants, required=required)
+        report = compare_gradients(layer, *inputs, rng=rng, constants=constants, required=required)
     except MiniferError as error:  # its line says it all; a traceback through the check would bury it
         raise error.with_traceback(None) from None
+    if not report.passed and forward:
+        problem = difference(results_of(copy.deepcopy(layer).forward, inputs), results_of(forward, inputs), TOLERANCE)
+        if problem:
+            raise GradientError(
+                f"{report.layer}: forward is wrong as well: {problem}; mend forward first, backward follows it"
+            )
     if not report.passed:
         raise GradientError(f"{report.layer}: backward is not the derivative of forward\n{report}")
     return report

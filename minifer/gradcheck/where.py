@@ -86,8 +86,10 @@ def by_comparing(e):
     solid, ndim = np.abs(e.numeric) > 1e-6 * largest, e.given.ndim
     ratio = np.where(solid, e.given / np.where(solid, e.numeric, 1), np.nan)
     for axes in reversed(subsets_of_axes(ndim)[:-1]):
+        if solid.sum(axis=axes).min() <= 1:
+            continue
         factors = np.nanmean(ratio, axis=axes, keepdims=True)
-        if solid.sum(axis=axes).min() > 1 and close(factors * e.numeric, e.given):
+        if close(factors * e.numeric, e.given):
             rest = tuple(axis for axis in range(ndim) if axis not in axes)
             some = ", ".join(f"{factor:.3g}" for factor in factors.ravel()[:4])
             yield (
