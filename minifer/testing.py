@@ -5,10 +5,12 @@
     def test_my_layer():
         assert_gradients(MyLayer(channels=3), (2, 5, 4, 3))
 
-Works with pytest, unittest or plain assert; pytest is not imported.
+Works with pytest, unittest or plain assert; pytest is not imported. Run as a program (python -m minifer.testing --help)
+it scores folders of answers, see minifer/teaching.
 """
 
 import copy
+import sys
 
 import numpy as np
 
@@ -115,3 +117,9 @@ def guess_of_difference(results, expected):
         ):
             return f"\n    {guess(Evidence(name, result, expected))}"
     return ""
+
+
+if __name__ == "__main__":
+    from minifer.teaching.command import main
+
+    sys.exit(main())
