@@ -31,6 +31,16 @@ def make_parser():
     verb = verbs.add_parser("status", help="what is solved, how often you tried, and what comes next")
     verb.add_argument("folder", type=as_path, metavar="FOLDER", nargs="?", default=Path(), help="default: this one")
     verb.set_defaults(run=run_status)
+
+    verb = verbs.add_parser("milestone", help="train a small MobileNet of your own layers with your own Adam")
+    verb.add_argument(
+        "--mine",
+        type=as_path,
+        metavar="FOLDER",
+        default=Path(),
+        help="with depthwise.py, batchnorm.py, attention.py and adam.py (default: this one); runs them",
+    )
+    verb.set_defaults(run=run_milestone)
     return parser
 
 
@@ -70,6 +80,15 @@ def run_status(args):
     from minifer.teaching.progress import status
 
     print(status(args.folder))
+
+
+def run_milestone(args):
+    """Check, train and print; the exit code is 0 when the milestone is reached."""
+    from minifer.teaching.milestone import milestone
+
+    result = milestone(args.mine)
+    print(result)
+    return 0 if result.reached else 1
 
 
 def main(arguments=None):
