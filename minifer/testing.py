@@ -51,24 +51,25 @@ def assert_gradients(layer, *inputs, seed=0, constants=(), required=(), forward=
     return report
 
 
-def assert_same_as(reference, function, *inputs, mistakes=None, tolerance=TOLERANCE, seed=0):
+def assert_same_as(reference, function, *inputs, mistakes=None, names=(), tolerance=TOLERANCE, seed=0):
     """Assert that a student's function returns what a reference returns; both are given copies of the same inputs.
 
     reference, function    functions of the inputs that return an array, a number, or a tuple of these
     inputs                 passed on; tuples such as (2, 5, 4, 3) become random numbers of that shape
     mistakes               {sentence: function}: known wrong answers; the sentence is shown when the results are theirs
+    names                  of the results, such as ("value", "mean"); without it they are "result 0" and so on
     tolerance              relative to the largest entry of each result
 
     Raises                 AssertionError naming the worst entry and the likely mistake
     """
     __tracebackhide__ = True
     inputs = drawn(inputs, np.random.default_rng(seed))
-    expected, results = results_of(reference, inputs), results_of(function, inputs)
+    expected, results = (results_of(one, inputs, names) for one in (reference, function))
     problem = difference(results, expected, tolerance)
     if not problem:
         return
     for sentence, wrong in (mistakes or {}).items():
-        if not difference(results, results_of(wrong, inputs), tolerance):
+        if not difference(results, results_of(wrong, inputs, names), tolerance):
             raise AssertionError(f"{problem}\n    likely: {sentence}")
     raise AssertionError(problem + guess_of_difference(results, expected))
 
@@ -80,12 +81,13 @@ def drawn(inputs, rng):
     ]
 
 
-def results_of(function, inputs):
+def results_of(function, inputs, names=()):
     """Return {name: array} of what a function returns for copies of the inputs."""
     returned = function(*copy.deepcopy(inputs))
     if isinstance(returned, tuple):
-        return {f"result {i}": np.asarray(part) for i, part in enumerate(returned)}
-    return {"result": np.asarray(returned)}
+        own = names if len(names) == len(returned) else [f"result {i}" for i in range(len(returned))]
+        return {name: np.asarray(part) for name, part in zip(own, returned, strict=True)}
+    return {names[0] if len(names) == 1 else "result": np.asarray(returned)}
 
 
 def difference(results, expected, tolerance):

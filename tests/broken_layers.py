@@ -169,7 +169,7 @@ class WrongGradientShape(layers.Linear):
 
 MISTAKES = {  # what the check has to say, as a regular expression
     "TransposedWeight": r"transposed.*dy @ weight stands where dy @ weight\.T",
-    "MissingFactor": "12 times too large.* axes 1 and 2 of the input",
+    "MissingFactor": "12 times too large.* axes 1 and 2 or axes 0, 1 and 3 of the input",
     "WrongSign": "the sign is flipped",
     "ForgottenBias": "all zeros",
     "BiasSummedOverWrongAxis": "summed over axis 1, where axis 0 belongs",

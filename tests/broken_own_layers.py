@@ -9,16 +9,24 @@ import numpy as np
 ZOO = []
 
 
-def animal(mistake, *shapes, make=None, inputs=None):
-    """Register a broken layer: what must be said of it, and the shapes of its inputs."""
+def animal_of(zoo):
+    """Return the decorator that registers a broken layer in a zoo."""
 
-    def register(kind):
-        kind.mistake = mistake
-        draw = inputs or (lambda rng: tuple(rng.standard_normal(shape) for shape in shapes))
-        ZOO.append((kind.__name__, make or (lambda rng: kind()), draw, kind))
-        return kind
+    def animal(mistake, *shapes, make=None, inputs=None):
+        """Register a broken layer: what must be said of it, and the shapes of its inputs."""
 
-    return register
+        def register(kind):
+            kind.mistake = mistake
+            draw = inputs or (lambda rng: tuple(rng.standard_normal(shape) for shape in shapes))
+            zoo.append((kind.__name__, make or (lambda rng: kind()), draw, kind))
+            return kind
+
+        return register
+
+    return animal
+
+
+animal = animal_of(ZOO)
 
 
 def zoo(rng):
@@ -494,7 +502,7 @@ class DenseTanhOfOneMinusY(DenseTanh):
         return super().backward(dy * (1 - self.y))
 
 
-@animal("not linear in dy", (4, 5))
+@animal("dy is clipped to -0.5 to 0.5", (4, 5))
 class ClipsTheUpstreamGradient:
     def forward(self, x):
         self.x = x

@@ -4,6 +4,7 @@ import re
 import warnings
 
 import broken_layers
+import broken_maps
 import broken_own_layers
 import more_broken_layers
 import numpy as np
@@ -15,7 +16,7 @@ from minifer.gradcheck.report import MISSING
 
 ZOO = {
     name: animal
-    for zoo in (broken_layers, broken_own_layers, more_broken_layers)
+    for zoo in (broken_layers, broken_own_layers, more_broken_layers, broken_maps)
     for name, animal in zoo.zoo(np.random.default_rng(0)).items()
 }
 
@@ -138,3 +139,9 @@ def test_what_does_not_depend_on_dy_is_named(rng):
             return dx
 
     assert "does not depend on dy, such as 0.1 * weight" in said(Decays(), rng.standard_normal((5, 3)))
+
+
+@pytest.mark.parametrize("name", ["BorderForgotten", "TapsForgotten", "BiasWithoutSlope", "LargeEpsilonLeftOut"])
+def test_what_misled_is_said_no_more(name):
+    layer, inputs, _ = ZOO[name]
+    assert not re.search("mask|x_hat|epsilon", said(layer, *inputs))

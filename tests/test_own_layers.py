@@ -1,5 +1,6 @@
 """`minifer gradcheck` on a student's own file: what it accepts, what it says, and one clear line for what is wrong."""
 
+import json
 import re
 import textwrap
 
@@ -258,3 +259,18 @@ def test_wrong_usage_is_exit_code_2(capsys, folder, arguments, message):
     write(folder, SCALE)
     code, out, err = run(capsys, "gradcheck", *arguments)
     assert code == 2 and message in err and out == ""
+
+
+def test_json_says_the_same(folder, capsys):
+    (folder / "mine.py").write_text(SCALE.replace("sum(axis=(0, 1))", "mean(axis=(0, 1))"))
+    code, out, _ = run(capsys, "gradcheck", "mine.py:Scale", "--with", "3", "--input", "2x5x3", "--json")
+    (scale,) = json.loads(out)
+    assert code == 1 and (scale["name"], scale["layer"], scale["passed"]) == ("mine.py:Scale", "Scale", False)
+    dx, weight = scale["arrays"]
+    assert (dx["array"], dx["verdict"], dx["guess"], dx["shape"]) == ("dx", "ok", None, [2, 5, 3])
+    assert weight["verdict"] == "WRONG" and "10 times too small" in weight["guess"]["text"]
+    worst = weight["worst"]
+    assert worst["numeric"] == pytest.approx(10 * worst["backward"]) and len(worst["index"]) == 1
+    assert scale["error"] == weight["error"] > 0.8
+    _, out, _ = run(capsys, "gradcheck", "mine.py:NotALayer", "--input", "2x5x3", "--json")
+    assert [(one["passed"], "backward" in one["failure"]) for one in json.loads(out)] == [(False, True)]

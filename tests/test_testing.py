@@ -87,6 +87,16 @@ def test_one_of_several_results_is_named():
         assert_same_as(lambda: 2, lambda: 3)
 
 
+def test_results_have_names():
+    def swapped(x):
+        return moments(x)[::-1]
+
+    with pytest.raises(AssertionError, match=r"^mean\[\d\] is .*\n    likely: this is what belongs to variance"):
+        assert_same_as(moments, swapped, (5, 3), names=("mean", "variance"))
+    with pytest.raises(AssertionError, match=r"^loss is 3, expected 2$"):
+        assert_same_as(lambda: 2, lambda: 3, names=("loss",))
+
+
 def test_known_wrong_answers_are_recognized():
     mistakes = {"the sum runs over the batch": lambda x: softmax(x.T).T, "another": lambda x: x}
     with pytest.raises(AssertionError, match=r"\n    likely: the sum runs over the batch$"):

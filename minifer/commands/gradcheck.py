@@ -4,6 +4,7 @@ Your own layer is file.py:Class, or a function that returns one. It needs forwar
 """
 
 import argparse
+import json
 import sys
 
 from minifer.commands.common import as_path, as_seed
@@ -49,6 +50,7 @@ def add_arguments(parser):
         "--require", action="append", default=[], metavar="NAME", help="a number that is trained, such as slope"
     )
     parser.add_argument("--seed", type=as_seed, default=7)
+    parser.add_argument("--json", action="store_true", help="one JSON document: a list with a dict for each layer")
 
 
 def run(args):
@@ -65,7 +67,10 @@ def run(args):
         )
     checks = _cases([name for name in args.names if name not in own] if args.names else None)
     checks += [(name, _own_layer(name, args)) for name in own]
-    failed = sum(not _check(name, build, args, name in own) for name, build in checks)
+    found = [_check(name, build, args, name in own) for name, build in checks]
+    failed = sum(not each["passed"] for each in found)
+    if args.json:
+        print(json.dumps(found, indent=2))
     print(f"{len(checks) - failed} of {len(checks)} pass (float64, tolerance {TOLERANCE:g})", file=sys.stderr)
     return int(failed > 0)
 
@@ -95,7 +100,7 @@ def _own_layer(target, args):
 
 
 def _check(name, build, args, own):
-    """Check one layer, print the result, and return whether it passes."""
+    """Check one layer, print the result unless it is wanted as JSON, and return it as a dict."""
     import numpy as np
 
     from minifer.gradcheck import compare_gradients
@@ -108,10 +113,14 @@ def _check(name, build, args, own):
     except ConfigError:  # wrong usage
         raise
     except MiniferError as error:
-        print(f"FAIL  {name:34} {error}", flush=True)
-        return False
+        if not args.json:
+            print(f"FAIL  {name:34} {error}", flush=True)
+        return {"name": name, "passed": False, "failure": str(error)}
+    found = {"name": name, **report.as_json()}
+    if args.json:
+        return found
     verdict = "ok  " if report.passed else "FAIL"
     print(f"{verdict}  {name:34} {report.summary}", flush=True)
     if own or not report.passed:
         print("\n".join(f"      {line}" for line in str(report).splitlines()), flush=True)
-    return report.passed
+    return found

@@ -37,9 +37,9 @@ def reorderings(shape):
 
 
 def shifts(shape):
-    """Yield the array moved by one or two along an axis, or by one along several."""
+    """Yield the array moved by one or two along an axis, or along several."""
     steps = [s for s in product((0, -1, 1), repeat=len(shape)) if any(s)]
-    steps += [tuple(k * (i == axis) for i in range(len(shape))) for axis in range(len(shape)) for k in (-2, 2)]
+    steps += [tuple(2 * k for k in step) for step in steps]
     for step in sorted(steps, key=lambda step: sum(map(abs, step))):
         if all(abs(s) + 1 < n for s, n in zip(step, shape, strict=True) if s):
             axes = tuple(axis for axis, s in enumerate(step) if s)

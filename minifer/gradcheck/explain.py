@@ -18,6 +18,7 @@ import numpy as np
 from minifer.errors import MiniferError
 from minifer.gradcheck import changes, where
 from minifer.gradcheck.evidence import Evidence, close, fits, name_axes, same, subsets_of_axes
+from minifer.gradcheck.nonlinear import NOT_LINEAR, is_linear, nonlinear
 from minifer.gradcheck.vocabulary import OTHER, VOCABULARIES, difference, merged, written
 
 MOST_READINGS = 5  # of a constant factor; with more, none is said
@@ -36,6 +37,10 @@ class Guess:
         """Whether nothing explains the gradient."""
         return self.mistake == "unknown"
 
+    def as_json(self):
+        """Return the same as text and lists."""
+        return {"mistake": self.mistake, "text": self.text, "formulas": list(self.formulas)}
+
     def __str__(self):
         first = f"{'no guess' if self.unknown else 'likely'}: {self.text}"
         return "\n".join([first, *(f"        {line}" for line in self.formulas)])
@@ -45,13 +50,15 @@ def guess(e):
     """Return the Guess about a wrong gradient."""
     vague = None
     with np.errstate(all="ignore"):  # a change may divide by zero
-        for kind in (plain, result, *((where.masks, activation, formula, upstream, reading) if e.small else ())):
+        linear = is_linear(e)
+        more = (where.masks, activation, formula, upstream, reading) if linear else (nonlinear, activation, upstream)
+        for kind in (plain, result, *(more if e.small else ())):
             found = kind(e)
             found = Guess(kind.__name__, found) if isinstance(found, str) else found
             if found and not found.text.startswith(OTHER):
                 return found
             vague = vague or found
-        place = where.places(e)
+        place = where.places(e) if linear else NOT_LINEAR
     right = f"none of the usual mistakes; {np.mean(~e.wrong):.0%} of the entries are right"
     return vague or Guess(*(("places", place) if place else ("unknown", right)))
 
@@ -135,30 +142,65 @@ def amount(e, factor):
     text += f"{' and of the wrong sign' if factor < 0 else ''}, a constant factor"
     if e.experiment is None:
         return text
-    found = [name for number, name in numbers(e) if math.isclose(max(size, 1 / size), number, rel_tol=1e-5)]
+    factor = max(size, 1 / size)
+    factor = round(factor) if math.isclose(factor, round(factor), rel_tol=1e-5) else factor
+    found = list(readings_of(e, factor))
     if not found:
         pairs = permutations(sorted({*e.x.shape, *e.y.shape}), 2)
         means = [f": a mean over {b} where {a} belong" for a, b in pairs if math.isclose(size, a / b, rel_tol=1e-5)]
         return text + (means[0] if len(means) == 1 else "")
-    if len(found) > MOST_READINGS:
+    if sum(count for count, _ in found) > MOST_READINGS:
         return text
     mean = "a sum where a mean belongs?" if large else "a mean where a sum belongs?"
-    sizes = f" ({mean})" if any("the size of ax" in name for name in found) else ""
-    return f"{text}: {'divide' if large else 'multiply'} by {', or by '.join(dict.fromkeys(found))}{sizes}"
+    sizes = f" ({mean})" if any("the size of ax" in name and "window" not in name for _, name in found) else ""
+    return f"{text}: {'divide' if large else 'multiply'} by {', or by '.join(name for _, name in found)}{sizes}"
+
+
+def readings_of(e, factor):
+    """Yield (how many readings, text) of what a factor > 1 may be: sizes of the arrays, numbers of the layer."""
+    for name, array in {"the input": e.x, "y": e.y}.items():
+        if name == "y" and array.shape == e.x.shape:
+            continue
+        found = [some for some in usual_axes(e, array.ndim) if math.prod(array.shape[axis] for axis in some) == factor]
+        found = [some for some in found if all(array.shape[axis] > 1 for axis in some)]
+        if name == "y":  # the axes that it shares with the input, such as the batch, were named there
+            found = [some for some in found if e.x.shape[: some[-1] + 1] != array.shape[: some[-1] + 1]]
+        if found:
+            batch = ", the batch," if found == [(0,)] else ""
+            yield len(found), f"{factor:g}, the size of {' or '.join(map(name_axes, found))}{batch} of {name}"
+    for number, name in numbers(e):
+        if math.isclose(factor, number, rel_tol=1e-5):
+            yield 1, name
+
+
+def usual_axes(e, ndim):
+    """Return the axes that a mean is usually over: some in a row, all but one, or some that this gradient sums over."""
+    summed = set(summed_axes(e)) if e.small and e.multiplier is not None and e.y.ndim == ndim else set()
+    return [
+        axes
+        for axes in subsets_of_axes(ndim)
+        if axes[-1] - axes[0] == len(axes) - 1 or len(axes) == ndim - 1 or set(axes) <= summed
+    ]
+
+
+def summed_axes(e):
+    """Return the axes of y over which the gradient of a parameter is a sum."""
+    each = e.dy * e.multiplier
+    right = [axes for axes in subsets_of_axes(e.dy.ndim) if close(each.sum(axis=axes).ravel(), e.numeric.ravel())]
+    return right[0] if right else ()
 
 
 def numbers(e):
-    """Yield (number > 1, its name) for sizes of the arrays and numbers of the layer, the likeliest first."""
-    for name, array in {"the input": e.x, "y": e.y}.items():
-        for axes in subsets_of_axes(array.ndim):
-            size = math.prod(array.shape[axis] for axis in axes)
-            first = name == "the input" or axes[0] > 0 or e.x.shape[: len(axes)] != e.y.shape[: len(axes)]
-            if size > 1 and axes[-1] - axes[0] == len(axes) - 1 and first and (name != "y" or e.x.shape != e.y.shape):
-                yield size, f"{size}, the size of {name_axes(axes)}{', the batch,' * (axes == (0,))} of {name}"
+    """Yield (number > 1, its name) for a window, a square, a root, and numbers of the layer."""
+    windows = []
     if e.of_input and e.small:
         window = int((np.abs(e.jacobian.reshape(e.y.size, -1)) > 1e-9).sum(axis=1).max(initial=0))
         if window > 1 and window not in e.x.shape:
             yield window, f"{window}, the number of inputs that an output depends on (the size of a window?)"
+            windows.append(window)
+    for name, weight in e.weights.items():
+        if weight.ndim > 2 and (window := math.prod(weight.shape[:2])) > 1 and window not in windows:
+            yield window, f"{window}, the size of axes 0 and 1 of {name} (a window?)"
     yield 2, "2, as in the derivative of a square"
     last = e.value.shape[-1] if e.value.ndim else 1
     if last > 1:
@@ -211,7 +253,7 @@ def upstream(e):
         if found:
             return found[0]
         if not any(fits(a, shape) and close(a * np.ones(shape), e.multiplier) for a in known.values()):
-            known = known | {"what forward multiplies it with (x, x_hat?)": e.multiplier}
+            known = known | {f"(the derivative of y by {e.name})": e.multiplier}
     tables = (changes.reductions, changes.rearrangements, changes.reorderings, changes.shifts)
     rows = chain(changes.powers(), changes.factors(known, shape), *(table(shape) for table in tables))
     return first_exact(e, rows, with_dy(e), "dy")
@@ -219,9 +261,8 @@ def upstream(e):
 
 def other_axes(e):
     """Yield (what was done, the gradient of a parameter whose sum is over other axes)."""
-    each, shape = e.dy * e.multiplier, e.given.shape
-    right = [axes for axes in subsets_of_axes(e.dy.ndim) if close(each.sum(axis=axes).ravel(), e.numeric.ravel())]
-    belongs = f", where {name_axes(right[0])} belongs" if right else ""
+    each, shape, right = e.dy * e.multiplier, e.given.shape, summed_axes(e)
+    belongs = f", where {name_axes(right)} belongs" if right else ""
     for axes in subsets_of_axes(e.dy.ndim):
         for way, name in ((np.sum, "summed"), (np.mean, "averaged")):
             total, text = way(each, axis=axes), f"{name} over {name_axes(axes)}{belongs}"

@@ -10,6 +10,11 @@ OK, WRONG, MISSING = "ok", "WRONG", "MISSING"
 NOTHING, ROUNDING = "checked nothing", "cannot tell"  # zeros on both sides; less than the rounding of y
 
 
+def place_of(name, index):
+    """Return an entry as text: dx[1,4,2,0]; of a number the name alone."""
+    return f"{name}[{','.join(map(str, index))}]" if len(index) else name
+
+
 @dataclass(frozen=True)
 class ArrayCheck:
     """The comparison for one array: its name, both gradients in full, the worst entry and its relative error.
@@ -30,8 +35,25 @@ class ArrayCheck:
     def __str__(self):
         if self.verdict == MISSING:
             return f"{self.name} {'changes y but ' if self.numeric.any() else ''}has no gradient"
-        place = f"{self.name}[{','.join(map(str, self.worst))}]" if self.worst else self.name
-        return f"{place}: backward {self.backward[self.worst]:.6g}, numeric {self.numeric[self.worst]:.6g}"
+        backward, numeric = (gradient[self.worst] for gradient in (self.backward, self.numeric))
+        return f"{place_of(self.name, self.worst)}: backward {backward:.6g}, numeric {numeric:.6g}"
+
+    def as_json(self):
+        """Return the same as numbers, text, lists and dicts; what is not finite as None."""
+        at_worst = {"backward": self.backward, "numeric": self.numeric}
+        at_worst = {name: None if each is None else _finite(each[self.worst]) for name, each in at_worst.items()}
+        return {
+            "array": self.name,
+            "shape": list(self.numeric.shape),
+            "verdict": self.verdict,
+            "error": _finite(self.error),
+            "worst": {"index": list(self.worst), **at_worst},
+            "guess": self.guess and self.guess.as_json(),
+        }
+
+
+def _finite(number):
+    return float(number) if np.isfinite(number) else None
 
 
 @dataclass(frozen=True)
@@ -73,6 +95,17 @@ class Report:
     def guesses(self):
         """The likely mistakes, each once, in the order of the arrays."""
         return list(dict.fromkeys(check.guess for check in self.checks if check.guess))
+
+    def as_json(self):
+        """Return what a program wants to know as numbers, text, lists and dicts; what is not finite as None."""
+        return {
+            "layer": self.layer,
+            "passed": self.passed,
+            "error": _finite(self.error),
+            "tolerance": self.tolerance,
+            "arrays": [check.as_json() for check in self.checks],
+            "notes": self.notes,
+        }
 
     def __str__(self):
         """Return the table: a row per array, and below a wrong one what is likely wrong with it."""

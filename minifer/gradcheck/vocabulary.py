@@ -7,10 +7,10 @@ A term is a word of a Vocabulary, and a word is what is printed: an expression i
 fit rejects a vocabulary that cannot say the right gradient.
 """
 
+import dataclasses
 import functools
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import combinations, product
 
 import numpy as np
@@ -60,6 +60,10 @@ OF_A_NORM = (  # after inv_std, its square, or neither; with and without gamma, 
     "g*dy; mean(g*dy, A); x_hat*mean(x_hat*g*dy, A); x*mean(x*g*dy, A); x_hat*mean(g*dy, A); mean(x_hat*g*dy, A); "
     "(x - mean(x, A))*mean((x - mean(x, A))*g*dy, A)"
 )
+OF_GROUPS = (
+    "g*dy; mean(g*dy, A); x_hat*mean(x_hat*g*dy, A); inv_std*x_hat*mean(g*dy, A); inv_std^2*x_hat*mean(x_hat*g*dy, A); "
+    "inv_std*dy; inv_std*mean(dy, A); inv_std*x_hat*mean(x_hat*dy, A)"
+)
 OVER_OTHERS = "inv_std*mean(g*dy, B); inv_std*x_hat*mean(x_hat*g*dy, B)"
 LOSS = "x; ones(x); softmax(x); sigmoid(x); tanh(x); 1/x; 1/(1 - x); x^2; sign(x)"
 TARGET = "t; t/x; (1 - t)/(1 - x); t/softmax(x); t*softmax(x); t*(x*t < 1); sign(x - t); (x > t)"
@@ -69,12 +73,13 @@ TABLES = (
 )
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Vocabulary:
     """Words of the right gradient, more words that people write, and what the names in them stand for.
 
     names    {name in a word: (name in print, array or axes)}; of_dy(dy) returns the values that depend on dy
     tokens   the axis that is the last but one in words
+    view     the shape that the arrays in words have, if it is another than that of the gradient
     """
 
     right: list
@@ -83,6 +88,7 @@ class Vocabulary:
     names: dict
     of_dy: Callable = lambda dy: {"dy": dy}
     tokens: int = -2
+    view: tuple = ()
 
     def value(self, word, dy):
         """Return a word's value for a dy."""
@@ -90,13 +96,15 @@ class Vocabulary:
         result = eval(code, FUNCTIONS | {name: value for name, (_, value) in self.names.items()} | self.of_dy(dy))
         if self.tokens != -2:
             result = np.moveaxis(result, -2, self.tokens)
+        if self.view:
+            result = np.broadcast_to(result, self.view)
         same_size = np.size(result) == np.prod(self.shape)
         return np.reshape(result, self.shape) if same_size else np.broadcast_to(result, self.shape)
 
     def count(self, word):
         """Return how many entries the mean in a word is over; 1 where there is none."""
         axes = re.search(r"mean\(.*, (\w+)\)$", word)
-        return int(np.prod([self.shape[axis] for axis in self.names[axes[1]][1]])) if axes else 1
+        return int(np.prod([(self.view or self.shape)[axis] for axis in self.names[axes[1]][1]])) if axes else 1
 
     def named(self, formula):
         """Return {word in print: coefficient}; a mean is called a sum where this makes its coefficient 1."""
@@ -223,7 +231,7 @@ def substituted(missing, extra):
         return sorted(re.sub("[() ]", "", re.sub(pattern, lambda _: put, name)) for name in names)
 
     if key(missing, AXES) == key(extra, AXES):
-        way = "averaged" if "mean(" in extra[0] else "summed"
+        way = "averaged" if any("mean(" in name for name in extra) else "summed"
         return f"{way} over {re.search(AXES, extra[0])[0]}, where {re.search(AXES, missing[0])[0]} belongs"
     if key(missing, r"\.T") == key(extra, r"\.T"):
         return f"transposed (or not, where it should be): {extra[0]} stands where {missing[0]} belongs"
@@ -284,8 +292,49 @@ def coupled(e):
             missing = found.misses(e.draws)
             if missing < 1e-5:
                 yield found
+                yield from over_other_axes(found, words, a, axes, x, eps)
             if not 1e-5 < missing < 0.05:
                 break
+
+
+def over_other_axes(right, words, a, axes, x, eps):
+    """The same normalization, its mean and variance over other axes, in all of backward or in inv_std alone."""
+    for b, (name, some) in axes.items():
+        if b != a:
+            centre = x - x.mean(axis=some, keepdims=True) if words is NORMALIZED else x
+            inv_std = 1 / np.sqrt((centre**2).mean(axis=some, keepdims=True) + eps)
+            names = {one: (f"{one}({axes[a][0]})", right.names[one][1]) for one in ("inv_std", "x_hat")}
+            names |= {"inv_std2": (f"inv_std({name})", inv_std), "x_hat2": (f"x_hat({name})", centre * inv_std)}
+            alone = [word.replace("inv_std", "inv_std2") for word in right.right]
+            all_ = [word.replace("x_hat", "x_hat2").replace(f", {a})", f", {b})") for word in alone]
+            yield dataclasses.replace(right, more=list(dict.fromkeys(alone + all_)), names=right.names | names)
+
+
+def grouped(e):
+    """Group normalization: means over the positions and the channels of a group, channels first or last."""
+    if e.value.shape != e.y.shape or not e.of_input or e.elementwise or e.value.ndim < 2:
+        return
+    shape = e.y.shape
+    for channels, groups in product(dict.fromkeys((len(shape) - 1, 1)), range(2, max(shape))):
+        if shape[channels] % groups or shape[channels] == groups:
+            continue
+        view = (*shape[:channels], groups, shape[channels] // groups, *shape[channels + 1 :])
+        axes = tuple(axis for axis in range(1, len(view)) if axis != channels)
+        centre = e.value.reshape(view)
+        centre = centre - centre.mean(axis=axes, keepdims=True)
+        gammas = {path: np.broadcast_to(w, shape) for path, w in e.weights.items() if w.size > 1 and fits(w, shape)}
+        for path, gamma in [("", np.ones(1)), *gammas.items()]:
+            right, more = (split(text if path else text.replace("g*", ""), A="A") for text in (NORMALIZED, OF_GROUPS))
+            for eps in EPS:
+                inv_std = 1 / np.sqrt((centre**2).mean(axis=axes, keepdims=True) + eps)
+                names = {"inv_std": ("inv_std", inv_std), "x_hat": ("x_hat", centre * inv_std)}
+                names |= {"A": ("each group", axes), "g": (path, gamma.reshape(view) if path else gamma)}
+                found = Vocabulary(right, more, shape, names, lambda dy, v=view: {"dy": dy.reshape(v)}, view=view)
+                missing = found.misses(e.draws)
+                if missing < 1e-5:
+                    yield found
+                if not 1e-5 < missing < 0.05:
+                    break
 
 
 def losses(e):
@@ -372,4 +421,4 @@ def attention(e):
         yield Vocabulary(words[: (2, 2, 1)[which]], words, e.y.shape, names, of_dy, tokens)
 
 
-VOCABULARIES = (pointwise, coupled, losses, sums, products, attention)
+VOCABULARIES = (pointwise, coupled, grouped, losses, sums, products, attention)
