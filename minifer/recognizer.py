@@ -1,11 +1,13 @@
 """What does this face show? The whole way from a picture to probabilities, as one object."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from minifer.data.dataset import picture_side, to_float
 from minifer.errors import ConfigError
+from minifer.faces.confirmation import confirmed
 from minifer.faces.crop import crop_face, fit_square
 from minifer.faces.detector import FaceDetector
 from minifer.faces.landmarks import LandmarkPredictor
@@ -19,6 +21,22 @@ from minifer.output import log
 from minifer.trained import find_weights, input_shape, load_weights
 
 SURE_FROM = 0.5  # the score of a face that is classified: more likely a face than not
+
+
+@dataclass
+class Face:
+    """A face in a picture, and what the network reads of it."""
+
+    box: np.ndarray  # (4,)
+    detection: float | None  # the detector's score, and with the landmarks' doubt the face's; None: nobody looked for it
+    score: float | None
+    points: np.ndarray | None  # (68,2)
+    input: np.ndarray  # (side,side,C) float32
+
+    def as_dict(self):
+        """Return it as Recognizer.predict does, without probabilities."""
+        face = {"box": self.box.round(2).tolist(), "score": None if self.score is None else round(self.score, 4)}
+        return face if self.points is None else {**face, "landmarks": self.points.round(2).tolist()}
 
 
 class Recognizer:
@@ -67,6 +85,7 @@ class Recognizer:
             box      [x1, y1, x2, y2] in pixels       landmarks       68 pairs [x, y]
             score    0 to 1, how sure the face is     probabilities   {class: probability}
 
+        The score is stricter than the detector's: the landmarks have to fit, too (see faces.confirmation).
         Without detection the whole picture is the one face: its score is None, and it has no landmarks.
 
         image      path of a file, a PIL picture, or an array (H,W) or (H,W,3) of any type (see files.images)
@@ -75,45 +94,57 @@ class Recognizer:
 
     def predict_batch(self, images) -> list[list[dict]]:
         """Return what predict returns of each picture; the network runs once on the faces of all."""
-        found = [self._find(self._read(image)) for image in images]
-        inputs = [x for _, xs in found for x in xs]
-        probs = iter(self.probabilities(inputs))
-        for faces, _ in found:
-            for face in faces:
-                # Seven decimals are what float32 holds.
-                pairs = zip(self.classes, next(probs), strict=True)
-                face["probabilities"] = {name: round(float(p), 7) for name, p in pairs}
-        return [faces for faces, _ in found]
+        found = [self.faces(self.picture(image)) for image in images]
+        probs = iter(self.probabilities([face.input for faces in found for face in faces]))
+        return [[face.as_dict() | {"probabilities": self.named(next(probs))} for face in faces] for faces in found]
+
+    def named(self, probs):
+        """Return probabilities (classes,) as {class: probability}."""
+        # Seven decimals are what float32 holds.
+        return {name: round(float(p), 7) for name, p in zip(self.classes, probs, strict=True)}
 
     def probabilities(self, inputs):
         """Return probabilities (N, classes) of N faces (side, side, C) ready to be read; N may be 0."""
+        return probabilities(self.logits(inputs))
+
+    def logits(self, inputs):
+        """Return logits (N, classes), of which probabilities() makes probabilities."""
         if not len(inputs):
             return np.empty((0, len(self.classes)), np.float32)
-        return probabilities(self.network(np.reshape(np.array(inputs, np.float32), (-1, *self.input_shape))))
+        return self.network(np.reshape(np.array(inputs, np.float32), (-1, *self.input_shape)))
 
-    def _read(self, image):
+    def picture(self, image):
         """Return a Picture, or of a network that reads colour an array (H,W,3)."""
         if isinstance(image, str | Path):
             image = read_image(image, colour=self.colour)
             return image if self.colour else Picture(image)
         return check_image(image, colour=True) if self.colour else Picture.of(image)
 
-    def _find(self, picture):
-        """Return (faces, what the network reads of each)."""
+    def faces(self, picture):
+        """Return the Faces in what picture() returns, the surest first; without detection the whole one."""
         if self.detector is None:
-            face = {"box": [0.0, 0.0, float(picture.shape[1]), float(picture.shape[0])], "score": None}
-            if self.register:
-                whole = fit_square(picture, picture_side(self.side))
-                return [face], [to_float(whole[None], frame_of_crop(whole, self.landmarks)[None])[0]]
-            square = fit_square(picture, self.side, colour=self.colour)
-            return [face], [to_float(square[None])[0]]
-        faces, inputs, grey = [], [], Picture.of(picture)
-        for found in self.detector.detect(grey, SURE_FROM):
-            points = self.landmarks.predict(grey, found.box)
-            faces.append(found.as_dict(points))
-            if self.register:
-                inputs.append(read_face(grey.grey, points, self.side))
-            else:
-                crop = crop_face(picture, points, side=self.side, colour=self.colour)  # as `minifer prepare`
-                inputs.append(to_float(crop[None])[0])
-        return faces, inputs
+            return [self._whole(picture)]
+        grey = Picture.of(picture)
+        faces = [self.fit(picture, grey, *found) for found in self.detector.detect(grey)]
+        return sorted((face for face in faces if face.score >= SURE_FROM), key=lambda face: -face.score)
+
+    def fit(self, picture, grey, box, detection):
+        """Return the Face in a box (4,) to which the detector has given a score.
+
+        grey       Picture.of(picture), which several calls share
+        """
+        points, doubt = self.landmarks.predict_with_doubt(grey, box)
+        if self.register:
+            read = read_face(grey.grey, points, self.side)
+        else:  # as `minifer prepare` crops
+            read = to_float(crop_face(picture, points, side=self.side, colour=self.colour)[None])[0]
+        return Face(box, detection, confirmed(detection, doubt), points, read)
+
+    def _whole(self, picture):
+        """Return the Face that fills a picture."""
+        if self.register:
+            whole = fit_square(picture, picture_side(self.side))
+            read = to_float(whole[None], frame_of_crop(whole, self.landmarks)[None])[0]
+        else:
+            read = to_float(fit_square(picture, self.side, colour=self.colour)[None])[0]
+        return Face(np.array([0.0, 0.0, picture.shape[1], picture.shape[0]]), None, None, None, read)

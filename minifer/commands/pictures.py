@@ -11,7 +11,8 @@ from minifer.commands.common import as_path
 from minifer.errors import DataError, MiniferError
 from minifer.output import log, unread
 
-# Stands in the first bytes of what --draw writes, so that it is known again under any name, in any folder.
+# Stands in the first bytes of a picture that --draw writes and in the last ones of a video, so that they are known
+# again under any name, in any folder.
 DRAWN = b"minifer\0faces marked"
 
 
@@ -105,8 +106,16 @@ def find_pictures(paths):
 
 
 def is_drawing(data):
-    """Whether the bytes of a picture are what --draw wrote."""
-    return DRAWN in data[:100]
+    """Whether the bytes of a file are what --draw wrote."""
+    return DRAWN in data[:100] or data.endswith(DRAWN)
+
+
+def ends(path):
+    """Return the first and the last hundred bytes of a file."""
+    with open(path, "rb") as file:
+        first = file.read(100)
+        file.seek(max(file.seek(0, 2) - 100, 0))
+        return first + file.read()
 
 
 class Drawings:
@@ -120,26 +129,13 @@ class Drawings:
 
     def save(self, image, faces, path, label, landmarks=True):
         """Write a copy of the picture at path with a box, its label(face), and landmarks if there are any, per face."""
-        from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
+        from PIL import PngImagePlugin
 
         from minifer.files import replacing
+        from minifer.report.faces import mark_faces
 
-        picture = Image.fromarray(image).convert("RGB")
-        pen = ImageDraw.Draw(picture)
-        for face in faces:
-            x1, y1, x2, y2 = face["box"]
-            width = max(round((x2 - x1) / 50), 1)
-            pen.rectangle([x1, y1, x2, y2], outline="yellow", width=width)
-            for x, y in face.get("landmarks", []) if landmarks else []:
-                pen.ellipse([x - width, y - width, x + width, y + width], fill="cyan")
-            font = ImageFont.load_default(min(max((x2 - x1) / 8, 10), 40))
-            left, top, right, bottom = pen.textbbox((0, 0), label(face), font=font)
-            # Below the box, or as near to it as the picture's border lets it stay in sight.
-            x = max(min(x1, picture.width - right), 0)
-            y = max(min(y2 + 1, picture.height - bottom - 1), 0)
-            pen.rectangle([x + left - 1, y + top - 1, x + right + 1, y + bottom + 1], fill="black")
-            pen.text((x, y), label(face), fill="yellow", font=font)
-        target = self._target(path.stem)
+        picture = mark_faces(image, faces, label, landmarks)
+        target = self.target(f"{path.stem}-faces", ".png")
         note = PngImagePlugin.PngInfo()
         note.add_text(*DRAWN.decode().split("\0"))
         try:
@@ -148,10 +144,10 @@ class Drawings:
         except OSError as error:
             raise MiniferError(f"cannot write {target}: {error.strerror or error}") from error
 
-    def _target(self, stem):
-        """Return a path that is new in this run, and no picture but an earlier drawing if there is one."""
+    def target(self, stem, suffix):
+        """Return a path that is new in this run, and no file but an earlier drawing if there is one."""
         for number in itertools.count(1):
-            path = self.folder / (f"{stem}-faces.png" if number == 1 else f"{stem}-faces-{number}.png")
-            if path not in self.used and (not path.exists() or (path.is_file() and is_drawing(path.read_bytes()))):
+            path = self.folder / (f"{stem}{suffix}" if number == 1 else f"{stem}-{number}{suffix}")
+            if path not in self.used and (not path.exists() or (path.is_file() and is_drawing(ends(path)))):
                 self.used.add(path)
                 return path

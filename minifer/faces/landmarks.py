@@ -214,6 +214,10 @@ class LandmarkPredictor:
         Shapes     image (H,W) uint8, or (H,W,3)   box (4,) x1 y1 x2 y2   points (68,2) float64
         Raises     DataError when image is no picture or the box is empty
         """
+        return self.predict_with_doubt(image, box)[0]
+
+    def predict_with_doubt(self, image, box) -> tuple[np.ndarray, float]:
+        """Return what predict returns and the doubt about it: about 0 for a good fit, 1 for one gone astray."""
         box = np.asarray(box, np.float64)
         x1, y1, x2, y2 = box.tolist() if box.shape == (4,) else (0, 0, 0, 0)
         if not (0 < x2 - x1 < math.inf and 0 < y2 - y1 < math.inf):
@@ -228,7 +232,7 @@ class LandmarkPredictor:
                 best, least = points, doubt
             if doubt < SURE:
                 break
-        return best + corner
+        return best + corner, least
 
     def look(self, pictures, frame):
         """Return the landmarks (68,2) found from one start: all three looks.

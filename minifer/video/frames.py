@@ -1,0 +1,153 @@
+"""The frames of a video file, the way a player shows them, each with its time. PyAV decodes.
+
+A time is what the file says of a frame, never its number over a rate: phones record at a rate that varies.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+
+import numpy as np
+
+from minifer.errors import DataError, MiniferError
+from minifer.files.images import check_size, suffixes
+
+SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp")
+# What a file begins with: an offset, and the bytes there. MP4's brands of still pictures are HEIF's and AVIF's.
+SIGNATURES = ((0, b"\x1aE\xdf\xa3"), (8, b"AVI "), (0, b"FLV\1"), (0, b"\0\0\1\xba"), (0, b"\x30\x26\xb2\x75\x8e\x66"))
+STILL_BRANDS = (b"avif", b"heic", b"heix", b"mif1", b"msf1")
+SPARE = 0.5  # seconds by which a whole file may end before the time that its header tells
+
+
+def is_video(path):
+    """Whether a file is a video: by its first bytes, or where these say nothing, by its suffix."""
+    if not path.is_file():
+        return path.suffix.lower() in SUFFIXES and not path.exists()
+    with open(path, "rb") as file:
+        head = file.read(16)
+    if head[4:8] == b"ftyp":
+        return head[8:12] not in STILL_BRANDS
+    if any(head[offset:].startswith(signature) for offset, signature in SIGNATURES):
+        return True
+    return path.suffix.lower() in SUFFIXES and not path.name.lower().endswith(suffixes())
+
+
+def import_av():
+    """Return PyAV.
+
+    Raises     MiniferError when it is not installed
+    """
+    try:
+        import av
+    except ImportError as error:
+        raise MiniferError("video files need PyAV: pip install av brings it") from error
+    return av
+
+
+@dataclass
+class Frame:
+    """A decoded frame. Its picture is made when it is asked for: frames that nobody looks at cost less."""
+
+    index: int  # from 0
+    pts: int
+    time_base: Fraction
+    decoded: object  # PyAV's
+
+    @property
+    def time(self):
+        """Seconds on the clock of the file."""
+        return float(self.pts * self.time_base)
+
+    @cached_property
+    def image(self):
+        """(H,W,3) uint8, upright."""
+        return upright(self.decoded.to_ndarray(format="rgb24"), display_matrix(self.decoded))
+
+
+def display_matrix(decoded):
+    """Return the first two rows and columns of the matrix that carries a frame to the screen; None where there is none.
+
+    Shapes     matrix (2,2): x, y on the screen = (x, y) @ matrix, both downwards
+    """
+    data = decoded.side_data.get("DISPLAYMATRIX")
+    return None if data is None else np.frombuffer(bytes(data), np.int32).reshape(3, 3)[:2, :2]
+
+
+def upright(image, matrix):
+    """Return a picture turned and mirrored as a display matrix says, by quarter turns.
+
+    Shapes     image (H,W,...)   matrix (2,2), or None
+    """
+    if matrix is None:
+        return image
+    if abs(matrix[0, 1]) > abs(matrix[0, 0]):
+        image, matrix = image.swapaxes(0, 1), matrix[::-1]  # rows and columns change places
+    right, down = np.where(np.diag(matrix) < 0, -1, 1)
+    return np.ascontiguousarray(image[::down, ::right])
+
+
+def frames(path):
+    """Yield the Frames of a video file, in the order of their times.
+
+    Raises     DataError when it is no video, too large, damaged or cut off; after the frames that it still holds
+               MiniferError when PyAV is not installed
+    """
+    av = import_av()
+    try:
+        container = av.open(str(path), metadata_errors="replace")
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except (OSError, ValueError, av.FFmpegError) as error:
+        raise DataError(f"{path}: not a video that can be read ({reason(error)})") from None
+    with container:
+        if not container.streams.video:
+            raise DataError(f"{path}: no pictures in it: give a file with a video stream")
+        stream = container.streams.best("video")
+        check_size(path, stream.width, stream.height)
+        stream.thread_type = "AUTO"
+        time = None
+        try:
+            for index, decoded in enumerate(_decoded(container, stream, path)):
+                if decoded.pts is None:
+                    raise DataError(f"{path}: its frames have no times: put it into a container such as .mp4 first")
+                frame = Frame(index, decoded.pts, stream.time_base, decoded)
+                time = frame.time
+                yield frame
+        except (OSError, ValueError, av.FFmpegError) as error:
+            if isinstance(error, DataError):
+                raise
+            after = "at its first frame" if time is None else f"after {time:.2f} s"
+            raise DataError(f"{path}: damaged {after} ({reason(error)}): copy it again") from None
+        if time is None:
+            raise DataError(f"{path}: no frame in it can be decoded: copy it again")
+
+
+def _decoded(container, stream, path):
+    """Yield the frames of a stream; raise what ends it early after those that the decoder still holds."""
+    av = import_av()
+    first, last, damage = None, 0.0, None
+    for packet in container.demux():
+        if packet.is_corrupt:
+            damage = DataError(f"{path}: damaged after {last:.2f} s: copy it again")
+            break
+        if packet.pts is not None:
+            start = float(packet.pts * packet.time_base)
+            first = start if first is None else min(first, start)
+            last = max(last, start + float((packet.duration or 0) * packet.time_base))
+        if packet.stream is stream:
+            try:
+                yield from packet.decode()
+            except av.FFmpegError as error:
+                damage = error
+                break
+    if damage is not None:
+        yield from stream.codec_context.decode(None)
+        raise damage
+    length = (container.duration or 0) / av.time_base
+    if length - (last - (first or 0.0)) > SPARE:
+        raise DataError(f"{path}: cut off: it ends after {last:.2f} s, its header says {length:.2f} s; copy it again")
+
+
+def reason(error):
+    """Return what FFmpeg or the system says of an error, in a few words."""
+    return getattr(error, "strerror", None) or str(error)
