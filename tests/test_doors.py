@@ -5,7 +5,16 @@ from importlib import import_module
 
 import pytest
 
-DOORS = ("cost.table", "evaluation", "gradcheck.check", "inference", "models.mobilenet", "recognizer", "training")
+DOORS = (
+    "cost.memory",
+    "cost.table",
+    "evaluation",
+    "gradcheck.check",
+    "inference",
+    "models.mobilenet",
+    "recognizer",
+    "training",
+)
 
 
 @pytest.mark.parametrize("door", DOORS)

@@ -20,7 +20,7 @@ ALLOWED = {
     "layers": {"errors", "initializers", "kernels"},
     "losses": {"errors", "kernels", "layers"},
     "models": {"errors", "initializers", "layers"},
-    "cost": {"errors", "layers"},
+    "cost": {"errors", "kernels", "layers"},
     "metrics": {"errors"},
     "calibration": {"errors", "layers"},
     "data": {"errors", "files", "kernels"},

@@ -1,5 +1,6 @@
-"""Count what a network costs for one picture, layer by layer, and what ordinary convolutions in its place would."""
+"""Count what a network costs, layer by layer: its work on a picture, or with --memory what a training step stores."""
 
+from minifer.commands import memory
 from minifer.commands.common import as_path, parse_shape, print_json
 from minifer.errors import ConfigError
 
@@ -33,6 +34,7 @@ def add_arguments(parser):
     parser.add_argument("--classes", type=int, help="default: 7, or ImageNet's 1000 for 224x224x3 pictures")
     parser.add_argument("--stem-stride", type=int, default=2, choices=(1, 2))
     parser.add_argument("--batch", type=int, default=1, help="pictures that share one reading of the weights")
+    memory.add_arguments(parser)
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="print one JSON document")
     output.add_argument("--csv", type=as_path, metavar="FILE", help="write the table to this file")
@@ -52,6 +54,17 @@ def run(args):
     if classes is None:
         classes = 1000 if shape == IMAGENET else 7
     checked("--classes", classes, Whole(1, 10**6))
+    if args.memory:
+        names = [name.strip() for name in (args.compare or args.model).split(",")]
+        networks = []
+        for name in names:
+            model, called = network(name, args, shape, classes)
+            model.require_input_gradient(False)
+            networks.append((model, name if args.compare else called))
+        memory.run(args, shape, classes, networks)
+        return
+    if args.fit is not None:
+        raise ConfigError("--fit is of the memory of a training step: add --memory")
     if args.compare:
         if args.draw:
             raise ConfigError("--draw is of one network: give --model in place of --compare")

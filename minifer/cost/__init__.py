@@ -17,22 +17,30 @@ and from T = 2 C on the tables cost more:
 
     4 T C I + 2 T^2 I
 
+What a training step stores is another matter, and has a page of its own: memory.py.
+
 Source: Howard et al., MobileNets, 2017, section 3.1; Vaswani et al., 2017, table 1; Williams, Waterman & Patterson,
 Roofline, 2009.
 """
 
 from minifer.cost.blocks import SeparableBlock, attention_growth, separable_blocks
 from minifer.cost.figures import FLOAT_BYTES, Cost, LayerCost, Pass
+from minifer.cost.memory import LayerMemory, Memory, largest_batch, stored_now, training_memory
 from minifer.cost.table import cost_rows, count
 
 __all__ = [
     "FLOAT_BYTES",
     "Cost",
     "LayerCost",
+    "LayerMemory",
+    "Memory",
     "Pass",
     "SeparableBlock",
     "attention_growth",
     "cost_rows",
     "count",
+    "largest_batch",
     "separable_blocks",
+    "stored_now",
+    "training_memory",
 ]

@@ -151,6 +151,12 @@ def _cut(rows, columns, steps):
     return min(cuts, key=cost) if cuts else (1, 1, -(-panels // GROUP))
 
 
+def partial_sums(rows, columns, steps):
+    """Return how many numbers a product keeps beside its result until its splits are added up."""
+    splits, _, _ = _cut(rows, columns, steps)
+    return splits * rows * columns if splits > 1 else 0
+
+
 def _product(a, a_transposed, b, b_transposed, rows, columns, steps, out=None):
     splits, row_blocks, groups = _cut(rows, columns, steps)
     panels, tiles = -(-columns // PANEL), -(-rows // TILE_ROWS)
