@@ -14,6 +14,7 @@ DOORS = (
     "models.mobilenet",
     "recognizer",
     "training",
+    "video.analysis",
 )
 
 

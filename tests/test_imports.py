@@ -45,6 +45,7 @@ ALLOWED = {
         "run_folder", "schedules", "trained"},
     "rate_finder": {"averaging", "errors", "files", "report"},
     "recognizer": {"data", "errors", "faces", "files", "inference", "losses", "networks", "output", "trained"},
+    "video": {"errors", "faces", "files", "losses", "output", "recognizer", "report"},
     "sklearn": {"config", "data", "errors", "evaluation", "faces", "layers", "losses", "networks", "own_code",
         "training"},
     "warm_up": {"config", "data", "faces", "inference", "kernels", "losses", "models", "own_code", "process",
@@ -68,7 +69,7 @@ ALLOWED = {
 }  # fmt: skip
 HEAVY = {
     "sklearn", "skimage", "imblearn", "matplotlib", "PIL", "tqdm", "scipy", "torch", "onnx", "onnxruntime", "cv2",
-    "h5py",
+    "h5py", "av",
 }  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from minifer.faces import FaceDetector, LandmarkPredictor, crop_face, fit_square
 from minifer.faces.prepare import find_and_crop
 from minifer.faces.registration import read_face, registered
 from minifer.networks import build_model
-from minifer.recognizer import Recognizer
+from minifer.recognizer import SURE_FROM, Recognizer
 from minifer.trained import find_weights, load_weights
 
 HELEN = Path(__file__).parents[2] / "shared" / "data" / "helen.zip"
@@ -112,6 +112,20 @@ def test_a_face_is_cropped_as_for_training(capsys, run_folder, folder):
     # What `minifer prepare` cuts out of the same picture: its detector may put the box elsewhere by some pixels.
     prepared, _ = find_and_crop(image, detector, landmarks)
     assert np.corrcoef(crop.ravel(), prepared.ravel())[0, 1] > 0.9
+
+
+def test_badges_and_patches_are_no_faces(tmp_path):
+    """The detector finds three more faces in the astronaut's picture and some among coins; landmarks fit none."""
+    from skimage import data
+
+    recognizer, detector = Recognizer.load("best"), FaceDetector.load()
+    for name, count in (("astronaut", 1), ("coins", 0), ("moon", 0)):
+        picture = getattr(data, name)()
+        Image.fromarray(picture).save(tmp_path / "photo.png")
+        faces = recognizer.predict(tmp_path / "photo.png")
+        found = detector.detect(read_image(tmp_path / "photo.png"), SURE_FROM)
+        assert len(faces) == count < len(found)
+        assert all(face["score"] > 0.99 for face in faces)
 
 
 def test_registered_networks_see_registered_faces(capsys, tmp_path, drawn, folder):

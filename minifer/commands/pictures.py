@@ -14,6 +14,7 @@ from minifer.output import log, unread
 # Stands in the first bytes of a picture that --draw writes and in the last ones of a video, so that they are known
 # again under any name, in any folder.
 DRAWN = b"minifer\0faces marked"
+NOTE = dict([DRAWN.decode().split("\0")])  # as a text of a PNG file
 
 
 def add_pictures(parser):
@@ -137,7 +138,8 @@ class Drawings:
         picture = mark_faces(image, faces, label, landmarks)
         target = self.target(f"{path.stem}-faces", ".png")
         note = PngImagePlugin.PngInfo()
-        note.add_text(*DRAWN.decode().split("\0"))
+        for name, text in NOTE.items():
+            note.add_text(name, text)
         try:
             with replacing(target) as file:
                 picture.save(file, "PNG", pnginfo=note)

@@ -3,11 +3,18 @@
 import contextlib
 import csv
 import itertools
-
 from pathlib import Path
 
 from minifer.commands.common import add_model, add_threads, as_path, set_threads
-from minifer.commands.pictures import DRAWN, Drawings, add_pictures, claimed_drawings, print_rows, read_pictures
+from minifer.commands.pictures import (
+    DRAWN,
+    NOTE,
+    Drawings,
+    add_pictures,
+    claimed_drawings,
+    print_rows,
+    read_pictures,
+)
 from minifer.errors import ConfigError, DataError, MiniferError
 
 NO_FACE, NOT_READ = "no_face", "not_read"  # what a picture without a face, or without a picture, is predicted to show
@@ -24,7 +31,7 @@ def add_arguments(parser):
         "--smooth",
         type=float,
         metavar="S",
-        help="predict from the mean logits of a face, in which the past has the share S, from 0 to below 1 (default: 0)",
+        help="predict from the mean logits of a face in which the past has the share S, 0 to below 1 (default: 0)",
     )
     parser.add_argument(
         "--weights",
@@ -142,13 +149,14 @@ def predict_videos(paths, recognizer, drawings=None, **settings):
             except DataError as error:
                 yield {"image": path, **last, "faces": [], "error": str(error)}
         if film is not None:
-            timeline.draw(drawings.target(f"{Path(path).stem}-over-time", ".png"), dict([DRAWN.decode().split("\0")]))
+            timeline.draw(drawings.target(f"{Path(path).stem}-over-time", ".png"), NOTE)
 
 
 def label(face):
     """Return what is written beside a face: its likeliest class, in a video after its number."""
     name, probability = ranking(face)[0]
-    return f"{face['face']}: " * ("face" in face) + f"{name} {100 * probability:.0f} %"
+    number = f"{face['face']}: " if "face" in face else ""
+    return f"{number}{name} {100 * probability:.0f} %"
 
 
 def write_csv(rows, path, classes, videos=False, smoothed=False):
@@ -182,7 +190,11 @@ def table_rows(row):
         return [{**place, "prediction": NOT_READ if "error" in row else NO_FACE}]
     lines = []
     for number, face in enumerate(row["faces"], 1):
-        line = {**place, "face": face.get("face", number), **dict(zip(("x1", "y1", "x2", "y2"), face["box"], strict=True))}
+        line = {
+            **place,
+            "face": face.get("face", number),
+            **dict(zip(("x1", "y1", "x2", "y2"), face["box"], strict=True)),
+        }
         line |= {"score": face["score"], "prediction": ranking(face)[0][0]}
         line |= {name: f"{p:.5f}" for name, p in face["probabilities"].items()}
         lines.append(line | {f"smoothed_{name}": f"{p:.5f}" for name, p in face.get("smoothed", {}).items()})

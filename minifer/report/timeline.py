@@ -28,13 +28,13 @@ class Timeline:
             if len(points) >= 2 * MOST_POINTS:
                 points[:] = list(np.array(points).reshape(MOST_POINTS, 2, -1).mean(axis=1))
 
-    def draw(self, path, metadata=None):
-        """Draw the faces seen most often as a PNG file; times without an answer stay white."""
+    def draw(self, path, note=()):
+        """Draw the faces seen most often as a PNG file with a note in it; times without an answer stay white."""
         shown = sorted(sorted(self.points, key=lambda face: -len(self.points[face]))[:MOST_FACES])
         figure, axes = new_figure(10, 1 + 1.7 * max(len(shown), 1), rows=max(len(shown), 1), sharex=True)
         # The classes that are seen most have colours of their own.
-        mean = np.mean([np.mean(self.points[face], axis=0)[1:] for face in shown] or [np.zeros(len(self.classes))], axis=0)
-        order = sorted(np.argsort(-mean, kind="stable")[: len(COLOURS)].tolist())
+        means = [np.mean(self.points[face], axis=0)[1:] for face in shown] or [np.zeros(len(self.classes))]
+        order = sorted(np.argsort(-np.mean(means, axis=0), kind="stable")[: len(COLOURS)].tolist())
         names = [self.classes[k] for k in order]
         others = len(self.classes) > len(order)
         for face, panel in zip(shown, axes[:, 0], strict=False):
@@ -50,7 +50,7 @@ class Timeline:
         if shown:
             figure.legend(*last.get_legend_handles_labels(), loc="outside upper center", ncols=8, frameon=False)
         with replacing(path) as file:
-            figure.savefig(file, format="png", metadata=metadata)
+            figure.savefig(file, format="png", metadata={**dict(note), "Software": None})
 
 
 def _with_gaps(points):

@@ -25,10 +25,11 @@ def analyze(
     their boxes are those of the landmarks, their probabilities differ by some hundredths from those of a search. A
     searched frame also keeps a face that was there and is not sure any more, until its score falls below 0.2.
 
-        >>> path = getfixture("clip")  # of 12 frames, with one face
-        >>> rows = list(minifer.video.analyze(path, every=4))
-        >>> [(row["frame"], row["time"], row["face"]) for row in rows]
-        [(0, 0.0, 1), (4, 0.4, 1), (8, 0.8, 1)]
+        >>> import minifer
+        >>> rows = minifer.video.analyze("holiday.mp4", every=5)
+        >>> next(rows)
+        Traceback (most recent call last):
+        minifer.errors.DataError: holiday.mp4: no such file
 
     recognizer  a Recognizer, or what Recognizer.load takes
     every       N: only frames 0, N, 2N, ... are looked at; faces are then searched at least every tenth frame

@@ -3,6 +3,7 @@
 A time is what the file says of a frame, never its number over a rate: phones record at a rate that varies.
 """
 
+from collections import deque
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -107,10 +108,10 @@ def frames(path):
         stream.thread_type = "AUTO"
         time = None
         try:
-            for index, decoded in enumerate(_decoded(container, stream, path)):
-                if decoded.pts is None:
+            for index, (pts, decoded) in enumerate(_decoded(container, stream, path)):
+                if pts is None:
                     raise DataError(f"{path}: its frames have no times: put it into a container such as .mp4 first")
-                frame = Frame(index, decoded.pts, stream.time_base, decoded)
+                frame = Frame(index, pts, stream.time_base, decoded)
                 time = frame.time
                 yield frame
         except (OSError, ValueError, av.FFmpegError) as error:
@@ -123,9 +124,11 @@ def frames(path):
 
 
 def _decoded(container, stream, path):
-    """Yield the frames of a stream; raise what ends it early after those that the decoder still holds."""
+    """Yield (pts, decoded frame) of a stream; raise what ends it early after those that the decoder still holds."""
     av = import_av()
     first, last, damage = None, 0.0, None
+    # AVI only knows in which order frames are stored, at equal steps: the first to be shown has the first such time.
+    steps = deque() if container.format.name == "avi" else None
     for packet in container.demux():
         if packet.is_corrupt:
             damage = DataError(f"{path}: damaged after {last:.2f} s: copy it again")
@@ -135,13 +138,17 @@ def _decoded(container, stream, path):
             first = start if first is None else min(first, start)
             last = max(last, start + float((packet.duration or 0) * packet.time_base))
         if packet.stream is stream:
+            if steps is not None and packet.dts is not None:
+                steps.append(packet.dts)
             try:
-                yield from packet.decode()
+                for frame in packet.decode():
+                    yield steps.popleft() if steps else frame.pts, frame
             except av.FFmpegError as error:
                 damage = error
                 break
     if damage is not None:
-        yield from stream.codec_context.decode(None)
+        for frame in stream.codec_context.decode(None):
+            yield steps.popleft() if steps else frame.pts, frame
         raise damage
     length = (container.duration or 0) / av.time_base
     if length - (last - (first or 0.0)) > SPARE:

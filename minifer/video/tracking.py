@@ -3,8 +3,9 @@
     search     as Recognizer.faces looks at a picture. What is found joins the track that it overlaps and looks like;
                a sure face that joins none begins one
     follow     the landmarks of the frame before, moved on, are where fitting begins: a fiftieth of a search
-    hidden     a track that is not found, or whose landmarks lie on another face, gives no answers. For a second it may
-               be found again where it was going, as somebody who walks past another is; then it ends
+    hidden     a track that is not found, or whose landmarks lie on what looks unlike it, gives no answers. For two
+               seconds a face that looks like it, not far from where it was going, is it again, as when somebody has
+               walked past another; then it ends
 
 The first frames of a clip are all searched, and then every tenth: no face is missing for ten frames because the first
 one missed it.
@@ -21,9 +22,13 @@ from minifer.recognizer import SURE_FROM, Face
 
 SEARCH_EVERY = 10  # frames; the first so many are all searched
 FLOOR = 0.2  # the score below which a face that was there is there no more
-REMEMBERED = 1.0  # seconds that a hidden track may be found again
 NEAR = 0.2  # the overlap (intersection over union) from which two boxes may be of one face
 SAME = 0.4  # from which two tracks follow one face
+# The correlation of what the network reads from which it may be one face: from frame to frame it is about .98 for the
+# same face, and .3 to .7 for two.
+ALIKE = 0.75
+PARTLY_ALIKE = 0.3  # where it should be: it may still be half hidden
+REMEMBERED, REACH = 2.0, 2.0  # seconds that a hidden track may be found again, and how many of its sides away
 STEADY = 0.8  # share of the past in a track's speed and look
 
 
@@ -42,6 +47,14 @@ class Track:
     def box_at(self, time):
         """Return where its box (4,) should be."""
         return self.face.box + np.tile(self.speed * (time - self.seen), 2)
+
+    def may_be(self, face, overlap, time):
+        """Whether a face that a search has found may be this one."""
+        if not self.hidden:
+            return overlap >= NEAR
+        away = (self.box_at(time) - face.box).reshape(2, 2).mean(axis=0)
+        side = self.face.box[2] - self.face.box[0]
+        return np.hypot(*away) <= REACH * side and self.likeness(face) >= (PARTLY_ALIKE if overlap >= NEAR else ALIKE)
 
     def likeness(self, face):
         """Return the correlation of a face with this one, -1 to 1."""
@@ -114,8 +127,9 @@ class Tracker:
         boxes = np.array([track.box_at(time) for track in self.tracks]).reshape(-1, 4)
         overlap = iou(boxes, np.array([face.box for face in faces]).reshape(-1, 4))
         value = np.zeros_like(overlap)
-        for i, k in zip(*np.nonzero(overlap >= NEAR), strict=True):
-            value[i, k] = 1 + overlap[i, k] + self.tracks[i].likeness(faces[k])
+        for (i, k), shared in np.ndenumerate(overlap):
+            if self.tracks[i].may_be(faces[k], shared, time):
+                value[i, k] = 1 + shared + self.tracks[i].likeness(faces[k])
         pairs = [
             (self.tracks[i], faces[k]) for i, k in zip(*linear_sum_assignment(-value), strict=True) if value[i, k] > 0
         ]
@@ -136,7 +150,7 @@ class Tracker:
             if not track.hidden:
                 face = self.recognizer.fit(picture, grey, track.box_at(time), track.face.detection)
                 face.box = box_of_landmarks(face.points)
-                track.hidden = face.score < FLOOR
+                track.hidden = face.score < FLOOR or track.likeness(face) < ALIKE
                 if not track.hidden:
                     pairs.append((track, face))
         # Of two on one face, the one that looks less like it is behind the other.
