@@ -2,9 +2,9 @@
 
     logit(score) = SLOPE * logit(detection) - PER_DOUBT * doubt + OFFSET
 
-The detector alone takes badges, coins and windows of skyscrapers for faces: at the probability from which a face is
-classified, 1/2, it has seen as many false ones on pictures of streets and rocks as one in every 1.3 megapixels.
-Landmarks are fitted anyway, and their doubt (see faces.landmarks) knows what eyes, nose and mouth look like.
+The detector alone takes badges, coins and windows of skyscrapers for faces: from the score of 1/2 up it finds one in
+every megapixel of scenes without any. Landmarks are fitted anyway, and their doubt (see faces.landmarks) is small only
+on what looks like eyes, nose and mouth in their places.
 
 The three numbers are a logistic regression over what `detect` reports in pictures that neither was trained on, faces
 and false faces weighing the same; rounded, the offset a little towards fewer false faces. benchmarks/false_faces.py
