@@ -15,6 +15,7 @@ VERBS = {  # verb: (module of minifer.commands with add_arguments and run, one l
     "evaluate": ("evaluate", "measure a trained network on a split"),
     "predict": ("predict", "say what the faces in pictures express"),
     "detect": ("detect", "find the faces in pictures, and their landmarks"),
+    "demo": ("demo", "show in the browser what a network does with the faces of a camera"),
     "prepare": ("prepare", "crop every picture of a data set to its face"),
     "export": ("export", "write a trained network for other tools: ONNX, safetensors"),
     "cost": ("cost", "count multiply-adds and parameters, layer by layer"),

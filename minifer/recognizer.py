@@ -59,16 +59,17 @@ class Recognizer:
     """
 
     def __init__(self, path: str | Path, detect: bool = True, model: Own | None = None):
-        network, meta = load_weights(path, model)
+        self.model, meta = load_weights(path, model)
         self.input_shape = height, width, channels = input_shape(meta["image_shape"])
         if height != width:
             raise ConfigError(f"{path} was trained on pictures of {height} x {width}, a face's crop is a square")
         self.side, self.colour, self.classes = height, channels == 3, tuple(meta["classes"])
         self.register = meta["config"].get("register", False)
-        self.network = ready(network, self.input_shape, log)
+        self.network = ready(self.model, self.input_shape, log)
         self.detector = FaceDetector.load() if detect else None
         self.landmarks = LandmarkPredictor.load() if detect or self.register else None
         self.path = Path(path)
+        self.sure_from, self.min_size = SURE_FROM, 24  # the least score of a face, and the side of its box in pixels
 
     @classmethod
     def load(cls, name: str | Path = "best", detect: bool = True, model: Own | None = None) -> "Recognizer":
@@ -127,8 +128,12 @@ class Recognizer:
         if self.detector is None:
             return [self._whole(picture)]
         grey = Picture.of(picture)
-        faces = [self.fit(picture, grey, *found) for found in self.detector.detect(grey)]
-        return sorted((face for face in faces if face.score >= SURE_FROM), key=lambda face: -face.score)
+        faces = [self.fit(picture, grey, *found) for found in self.search(grey)]
+        return sorted((face for face in faces if face.score >= self.sure_from), key=lambda face: -face.score)
+
+    def search(self, grey):
+        """Return the Detections, whatever their score, in a Picture."""
+        return self.detector.detect(grey, min_size=self.min_size)
 
     def fit(self, picture, grey, box, detection):
         """Return the Face in a box (4,) to which the detector has given a score.

@@ -42,7 +42,6 @@ from minifer.files.guard import guarded
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "BMP", "DIB", "GIF", "TIFF", "PPM", "JPEG2000")
 MEGAPIXELS = 40  # finding faces takes about 40 bytes a pixel
 MOST_BYTES = 256 << 20  # of a file: as many megapixels in 16-bit colours, stored as they are
-TOO_LARGE = f"more than the limit of {MEGAPIXELS} megapixels; make it smaller first"
 BITS, PHOTOMETRIC, ORIENTATION, SAMPLE_FORMAT = 258, 262, 274, 339  # tags of TIFF, and of EXIF, which is a TIFF
 BYTES = {1: 1, 3: 2, 4: 4}  # of TIFF's types for whole numbers
 UPRIGHT = {  # orientation: the picture as the camera stored it -> upright
@@ -89,7 +88,7 @@ def left_out(names):
     return one_line(f"{len(names)} {files} left out ({listed})")
 
 
-def read_image(source, name=None, shape=None, colour=False):
+def read_image(source, name=None, shape=None, colour=False, megapixels=MEGAPIXELS):
     """Return the picture in a file, or a stream of its bytes, as grey values, the way a viewer shows it.
 
     The camera's orientation tag is applied; colours (RGB, CMYK, palettes, 1 bit) become luminance; transparent parts
@@ -97,7 +96,7 @@ def read_image(source, name=None, shape=None, colour=False):
 
     colour     True: red, green and blue, of a grey picture three times the same
     Shapes     image (H,W) uint8, or (H,W,3) with colour; (H,W) must be `shape` if one is given
-    Raises     DataError when the file is missing, damaged, no picture, of another shape or larger than MEGAPIXELS
+    Raises     DataError when the file is missing, damaged, no picture, of another shape or of more megapixels
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -106,7 +105,7 @@ def read_image(source, name=None, shape=None, colour=False):
         try:
             with nullcontext(source) if hasattr(source, "read") else open(source, "rb") as stream:
                 picture = _opened(stream)
-                check_size(name, *picture.size, shape)  # told by the first bytes: nothing is decoded yet
+                check_size(name, *picture.size, shape, megapixels)  # told by the first bytes: nothing is decoded yet
                 deep = _has_deep_colours(picture)
                 picture.load()
                 values = _rgb(picture, name) if colour else _grey(picture, name)
@@ -121,7 +120,7 @@ def read_image(source, name=None, shape=None, colour=False):
         except UnidentifiedImageError:
             raise DataError(f"{name}: not a picture in a known format and depth ({', '.join(formats())})") from None
         except Image.DecompressionBombError:
-            raise DataError(f"{name}: {TOO_LARGE}") from None
+            raise DataError(f"{name}: {too_large(megapixels)}") from None
 
 
 def _opened(stream):
@@ -149,12 +148,17 @@ def read_member(member, most_bytes=MOST_BYTES, shape=None, colour=False):
     return read_image(io.BytesIO(member.read(most_bytes)), member.where, shape, colour)
 
 
-def check_size(name, width, height, shape=None):
+def check_size(name, width, height, shape=None, megapixels=MEGAPIXELS):
     """Raise DataError when a picture is not of the shape (H, W) that it must have, or too large."""
     if shape is not None and (height, width) != shape:
         raise DataError(f"{name}: {width}x{height} pixels instead of {shape[1]}x{shape[0]}: replace or remove it")
-    if width * height > MEGAPIXELS * 1e6:
-        raise DataError(f"{name}: {width} x {height} pixels, {TOO_LARGE}")
+    if width * height > megapixels * 1e6:
+        raise DataError(f"{name}: {width} x {height} pixels, {too_large(megapixels)}")
+
+
+def too_large(megapixels):
+    """Return what is said of a picture of more than so many megapixels."""
+    return f"more than the limit of {megapixels} megapixels; make it smaller first"
 
 
 def check_image(image, colour=False):

@@ -10,9 +10,10 @@ import copy
 
 import numpy as np
 
+from minifer.cost.table import structure
 from minifer.data.dataset import to_float
 from minifer.errors import ConfigError
-from minifer.layers import MultiHeadSelfAttention
+from minifer.layers import MultiHeadSelfAttention, Sequential
 from minifer.report.canvas import INK, ORANGE, SKY, new_figure, no_frame, show, side_by_side
 
 SMALL = {"size": 9, "color": INK}
@@ -25,17 +26,43 @@ def outputs(model, image):
                reads to_float(images, frames)[0]. So it is for all functions of this file.
     """
     x, found = to_float(image[None]), {}
+    if not isinstance(model, Sequential):  # who knows in which order a forward of one's own calls its layers
+        twin = structure(model)
+        for name, part in twin.children():
+            part.forward = _noting(part.forward, name, found)
+        twin.forward(x)
+        return found
     for name, layer in model.layers.items():
         x = layer.forward(x)
         found[name] = x[0]
     return found
 
 
-def attention_maps(model, image):
-    """Return {attention layer: probs (A,H,W,H,W)}: head, the position that looks, the position looked at."""
+def _noting(forward, name, found):
+    """Return a forward that keeps its first output under a name."""
+
+    def noting(*inputs, **how):
+        y = forward(*inputs, **how)
+        found.setdefault(name, y[0])
+        return y
+
+    return noting
+
+
+def attention_layers(model):
+    """Return the names of the attention layers of a network that is a Sequential, else none."""
+    layers = model.layers if isinstance(model, Sequential) else {}
+    return [name for name, layer in layers.items() if isinstance(layer, MultiHeadSelfAttention)]
+
+
+def attention_maps(model, image, layers=None):
+    """Return {attention layer: probs (A,H,W,H,W)}: head, the position that looks, the position looked at.
+
+    layers     names of those that are wanted; None takes all
+    """
     x, found = to_float(image[None]), {}
     for name, layer in model.layers.items():
-        if isinstance(layer, MultiHeadSelfAttention):
+        if isinstance(layer, MultiHeadSelfAttention) and (layers is None or name in layers):
             height, width = x.shape[1:3]
             found[name] = layer.probabilities(x)[0].reshape(-1, height, width, height, width)
         x = layer.forward(x)
@@ -49,14 +76,25 @@ def saliency(model, image, label=None):
 
     Source     Simonyan, Vedaldi & Zisserman, Deep Inside Convolutional Networks, 2014
     """
+    gradient, label = input_gradient(as_used(model), image, label)
+    return gradient[:, :, 0], label
+
+
+def as_used(model):
+    """Return a copy of a network for input_gradient: with running statistics and no dropout, as it predicts."""
     model = copy.deepcopy(model)
-    model.freeze()  # running statistics, no dropout: the network as it predicts
+    model.freeze()
     model.require_input_gradient(True)
+    return model
+
+
+def input_gradient(model, image, label=None):
+    """Return (gradient (H,W,C), label) as saliency does, of all colours, with a model that as_used returned."""
     logits = model.forward(to_float(image[None]), training=True)
     label = int(logits.argmax()) if label is None else label
     one = np.zeros_like(logits)
     one[0, label] = 1
-    return model.backward(one)[0, :, :, 0], label
+    return model.backward(one)[0], label
 
 
 # The figures. Each returns a Matplotlib Figure.

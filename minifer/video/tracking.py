@@ -18,7 +18,7 @@ import numpy as np
 from minifer.faces.boxes import box_of_landmarks, iou
 from minifer.faces.pyramid import Picture
 from minifer.losses import probabilities
-from minifer.recognizer import SURE_FROM, Face
+from minifer.recognizer import Face
 
 SEARCH_EVERY = 10  # frames; the first so many are all searched
 FLOOR = 0.2  # the score below which a face that was there is there no more
@@ -116,7 +116,7 @@ class Tracker:
     def search(self, picture, time):
         """Return (track, face) pairs of the faces that a look at the whole picture finds."""
         grey = Picture.of(picture)
-        found = (self.recognizer.fit(picture, grey, *one) for one in self.recognizer.detector.detect(grey))
+        found = (self.recognizer.fit(picture, grey, *one) for one in self.recognizer.search(grey))
         return self.join(sorted((face for face in found if face.score >= FLOOR), key=lambda face: -face.score), time)
 
     def join(self, faces, time):
@@ -137,7 +137,7 @@ class Tracker:
         for track in self.tracks:
             track.hidden = id(track) not in joined
         for face in faces:
-            if id(face) not in joined and (face.score is None or face.score >= SURE_FROM):
+            if id(face) not in joined and (face.score is None or face.score >= self.recognizer.sure_from):
                 self.begun += 1
                 self.tracks.append(Track(self.begun, face, time, face.input))
                 pairs.append((self.tracks[-1], face))

@@ -6,7 +6,6 @@ the variable ORT_WEB.
 
 import json
 import os
-import shutil
 import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from browser import CHROMIUM, needs_chromium
 
 from minifer.data import synthetic
 from minifer.evaluation import predict
@@ -24,7 +24,6 @@ pytest.importorskip("onnx", reason="onnx, which writes the file, is not installe
 PAGE = Path(__file__).parent / "files" / "browser.html"
 WEB = Path(os.environ.get("ORT_WEB", Path(__file__).parents[2] / "node_modules" / "onnxruntime-web" / "dist"))
 KINDS = {".html": "text/html", ".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm"}
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 class Pages(BaseHTTPRequestHandler):
@@ -53,7 +52,7 @@ class Pages(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
+@needs_chromium
 @pytest.mark.skipif(not (WEB / "ort.wasm.min.js").exists(), reason=f"onnxruntime-web is not in {WEB}")
 def test_probabilities_in_a_browser(tmp_path):
     from minifer.interop.onnx import export_onnx
