@@ -84,6 +84,8 @@ def run(arguments):
         args = make_parser(arguments).parse_args(arguments)
         args.alone = alone
         name = f"minifer {args.verb}"
+        if args.verb != "train" and (ranks := process.placed()[1]) > 1:
+            raise ConfigError(f"mpiexec has started it {ranks} times: only minifer train shares its work among ranks")
         process.start_numba(say if alone else None)
         return args.run(args) or 0
     except SystemExit as stop:  # argparse has said why

@@ -70,6 +70,12 @@ class TrainConfig:
 
     epochs: int = setting(100, "passes over the training rows, at most", within=(1, 100_000))
     batch_size: int = setting(32, "pictures in a batch", within=(1, 4096))
+    batch_blocks: int = setting(
+        1,
+        "parts of a batch with BatchNorm statistics of their own, which ranks of mpiexec share; it decides the result, "
+        "the number of ranks does not",
+        (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024),
+    )
     optimizer: str = setting("adam", "adam, or sgd with Nesterov momentum", ("adam", "sgd"))
     learning_rate: float = setting(1e-3, "learning rate at the start, or at the top of the cosine", within=(1e-30, 100))
     weight_decay: float = setting(0.0, "decoupled weight decay of Adam, L2 of SGD", within=(0, 100))

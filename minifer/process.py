@@ -21,6 +21,8 @@ def settle():
             os.fstat(descriptor)
         except OSError:  # closed: the next file to be opened would take its place, and get what is printed
             os.open(os.devnull, os.O_RDWR)
+    if placed()[0]:  # of the ranks of mpiexec, the first one speaks for all
+        sys.stdout = sys.stderr = open(os.devnull, "w")
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
         os.environ["PYTHONWARNINGS"] = "ignore"  # for the processes that this one starts
@@ -80,6 +82,18 @@ def _announce_compiling(say, once):
 
     _unsaid.append(functools.partial(say, f"compiling kernels{once}: this can take a minute"))
     event.register("numba:compile", First())
+
+
+def placed():
+    """Return (rank, ranks, ranks on this machine) as mpiexec of MPICH, Intel MPI or Open MPI tells its processes."""
+    for names in (
+        ("PMI_RANK", "PMI_SIZE", "MPI_LOCALNRANKS"),
+        ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE"),
+    ):
+        rank, size, local = (os.environ.get(name, "") for name in names)
+        if rank.isdigit() and size.isdigit():
+            return int(rank), int(size), int(local) if local.isdigit() else 1
+    return 0, 1, 1
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ Source     Smith, Cyclical learning rates for training neural networks, 2017, se
 """
 
 from dataclasses import dataclass
-from itertools import chain, count
+from itertools import count
 
 import numpy as np
 
@@ -59,10 +59,10 @@ def find_rate(training, low=1e-6, high=1.0, steps=100):
 def _run(training, rates):
     """Return (rates, losses) of one step at each rate, as far as it goes."""
     losses, lowest = [], np.inf
-    batches = chain.from_iterable(training.batches.epoch(number) for number in count())
-    for rate, (x, targets) in zip(rates, batches, strict=False):
+    places = ((rows, epoch, step) for epoch in count() for step, rows in enumerate(training.batches.steps(epoch)))
+    for rate, place in zip(rates, places, strict=False):
         try:
-            _, loss = training.gradients(x, targets)
+            loss, _ = training.gradients(*place)
         except TrainingError:  # it is infinite, which is what a ramp is to find
             break
         losses.append(loss)

@@ -17,12 +17,14 @@ from minifer.run_folder import (
     write_evaluation,
     write_settings,
 )
-from minifer.training import Training
+from minifer.training import Observer, Training
 
 
 def run_to_end(training, folder):
     """Run the training, saving after every epoch and when interrupted; return whether it is finished."""
     with noted() as signals:
+        if not training.ranks.first:
+            return training.run(Observer(), lambda: bool(signals))
         observer = Progress(training, folder)
         try:
             finished = training.run(observer, lambda: bool(signals))

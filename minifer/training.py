@@ -22,7 +22,7 @@ from minifer.data.dataset import Dataset
 from minifer.data.duplicates import SMALLEST, unseen_rows
 from minifer.data.soft_labels import soft_labels
 from minifer.errors import CheckpointError, ConfigError, TrainingError
-from minifer.evaluation import predict
+from minifer.evaluation import predict  # noqa: F401  (also found here)
 from minifer.files.documents import checked_fields
 from minifer.files.guard import guarded
 from minifer.layers import Dropout, Layer
@@ -30,6 +30,7 @@ from minifer.losses import SoftmaxCrossEntropy
 from minifer.networks import Own, build_model, check_output, freeze_body, own_name
 from minifer.optimizers import SGD, Adam
 from minifer.own_code import is_target
+from minifer.parallel import ALONE, gradients, share_dataset
 from minifer.run_folder import COLUMNS, write_metrics
 from minifer.schedules import Constant, Cosine, EarlyStopping, ReduceOnPlateau
 from minifer.trained import DESCRIPTION, check_classes, read_description, start_from
@@ -57,32 +58,21 @@ class Phase:
 class Training:
     """One run: the model, what moves it, and where it stands."""
 
-    def __init__(self, settings, train, val, model=None, loss=None):
+    def __init__(self, settings, train, val, model=None, loss=None, ranks=ALONE):
         if model is not None and not is_target(settings.model):
             settings = config.replace(settings, model=own_name(model))
-        if settings.limit:
-            # Every so-many-th row, so that a limited run sees all classes of a sorted archive.
-            train = train.take(np.linspace(0, len(train) - 1, min(settings.limit, len(train))).astype(int))
+        ranks.check(settings)
         self.balanced = None  # rows per class before and after, kept, dropped and synthetic: see data.balance.counts
-        if settings.balance == "nearmiss-smote":
-            from minifer.data import balance
-
-            # The rows are a function of the data and the settings, so a resumed run finds the same ones.
-            real, train = train, balance.balance(train, settings.seed)
-            self.balanced = balance.counts(real, train)
-        if not len(val):
-            raise ConfigError("there are no validation rows, so nothing says which epoch is the best")
-        if settings.register:
-            from minifer.faces.registration import registered
-
-            train, val = registered(train), registered(val)
-        self.settings, self.train, self.val = settings, train, val
+        rows = ranks.do_first(lambda: self._rows_to_use(settings, train, val)) or (None, None)
+        train, val = (share_dataset(ranks, part) for part in rows)
+        self.settings, self.train, self.val, self.ranks = settings, train, val, ranks
         self.own, self.own_loss = model, loss
         self.model = build_model(settings, train.input_shape, len(train.classes), model)
         if is_target(settings.model) and loss is None:
             check_output(self.model, settings.model, train.input_shape, len(train.classes))
         if settings.pretrained:
-            start_from(self.model, settings.pretrained)
+            ranks.do_first(lambda: start_from(self.model, settings.pretrained))
+        ranks.same_state(self.model)
         if settings.freeze:
             freeze_body(self.model)
         self.model.require_input_gradient(False)
@@ -101,6 +91,25 @@ class Training:
         self.finished = False
         self.temperature = None  # that the weights in use have taken up, see minifer.calibration
 
+    def _rows_to_use(self, settings, train, val):
+        """Return the training and validation rows that the settings make of the data."""
+        if settings.limit:
+            # Every so-many-th row, so that a limited run sees all classes of a sorted archive.
+            train = train.take(np.linspace(0, len(train) - 1, min(settings.limit, len(train))).astype(int))
+        if settings.balance == "nearmiss-smote":
+            from minifer.data import balance
+
+            # The rows are a function of the data and the settings, so a resumed run finds the same ones.
+            real, train = train, balance.balance(train, settings.seed)
+            self.balanced = balance.counts(real, train)
+        if not len(val):
+            raise ConfigError("there are no validation rows, so nothing says which epoch is the best")
+        if settings.register:
+            from minifer.faces.registration import registered
+
+            train, val = registered(train), registered(val)
+        return train, val
+
     @property
     def batches(self):
         """The Batches of the present phase; every phase has as many steps an epoch."""
@@ -116,7 +125,10 @@ class Training:
         s, train = self.settings, self.train
         counts = np.array(list(train.counts().values()))
         weights = len(train) / (len(counts) * np.maximum(counts, 1)) if s.balance == "weights" else None
-        targets = soft_labels(train, s.teacher.split(","), s.teacher_share) if s.teacher else train.soft
+        targets = train.soft
+        if s.teacher:
+            mixed = self.ranks.do_first(lambda: soft_labels(train, s.teacher.split(","), s.teacher_share))
+            targets = self.ranks.share({"targets": mixed})[0]["targets"]
         sharp = Augmentation(s.flip, END_SHIFT, whole=True, rotation=0, zoom=0, brightness=0, contrast=0)
         main = Batches(train, s.batch_size, s.seed, augmentation=build_augmentation(s), targets=targets)
         end = Batches(train, s.batch_size, s.seed, augmentation=sharp, targets=train.soft)
@@ -148,32 +160,38 @@ class Training:
             for layer, rate in self.dropouts.items():
                 layer.rate = rate if self.phase.dropout else 0.0
             started = time.perf_counter() - self.sums["seconds"]
-            for x, targets in self.batches.epoch(self.epoch, self.step):
-                self._step(x, targets)
+            for rows in self.batches.steps(self.epoch, self.step):
+                self._step(rows)
                 self.sums["seconds"] = time.perf_counter() - started
                 observer.step(self)
-                if should_stop() and self.step < len(self.batches):
+                if self.ranks.any(should_stop()) and self.step < len(self.batches):
                     return False
             self._end_epoch()
             observer.epoch(self)
-            if should_stop():
+            if self.ranks.any(should_stop()):
                 return self.finished
         return True
 
-    def _step(self, x, targets):
-        logits, loss = self.gradients(x, targets)
+    def _step(self, rows):
+        loss, right = self.gradients(rows, self.epoch, self.step)
         self.optimizer.learning_rate = self.schedule.learning_rate(self.epoch * len(self.batches) + self.step)
         self.optimizer.step()
         if self.average:
             self.average.update()
-        labels = targets if targets.ndim == 1 else targets.argmax(axis=1)
-        self.sums["loss"] += loss * len(x)
-        self.sums["right"] += int((logits.argmax(axis=1) == labels).sum())
-        self.sums["rows"] += len(x)
+        self.sums["loss"] += loss * len(rows)
+        self.sums["right"] += right
+        self.sums["rows"] += len(rows)
         self.step += 1
 
-    def gradients(self, x, targets):
-        """Leave the gradients of a batch; return its logits and its loss."""
+    def gradients(self, rows, epoch, step):
+        """Leave the gradients of a batch; return its loss and how many of its pictures are right."""
+        if self.settings.batch_blocks > 1:
+            return gradients(self, rows, epoch, step)
+        return self.block_gradients(rows, epoch)
+
+    def block_gradients(self, rows, epoch):
+        """Leave the gradients of rows that go through the network together; return as gradients does."""
+        x, targets = self.batches.read(rows, epoch)
         logits = self.model.forward(x, training=True)
         loss = float(self.phase.loss.forward(logits, targets, training=True))
         if not np.isfinite(loss):
@@ -182,7 +200,8 @@ class Training:
                 f"{first_bad_layer(self.model, x)}; try a lower --learning-rate"
             )
         self.model.backward(self.phase.loss.backward())
-        return logits, loss
+        labels = targets if targets.ndim == 1 else targets.argmax(axis=1)
+        return loss, int((logits.argmax(axis=1) == labels).sum())
 
     def some_rows(self, count):
         """Return training rows in random order, the same ones each time, as a Dataset."""
@@ -193,10 +212,10 @@ class Training:
     def unseen(self):
         """Rows of val whose picture has no copy in training: what is right there is not known by heart.
 
-        No rows where the pictures are too small to be compared.
+        No rows where the pictures are too small to be compared, and on the ranks that print nothing.
         """
         small = min(self.train.images.shape[1:]) < SMALLEST
-        return np.arange(0) if small else unseen_rows(self.train, self.val)
+        return np.arange(0) if small or not self.ranks.first else unseen_rows(self.train, self.val)
 
     @cached_property
     def data_stamp(self):
@@ -213,8 +232,8 @@ class Training:
             if self.settings.recalibrate:
                 recalibrate(self.model, self.some_rows(self.settings.recalibrate))
             sample = self.some_rows(len(self.val))
-            plain = predict(self.model, sample.images, sample.frames).argmax(axis=1) == sample.labels
-            probs = predict(self.model, self.val.images, self.val.frames)
+            plain = self.ranks.predict(self.model, sample).argmax(axis=1) == sample.labels
+            probs = self.ranks.predict(self.model, self.val)
             if not np.isfinite(probs).all():
                 raise TrainingError(
                     f"training has diverged: after epoch {self.epoch + 1} the answers on the validation rows are not "
@@ -290,7 +309,7 @@ class Training:
         Raises     CheckpointError when anything in it is not as save would have written it for this run
         """
         path = folder / "last.npz"
-        arrays, meta = checkpoint.load(path)
+        arrays, meta = self.ranks.share(*self.ranks.do_first(lambda: checkpoint.load(path)) or ())
         check_classes(read_description(meta, path)[1], self.train.classes, path)
         wanted = {
             "epoch": Whole(0, self.settings.epochs),

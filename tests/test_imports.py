@@ -40,8 +40,9 @@ ALLOWED = {
     "evaluation": {"calibration", "cost", "data", "faces", "layers", "losses", "metrics", "networks", "own_code",
         "trained"},
     "run_folder": {"allowed", "config", "data", "errors", "files", "report"},
+    "parallel": {"data", "errors", "evaluation", "layers", "process"},
     "training": {"allowed", "averaging", "calibration", "checkpoint", "config", "data", "errors", "evaluation",
-        "faces", "files", "layers", "losses", "networks", "optimizers", "own_code",
+        "faces", "files", "layers", "losses", "networks", "optimizers", "own_code", "parallel",
         "run_folder", "schedules", "trained"},
     "rate_finder": {"averaging", "errors", "files", "report"},
     "recognizer": {"data", "errors", "faces", "files", "inference", "losses", "networks", "output", "trained"},
@@ -71,7 +72,7 @@ ALLOWED = {
 }  # fmt: skip
 HEAVY = {
     "sklearn", "skimage", "imblearn", "matplotlib", "PIL", "tqdm", "scipy", "torch", "onnx", "onnxruntime", "cv2",
-    "h5py", "av", "starlette", "uvicorn",
+    "h5py", "av", "starlette", "uvicorn", "mpi4py", "joblib", "distributed",
 }  # fmt: skip
 ONLY_FOR = {  # modules that nobody imports who has not got the library
     "sklearn.py": {"sklearn"}, "demo/guard.py": {"starlette"}, "demo/server.py": {"starlette"},

@@ -33,13 +33,13 @@ def add_threads(parser):
     parser.add_argument("--threads", type=int, metavar="N", help="threads to compute with (default: all cores)")
 
 
-def set_threads(args):
-    """Apply --threads."""
-    if args.threads is not None:
+def set_threads(args, shared_by=1):
+    """Apply --threads; without it, a process takes its share of the cores that so many processes share."""
+    if args.threads is not None or shared_by > 1:
         from minifer.kernels.threads import threads
 
         try:
-            threads(args.threads)
+            threads(max(threads() // shared_by, 1) if args.threads is None else args.threads)
         except ValueError as error:
             raise ConfigError(str(error)) from error
 

@@ -1,6 +1,7 @@
 """Train a network and evaluate its best weights on the validation split.
 
 Without --data it draws faces and trains on those. A run folder holds everything about the run; --resume goes on.
+Several processes, on several machines too, share the work: mpiexec -n 4 minifer train --batch-blocks 4 ...
 """
 
 import argparse
@@ -78,67 +79,88 @@ def parse_blocks(text):
 
 def run(args):
     """Train, evaluate, and say where everything is."""
-    set_threads(args)
-    with ExitStack() as claims:
-        return train(args, claims)
+    from minifer.parallel import ending_together, find_ranks
+
+    ranks = find_ranks()
+    set_threads(args, ranks.local)
+    with ExitStack() as claims, ending_together(ranks):
+        return train(args, claims, ranks)
 
 
-def train(args, claims):
+def train(args, claims, ranks):
     """Train in a folder that is claimed for this process until the stack of claims ends."""
     from minifer import warm_up
-    from minifer.files import claimed
     from minifer.models import block_table
     from minifer.networks import find_network
     from minifer.own_code import is_target
-    from minifer.run_folder import new_folder, read_settings, write_settings
-    from minifer.trained import find_weights
+    from minifer.run_folder import write_settings
     from minifer.training import Training, build_augmentation
 
     changes = {
         name.removeprefix("setting_"): value for name, value in vars(args).items() if name.startswith("setting_")
     }
     own = changes.get("model") if is_target(changes.get("model", "")) else None
+    _, (settings, data, folder) = ranks.share({}, ranks.do_first(lambda: begin(args, changes, own, claims)))
+    settings, folder = config.from_dict(settings), folder and Path(folder)
+
+    def check():  # a wrong setting is said before minutes are spent on data
+        if args.find_rate and ranks.size > 1:
+            raise ConfigError("--find-rate runs alone: leave mpiexec out")
+        ranks.check(settings)
+        build_augmentation(settings)
+        block_table(settings.blocks)
+        return own and find_network(own)
+
+    network = ranks.do_first(check) or (find_network(own) if own else None)
+    warming = warm_up.for_training(settings) if args.alone and ranks.first else None
+    train, val = ranks.do_first(lambda: read_data(data, settings)) or (None, None)
+    if settings.balance == "nearmiss-smote":
+        log("balancing the training rows: about a minute for all of FER2013, then kept in the cache")
+    training = Training(settings, train, val, network, ranks=ranks)
+    if args.find_rate:
+        return suggest_rate(training, args.find_rate)
+    going_on = ranks.any(ranks.first and bool(args.resume) and (folder / "last.npz").exists())
+    if going_on:
+        training.restore(folder)
+
+    def announce():
+        if going_on:
+            log(f"going on after epoch {training.epoch}, step {training.step}")
+        else:
+            write_settings(folder, settings, data)
+        describe(training, data)
+        if warming:
+            warming.wait()
+
+    ranks.do_first(announce)
+    return carry_out(training, folder, args.json)
+
+
+def begin(args, changes, own, claims):
+    """Return (settings as a dict, path of the data or None, run folder or None) of the run that the flags mean."""
+    from minifer.files import claimed
+    from minifer.run_folder import new_folder, read_settings
+    from minifer.trained import find_weights
+
     if args.resume:
         if args.find_rate or changes.keys() - {"model"} or ("model" in changes and not own) or args.preset or args.out:
             raise ConfigError(
                 "--resume goes on with the settings of its run: only --data, --threads and the --model of your own "
                 "go with it"
             )
-        folder = Path(args.resume)
-        claims.enter_context(claimed(folder))
-        settings, data = read_settings(folder)
-        data = args.data or data
-    else:
-        preset = args.preset or ("quick" if args.data else "demo")
-        if changes.get("pretrained"):
-            changes["pretrained"] = str(find_weights(changes["pretrained"]).resolve())
-        if changes.get("teacher"):
-            changes["teacher"] = ",".join(str(Path(path).resolve()) for path in changes["teacher"].split(","))
-        if changes.get("labels"):
-            changes["labels"] = str(Path(changes["labels"]).resolve())
-        settings = config.replace(config.PRESETS[preset], **changes)
-        data = args.data
-        folder = None if args.find_rate else new_folder(args.out, preset, claims)
-
-    build_augmentation(settings)  # a wrong setting is said before minutes are spent on data
-    block_table(settings.blocks)
-    network = find_network(own) if own else None
-    warming = warm_up.for_training(settings) if args.alone else None
-    train, val = read_data(data, settings)
-    if settings.balance == "nearmiss-smote":
-        log("balancing the training rows: about a minute for all of FER2013, then kept in the cache")
-    training = Training(settings, train, val, network)
-    if args.find_rate:
-        return suggest_rate(training, args.find_rate)
-    if args.resume and (folder / "last.npz").exists():
-        training.restore(folder)
-        log(f"going on after epoch {training.epoch}, step {training.step}")
-    else:
-        write_settings(folder, settings, data)
-    describe(training, data)
-    if warming:
-        warming.wait()
-    return carry_out(training, folder, args.json)
+        claims.enter_context(claimed(args.resume))
+        settings, data = read_settings(args.resume)
+        return config.to_dict(settings), args.data or data, args.resume
+    preset = args.preset or ("quick" if args.data else "demo")
+    if changes.get("pretrained"):
+        changes["pretrained"] = str(find_weights(changes["pretrained"]).resolve())
+    if changes.get("teacher"):
+        changes["teacher"] = ",".join(str(Path(path).resolve()) for path in changes["teacher"].split(","))
+    if changes.get("labels"):
+        changes["labels"] = str(Path(changes["labels"]).resolve())
+    settings = config.replace(config.PRESETS[preset], **changes)
+    folder = None if args.find_rate else str(new_folder(args.out, preset, claims))
+    return config.to_dict(settings), args.data, folder
 
 
 def suggest_rate(training, picture):
@@ -188,9 +210,12 @@ def describe(training, data):
     log("classes   " + "  ".join(f"{name} {number}" for name, number in train.counts().items()))
     alpha = "" if is_target(settings.model) else f", alpha {settings.alpha:g}"
     log(f"network   {settings.model}{alpha}: {work_of(training)}")
+    blocks, size = settings.batch_blocks, training.ranks.size
+    parts = f" in {blocks} blocks" if blocks > 1 else ""
     log(
-        f"training  {settings.epochs} epochs of {len(training.batches)} steps of {settings.batch_size}, "
-        f"{settings.optimizer} {settings.learning_rate:g}, {settings.schedule}, {threads()} threads"
+        f"training  {settings.epochs} epochs of {len(training.batches)} steps of {settings.batch_size}{parts}, "
+        f"{settings.optimizer} {settings.learning_rate:g}, {settings.schedule}, "
+        + (f"{size} ranks of {threads()} threads" if size > 1 else f"{threads()} threads")
     )
 
 
@@ -216,6 +241,8 @@ def carry_out(training, folder, as_json):
         own = f" --model {training.settings.model}" if training.own else ""
         log(f"interrupted and saved: minifer train --resume {folder}{own} goes on")
         return 130
+    if not training.ranks.first:
+        return 0
     result = evaluate_best(training, folder)
     log(f"best weights of epoch {training.stopping.best_epoch + 1}, evaluated on the validation split:")
     if as_json:

@@ -43,13 +43,18 @@ class Batches:
 
     def epoch(self, number, start=0):
         """Yield (x, targets) of epoch number from step start on, as an epoch run from step 0 would."""
+        for rows in self.steps(number, start):
+            yield self.read(rows, number)
+
+    def steps(self, number, start=0):
+        """Yield the rows of each step of epoch number from step start on."""
         order = self.order(number)
         for step in range(start, len(self)):
-            rows = order[step * self.batch_size : (step + 1) * self.batch_size]
-            yield self._pictures(rows, number), self.targets[rows]
+            yield order[step * self.batch_size : (step + 1) * self.batch_size]
 
-    def _pictures(self, rows, number):
-        chosen = self.dataset.take(rows)
+    def read(self, rows, number):
+        """Return (x, targets) of some rows as epoch number shows them, which does not depend on what else is read."""
+        chosen, targets = self.dataset.take(rows), self.targets[rows]
         if self.augmentation is None:
-            return to_float(chosen.images, chosen.frames)
-        return augment_batch(chosen.images, rows, self.seed, number, self.augmentation, chosen.frames)
+            return to_float(chosen.images, chosen.frames), targets
+        return augment_batch(chosen.images, rows, self.seed, number, self.augmentation, chosen.frames), targets
