@@ -13,7 +13,7 @@ from minifer.output import outputs
 VERBS = {  # verb: (module of minifer.commands with add_arguments and run, one line of help)
     "train": ("train", "train a network, on real data or on drawn faces"),
     "evaluate": ("evaluate", "measure a trained network on a split"),
-    "predict": ("predict", "say what the faces in pictures express"),
+    "predict": ("predict", "say what the faces in pictures and videos express"),
     "detect": ("detect", "find the faces in pictures, and their landmarks"),
     "demo": ("demo", "show in the browser what a network does with the faces of a camera"),
     "prepare": ("prepare", "crop every picture of a data set to its face"),

@@ -1,8 +1,10 @@
 """Videos: frames as their screenshots, each face under one number, times as the file tells them, damage in one line."""
 
 import csv
+import itertools
 import json
 import os
+from dataclasses import replace
 
 import matplotlib
 import numpy as np
@@ -17,6 +19,7 @@ from minifer.faces.boxes import iou
 from minifer.recognizer import Recognizer
 from minifer.video import frames as reading
 from minifer.video.analysis import answers
+from minifer.video.drawing import Film
 from minifer.video.frames import frames, is_video, upright
 
 av = pytest.importorskip("av")
@@ -279,6 +282,19 @@ def test_cut_and_broken_files_keep_what_they_hold(clip, recognizer, capsys, tmp_
     (tmp_path / "cut.mkv").write_bytes(data[: len(data) // 2])  # of which FFmpeg says nothing
     with pytest.raises(DataError, match="cut off"):
         list(frames(tmp_path / "cut.mkv"))
+
+
+def test_a_film_that_breaks_off_leaves_the_old_one(clip, tmp_path):
+    target = tmp_path / "film.mp4"
+    target.write_bytes(b"the old one")
+    with pytest.raises(KeyboardInterrupt), Film(target, clip) as film:
+        film.write(next(frames(clip)), [], str)
+        raise KeyboardInterrupt
+    assert target.read_bytes() == b"the old one" and [path.suffix for path in tmp_path.iterdir()] == [".mp4"]
+    with Film(target, clip) as film:
+        for frame in itertools.islice(frames(clip), 3):
+            film.write(replace(frame, pts=5), [], str)  # a clock that stands still
+    assert len(decoded(target)) == 3
 
 
 def test_what_is_a_video(clip, faces, tmp_path):

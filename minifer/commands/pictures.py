@@ -17,13 +17,11 @@ DRAWN = b"minifer\0faces marked"
 NOTE = dict([DRAWN.decode().split("\0")])  # as a text of a PNG file
 
 
-def add_pictures(parser):
+def add_pictures(parser, metavar="IMAGE|FOLDER", what="pictures, or folders of pictures"):
     """Add the pictures to read and --draw."""
+    parser.add_argument("images", type=as_path, nargs="+", metavar=metavar, help=what)
     parser.add_argument(
-        "images", type=as_path, nargs="+", metavar="IMAGE|FOLDER", help="pictures, or folders of pictures"
-    )
-    parser.add_argument(
-        "--draw", type=as_path, metavar="DIR", help="write a copy of each picture with its faces marked to this folder"
+        "--draw", type=as_path, metavar="DIR", help="write a copy of each one with its faces marked to this folder"
     )
 
 

@@ -22,7 +22,7 @@ NO_FACE, NOT_READ = "no_face", "not_read"  # what a picture without a face, or w
 
 def add_arguments(parser):
     """Add the flags of `minifer predict`."""
-    add_pictures(parser)
+    add_pictures(parser, "IMAGE|VIDEO|FOLDER", "pictures, videos, or folders of pictures")
     video = parser.add_argument_group("of videos, which need the extra `video`: pip install av")
     video.add_argument(
         "--every", type=int, metavar="N", help="answer frames 0, N, 2N, ... and leave out the others (default: 1)"

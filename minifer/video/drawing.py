@@ -26,7 +26,7 @@ class Film:
 
     def __init__(self, path, source, ending=b""):
         self.path, self.source, self.ending = path, source, ending
-        self.stream = None
+        self.stream, self.pts = None, None
 
     def __enter__(self):
         av = import_av()
@@ -60,7 +60,9 @@ class Film:
             # Colours come in fours of pixels: the last row and column of an odd size are doubled.
             picture = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
             encoded = av.VideoFrame.from_ndarray(picture, format="rgb24")
-            encoded.pts, encoded.time_base = frame.pts, frame.time_base
+            # Where the file's clock goes back, as in a recording of two broadcasts, ours stands nearly still.
+            self.pts = frame.pts if self.pts is None else max(frame.pts, self.pts + 1)
+            encoded.pts, encoded.time_base = self.pts, frame.time_base
             self.output.mux(self.stream.encode(encoded.reformat(self.stream.width, self.stream.height, "yuv420p")))
             self.sound.copy(frame.time)
 

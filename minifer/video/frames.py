@@ -141,18 +141,22 @@ def _decoded(container, stream, path):
             if steps is not None and packet.dts is not None:
                 steps.append(packet.dts)
             try:
-                for frame in packet.decode():
-                    yield steps.popleft() if steps else frame.pts, frame
+                yield from _timed(packet.decode(), steps)
             except av.FFmpegError as error:
                 damage = error
                 break
     if damage is not None:
-        for frame in stream.codec_context.decode(None):
-            yield steps.popleft() if steps else frame.pts, frame
+        yield from _timed(stream.codec_context.decode(None), steps)
         raise damage
     length = (container.duration or 0) / av.time_base
     if length - (last - (first or 0.0)) > SPARE:
         raise DataError(f"{path}: cut off: it ends after {last:.2f} s, its header says {length:.2f} s; copy it again")
+
+
+def _timed(decoded, steps):
+    """Yield (pts, frame) of decoded frames; steps are the times that wait for theirs, or None."""
+    for frame in decoded:
+        yield steps.popleft() if steps else frame.pts, frame
 
 
 def reason(error):
