@@ -2,10 +2,12 @@
 
 import json
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from minifer.cli import main, make_parser
@@ -53,3 +55,13 @@ def test_an_own_network_learns_digits(tmp_path, monkeypatch):
     arguments = ["--data", "digits.npz", "--model", target, "--no-flip", "--epochs", "20", "--out", "run"]
     assert main(["train", *arguments]) == 0
     assert json.loads(Path("run/evaluation.json").read_text())["top1"] > 0.97
+
+
+def test_the_depthwise_exercise_slow_and_fast(capsys):
+    """Every version computes the same; what they took is printed, and nowhere asserted."""
+    slow_and_fast = runpy.run_path(str(EXAMPLES / "exercises" / "slow_and_fast.py"))
+    slow_and_fast["main"](["--side", "7", "--channels", "5", "--seconds", "0"])
+    assert len(capsys.readouterr().out.splitlines()) == 1 + len(slow_and_fast["VERSIONS"])
+    slow_and_fast["VERSIONS"]["wrong"] = lambda x, weight: x
+    with pytest.raises(AssertionError, match="wrong is wrong"):
+        slow_and_fast["table"](side=5, channels=2, seconds=0)

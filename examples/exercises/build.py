@@ -19,6 +19,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 ASSIGNMENT = "exercises"  # what nbgrader calls them together
+PROJECT = "capstone"  # a competition, whose tests train: no notebook
 REGION = re.compile(
     r"^(?P<indent> *)### BEGIN SOLUTION: (?P<advice>.*)\n(?P<answer>(?:.*\n)*?) *### END SOLUTION\n", re.MULTILINE
 )
@@ -94,8 +95,9 @@ def generated():
         text, name = path.read_text(), path.stem
         files[HERE / path.name] = stub(text)
         files[HERE / "solutions" / path.name] = solution(text)
-        tests = (HERE / f"test_{name}.py").read_text()
-        files[HERE / "nbgrader" / "source" / ASSIGNMENT / f"{name}.ipynb"] = notebook(name, text, tests)
+        if name != PROJECT:
+            tests = (HERE / f"test_{name}.py").read_text()
+            files[HERE / "nbgrader" / "source" / ASSIGNMENT / f"{name}.ipynb"] = notebook(name, text, tests)
     return files
 
 

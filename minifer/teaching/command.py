@@ -23,10 +23,18 @@ def make_parser():
         metavar="FOLDER",
         help="test_NAME.py and points.json that the student need not know; default: those beside the answers",
     )
-    verb.add_argument("--seconds", type=limit, default=None, help="that one exercise may take (default: 60)")
+    verb.add_argument("--seconds", type=limit, default=None, help="that one exercise may take (default: 120)")
     verb.add_argument("--json", action="store_true", help="print one JSON document")
     verb.add_argument("--junit", type=as_path, metavar="FILE", help="write JUnit's XML to this file")
     verb.set_defaults(run=run_score)
+
+    verb = verbs.add_parser("pareto", help="compare the capstones in the folders of a folder; runs them")
+    verb.add_argument("folder", type=as_path, metavar="FOLDER", help="with a folder for each submission")
+    verb.add_argument("--tests", type=as_path, metavar="FOLDER", help="as for score")
+    verb.add_argument("--seconds", type=limit, default=None, help="that one submission may take (default: 120)")
+    verb.add_argument("--draw", type=as_path, metavar="FILE.png", help="draw accuracy against multiply-adds")
+    verb.add_argument("--json", action="store_true", help="print one JSON document")
+    verb.set_defaults(run=run_pareto)
 
     verb = verbs.add_parser("status", help="what is solved, how often you tried, and what comes next")
     verb.add_argument("folder", type=as_path, metavar="FOLDER", nargs="?", default=Path(), help="default: this one")
@@ -73,6 +81,30 @@ def run_score(args):
         print(json.dumps(score_report.as_document(args.folder, exercises), indent=2))
     else:
         print(score_report.as_text(exercises))
+
+
+def run_pareto(args):
+    """Score every submission, print, and draw those that could be measured."""
+    from minifer.teaching import capstone
+    from minifer.teaching.score import NOTICE
+
+    print(NOTICE.format(folder=args.folder), file=sys.stderr)
+    results = capstone.compare(args.folder, args.tests, args.seconds)
+    measured = {name: each.properties for name, each in results.items() if "accuracy" in each.properties}
+    first = capstone.frontier(measured)
+    if args.json:
+        rows = {name: {"points": e.points, "frontier": name in first, **e.properties} for name, e in results.items()}
+        print(json.dumps(rows, indent=2))
+    else:
+        for name, each in results.items():
+            figures = "   ".join(f"{key} {value:,}" for key, value in each.properties.items())
+            why = "" if name in measured else (each.tests[0].message.splitlines() or [""])[0]
+            print(
+                f"{'*' if name in first else ' '} {name:<16}{each.points:>4g} of {each.possible:g}   {figures}   {why}"
+            )
+        print("* none is as accurate for fewer multiply-adds")
+    if args.draw and measured:
+        capstone.draw(measured, args.draw)
 
 
 def run_status(args):

@@ -21,7 +21,7 @@ from pathlib import Path
 from minifer.errors import DataError
 from minifer.teaching.points import read_points
 
-SECONDS = 60  # for all tests of one exercise, of which importing takes two
+SECONDS = 120  # for all tests of one exercise; importing takes two, the capstone's training ten to sixty
 NOTICE = (
     "this runs the code in {folder} on this machine, without a sandbox: score strangers' files in a container, or "
     "under an account that owns nothing"
