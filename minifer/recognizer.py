@@ -28,10 +28,8 @@ class Face:
     """A face in a picture, and what the network reads of it."""
 
     box: np.ndarray  # (4,)
-    detection: (
-        float | None
-    )  # the detector's score, and with the landmarks' doubt the face's; None: nobody looked for it
-    score: float | None
+    detection: float | None  # the detector's score; None: nobody looked for it
+    score: float | None  # of a face, by the detector and the landmarks' doubt
     points: np.ndarray | None  # (68,2)
     input: np.ndarray  # (side,side,C) float32
 
