@@ -53,6 +53,7 @@ class Frame:
     pts: int
     time_base: Fraction
     decoded: object  # PyAV's
+    matrix: np.ndarray | None  # how it is turned, see display_matrix
 
     @property
     def time(self):
@@ -62,7 +63,7 @@ class Frame:
     @cached_property
     def image(self):
         """(H,W,3) uint8, upright."""
-        return upright(self.decoded.to_ndarray(format="rgb24"), display_matrix(self.decoded))
+        return upright(self.decoded.to_ndarray(format="rgb24"), self.matrix)
 
 
 def display_matrix(decoded):
@@ -106,12 +107,14 @@ def frames(path):
         stream = container.streams.best("video")
         check_size(path, stream.width, stream.height)
         stream.thread_type = "AUTO"
-        time = None
+        time, matrix = None, None
         try:
             for index, (pts, decoded) in enumerate(_decoded(container, stream, path)):
                 if pts is None:
                     raise DataError(f"{path}: its frames have no times: put it into a container such as .mp4 first")
-                frame = Frame(index, pts, stream.time_base, decoded)
+                if index == 0:  # once: a frame and its side data hold each other, until Python looks for such circles
+                    matrix = display_matrix(decoded)
+                frame = Frame(index, pts, stream.time_base, decoded, matrix)
                 time = frame.time
                 yield frame
         except (OSError, ValueError, av.FFmpegError) as error:
