@@ -548,6 +548,31 @@ def folders():
     ], read
 
 
+@kind("videos", ".mp4")
+def videos():
+    """Clips in several containers; they are told apart by what is in them."""
+    import av
+
+    from minifer.video.frames import frames
+
+    def clip(container):
+        file = io.BytesIO()
+        with av.open(file, "w", format=container) as output:
+            stream = output.add_stream("libx264", rate=10)
+            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+            for k in range(6):
+                picture = np.full((48, 64, 3), 40 * k, np.uint8)
+                output.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            output.mux(stream.encode(None))
+        return file.getvalue()
+
+    def read(path):
+        for frame in frames(path):
+            assert frame.image.ndim == 3 and np.isfinite(frame.time)
+
+    return [clip(container) for container in ("mp4", "matroska", "avi", "mpegts")], read
+
+
 # Running.
 
 

@@ -91,11 +91,12 @@ class _Sound:
     def __enter__(self):
         self.container = import_av().open(str(self.source), metadata_errors="replace")
         sound = self.container.streams.best("audio")
-        if sound is not None and sound.codec_context.name in self.output.supported_codecs:
+        codec = getattr(sound and sound.codec_context, "name", "of an unknown kind")
+        if sound is not None and codec in self.output.supported_codecs:
             self.stream = self.output.add_stream_from_template(sound)
             self.packets = self.container.demux(sound)
         elif sound is not None:
-            log(f"minifer: {self.source}: its sound ({sound.codec_context.name}) is left out: .mp4 cannot hold it")
+            log(f"minifer: {self.source}: its sound ({codec}) is left out: .mp4 cannot hold it")
         return self
 
     def __exit__(self, *error):

@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from minifer.errors import DataError, MiniferError
-from minifer.files.images import check_size, suffixes
+from minifer.files.images import MEGAPIXELS, check_size, suffixes
 
 SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp")
 # What a file begins with: an offset, and the bytes there. MP4's brands of still pictures are HEIF's and AVIF's.
@@ -105,8 +105,11 @@ def frames(path):
         if not container.streams.video:
             raise DataError(f"{path}: no pictures in it: give a file with a video stream")
         stream = container.streams.best("video")
+        if stream.codec_context is None:
+            raise DataError(f"{path}: FFmpeg does not know how its pictures are stored: convert it to .mp4 first")
         check_size(path, stream.width, stream.height)
         stream.thread_type = "AUTO"
+        stream.codec_context.options = {"max_pixels": str(int(MEGAPIXELS * 1e6))}  # frames may differ from the header
         time, matrix = None, None
         try:
             for index, (pts, decoded) in enumerate(_decoded(container, stream, path)):
