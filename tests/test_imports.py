@@ -61,8 +61,8 @@ ALLOWED = {
     "report": {"cost", "data", "errors", "files", "layers"},
     "reproduce": {"allowed", "config", "data", "errors", "faces", "files", "losses", "metrics", "models",
         "output", "report", "runs", "trained"},
-    "demo": {"config", "cost", "errors", "faces", "files", "layers", "models", "recognizer", "report", "video",
-        "warm_up"},
+    "demo": {"config", "cost", "errors", "faces", "files", "kernels", "layers", "models", "recognizer", "report",
+        "video", "warm_up"},
     "output": set(),
     "process": {"errors", "kernels"},
     "commands": None,  # any: the last room before the door

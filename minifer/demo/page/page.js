@@ -78,7 +78,7 @@ async function lookAtStill(canvas) {
   notice("");
   const ms = (performance.now() - started).toFixed(0);
   const none = faces.length ? "" : ` of ${found.min_size} pixels or more`;
-  element("found").textContent = `${many(faces.length, "face")}${none} in ${ms} ms, of which the server took ${(found.ms.read + found.ms.look).toFixed(0)}`;
+  element("found").textContent = `${many(faces.length, "face")}${none} in ${ms} ms, of which the server took ${(found.ms.read + found.ms.look).toFixed(0)} ms`;
   await refresh();
 }
 
