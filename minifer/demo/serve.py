@@ -31,8 +31,8 @@ def serve(viewer, port, open_page, say, alone):
     # computes to hand it back: half a millisecond each time instead of five.
     sys.setswitchinterval(0.0005)
     share_freed_pages()
-    with listening(port) as listener:
-        desk = Desk(viewer, Worker())
+    with listening(port) as listener, Worker() as worker:
+        desk = Desk(viewer, worker)
         threading.Thread(target=make_ready, args=(desk, alone), name="minifer warm-up", daemon=True).start()
         address = f"http://{HOST}:{listener.getsockname()[1]}/"
         say(f"minifer demo: {address} (Ctrl-C ends it)")

@@ -10,11 +10,18 @@ from concurrent.futures import Future
 
 
 class Worker:
-    """Carries out one piece of work after another."""
+    """Carries out one piece of work after another, until the end of a with statement."""
 
     def __init__(self):
         self._work = queue.SimpleQueue()
-        threading.Thread(target=self._run, name="minifer demo", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name="minifer demo", daemon=True)
+        self._thread.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._work.put(None)
 
     def submit(self, function, *arguments):
         """Return the Future of function(*arguments)."""
@@ -23,8 +30,8 @@ class Worker:
         return future
 
     def _run(self):
-        while True:
-            future, function, arguments = self._work.get()
+        while (work := self._work.get()) is not None:
+            future, function, arguments = work
             if not future.set_running_or_notify_cancel():
                 continue
             try:

@@ -5,6 +5,7 @@ from browser import encoded
 from minifer import checkpoint, config
 from minifer.data.dataset import CLASSES
 from minifer.demo.viewer import Viewer
+from minifer.demo.worker import Worker
 from minifer.models import mobilenet
 
 
@@ -36,3 +37,11 @@ def attention_weights(tmp_path_factory):
 def viewer(attention_weights):
     """A Viewer of what ships and of the network with attention."""
     return Viewer(["best", attention_weights])
+
+
+@pytest.fixture(scope="module")
+def worker():
+    """The thread that computes; at the end it is gone, since some tests are of processes with one thread."""
+    with Worker() as worker:
+        yield worker
+    worker._thread.join(30)

@@ -18,12 +18,11 @@ pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
-def address(viewer):
+def address(viewer, worker):
     from minifer.demo.serve import listening
     from minifer.demo.server import Desk, make_app
-    from minifer.demo.worker import Worker
 
-    desk = Desk(viewer, Worker())
+    desk = Desk(viewer, worker)
     desk.ready = {"faces", "panels"}
     listener = listening(0)
     running = uvicorn.Server(uvicorn.Config(make_app(desk), log_level="critical", lifespan="off"))

@@ -16,14 +16,13 @@ from starlette.testclient import TestClient
 
 from minifer.demo import server
 from minifer.demo.server import Desk, make_app
-from minifer.demo.worker import Worker
 
 PAGE = "http://127.0.0.1:8000"
 
 
 @pytest.fixture(scope="module")
-def desk(viewer):
-    desk = Desk(viewer, Worker())
+def desk(viewer, worker):
+    desk = Desk(viewer, worker)
     desk.ready = {"faces", "panels"}
     return desk
 
@@ -130,8 +129,8 @@ def test_the_page_brings_everything_along(client):
         assert "".join(name) in names
 
 
-def test_kernels_that_are_being_compiled(viewer, photo_png):
-    desk = Desk(viewer, Worker())
+def test_kernels_that_are_being_compiled(viewer, worker, photo_png):
+    desk = Desk(viewer, worker)
     with TestClient(make_app(desk), base_url=PAGE) as client:
         assert not client.get("/state").json()["faces"]
         answer = client.post("/faces", content=photo_png)
@@ -140,12 +139,12 @@ def test_kernels_that_are_being_compiled(viewer, photo_png):
         assert client.get("/state").json()["failed"] == "broken"
 
 
-def test_a_hundred_posts_at_once(viewer, photo_png):
+def test_a_hundred_posts_at_once(viewer, worker, photo_png):
     """Over real sockets: as many as fit are answered, the others are told to come again while the page is served."""
     uvicorn = pytest.importorskip("uvicorn", reason="uvicorn, which serves the page, is not installed")
     from minifer.demo.serve import listening
 
-    desk, free = Desk(viewer, Worker()), threading.Event()
+    desk, free = Desk(viewer, worker), threading.Event()
     desk.ready = {"faces", "panels"}
     desk.worker.submit(free.wait)  # the thread that computes is busy
     listener = listening(0)
