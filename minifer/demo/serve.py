@@ -5,6 +5,7 @@ import socket
 import sys
 import threading
 import webbrowser
+from contextlib import suppress
 
 import uvicorn
 
@@ -41,10 +42,9 @@ def serve(viewer, port, open_page, say, alone):
         settings = uvicorn.Config(
             make_app(desk), log_level="critical", access_log=False, lifespan="off", timeout_graceful_shutdown=1
         )
-        try:
+        with suppress(KeyboardInterrupt):  # which uvicorn raises again once it has closed everything
             uvicorn.Server(settings).run(sockets=[listener])
-        except KeyboardInterrupt:  # which uvicorn raises again once it has closed everything
-            say("minifer demo: ended")
+        say("minifer demo: ended")
 
 
 def listening(port):

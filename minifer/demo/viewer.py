@@ -14,11 +14,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minifer.cost import count
+from minifer.cost import cost_rows, count
 from minifer.demo.times import timed_rows, whole_time
 from minifer.errors import DataError
 from minifer.faces.pyramid import Picture
 from minifer.files.images import read_image
+from minifer.layers import Sequential
 from minifer.recognizer import SURE_FROM, Recognizer
 from minifer.report.inside import as_used, attention_layers, attention_maps, input_gradient, outputs
 from minifer.video.tracking import Tracker
@@ -65,8 +66,7 @@ class Viewer:
         found = []
         for name, one in self.networks.items():
             cost = count(one.model, one.input_shape)
-            picture = np.zeros(one.input_shape, np.float32)
-            maps = {layer: y.shape for layer, y in outputs(one.model, picture).items() if y.ndim == 3}
+            maps = {layer: shape for layer, shape in output_shapes(one).items() if len(shape) == 3}
             found.append(
                 {
                     "name": name, "classes": one.classes, "input": one.input_shape, "registered": one.register,
@@ -221,6 +221,17 @@ class Viewer:
         if kept != network:
             raise DataError("this face was seen too long ago: look at the picture again")
         return x
+
+
+def output_shapes(one):
+    """Return {layer: shape of its output} of a Recognizer's network; a Sequential need not run for that."""
+    if not isinstance(one.model, Sequential):
+        return {layer: y.shape for layer, y in outputs(one.model, np.zeros(one.input_shape, np.float32)).items()}
+    shapes, shape = {}, one.input_shape
+    for name, layer in one.model.layers.items():
+        _, shape = cost_rows(layer, shape, name)
+        shapes[name] = shape
+    return shapes
 
 
 def _packed(array):

@@ -180,6 +180,7 @@ def test_the_formulas_are_those_of_minifer_cost(page):
     text = page.inner_text("#toy-formulas")
     assert f"{ours.multiply_adds:,}" in text and f"{ours.standard_multiply_adds:,}" in text
     assert page.inner_text("#toy-ratio") == f"{ours.ratio:.4f}"
+    assert page.inner_text("#toy-spoken").startswith(f"{ours.multiply_adds:,} multiply-adds")
 
 
 def test_every_control_has_a_name(page):

@@ -60,6 +60,14 @@ def test_maps_attention_and_saliency_are_those_of_the_network(viewer, photo_png,
     np.testing.assert_allclose(values(viewer.seen("best", key)), (x + 1) * 127.5, atol=0.51)
 
 
+def test_shapes_are_known_before_anything_is_compiled(viewer, attention_weights):
+    for name, described in zip(viewer.networks, viewer.describe(), strict=True):
+        model = viewer.networks[name].model
+        found = inside.outputs(model, np.zeros((48, 48, 1), np.float32))
+        assert described["maps"] == [{"name": n, "shape": y.shape} for n, y in found.items() if y.ndim == 3]
+    assert [one["heads"] for one in described["attention"]] == [2, 2]
+
+
 def test_attention_from_a_position(viewer, attention_weights, photo_png):
     (face,) = viewer.faces(photo_png, attention_weights, 80)["faces"]
     model = viewer.networks[attention_weights].model

@@ -42,6 +42,8 @@ function draw(table) {
     formula("MobileNet", "stem + 13 separable blocks + classifier", "", net.separable, [["pointwise", net.separable]],
       net.ordinary, net.separable) +
     `<div class="hint">${width(alpha, net.separable / usual.separable)} Twice the side is about four times the work.</div>`;
+  element("toy-spoken").textContent =
+    `${whole.format(row.separable)} multiply-adds in place of ${whole.format(row.ordinary)}, ${times(row.ratio)}.`;
   document.querySelectorAll("#panel-toy .stack i").forEach((bar) => {
     bar.style.width = `${bar.dataset.width}%`;
   });
