@@ -1,40 +1,20 @@
 """The exercises: build.py wrote what is committed, solutions pass, stubs say what to write, mistakes are named."""
 
-import importlib
 import json
 import re
 import runpy
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from wrong_answers import WRONG_ANSWERS, answer
 
-FOLDER = Path(__file__).parents[1] / "examples" / "exercises"
+FOLDER = Path(__file__).parents[2] / "examples" / "exercises"
 BUILD = runpy.run_path(str(FOLDER / "build.py"))
 POINTS = json.loads((FOLDER / "points.json").read_text())
 NAMES = tuple(name for name in POINTS if name != "capstone")  # which trains: teaching/test_score.py runs it
 WHO_CHECKS = ("depthwise", "batchnorm", "attention", "squeeze")  # those whose task names minifer gradcheck
-
-
-@pytest.fixture
-def exercise(monkeypatch):
-    """A function that takes an exercise and a student's file as text, and returns {name: test}."""
-    monkeypatch.syspath_prepend(FOLDER)
-
-    def load(name, text):
-        module = ModuleType(name)
-        exec(compile(text, f"{name}.py", "exec"), vars(module))
-        monkeypatch.setitem(sys.modules, name, module)
-        monkeypatch.delitem(sys.modules, f"test_{name}", raising=False)
-        tests = importlib.import_module(f"test_{name}")
-        return {path: function for path, function in vars(tests).items() if path.startswith("test_")}
-
-    yield load
-    for name in NAMES:
-        sys.modules.pop(f"test_{name}", None)
 
 
 def solution(name):
