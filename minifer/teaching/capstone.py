@@ -106,7 +106,7 @@ def draw(figures, path):
     for name, each in figures.items():
         x, y, colour = each["multiply_adds"], 100 * each["accuracy"], BLUE if name in first else GREY
         axes.plot(x, y, "o", color=colour)
-        axes.annotate(name, (x, y), (0, -11), textcoords="offset points", size=8, color=INK, ha="center")
+        axes.annotate(name, (x, y), (5, -11), textcoords="offset points", size=8, color=INK)
     axes.axvline(BUDGET["multiply_adds"], color=ORANGE, linestyle="--", linewidth=1.2, label="the budget")
     axes.set(xlabel="multiply-adds for one picture", ylabel="accuracy in %", title="Accuracy against work")
     axes.set_xlim(left=0)
