@@ -5,6 +5,7 @@ import time
 
 import matplotlib.pyplot as plt
 import numpy as np
+from IPython.display import display
 
 from minifer.data import fer2013, synthetic
 
@@ -60,6 +61,13 @@ def row(pictures, signed=False, height=2.2, **settings):
     for axes, (title, values) in zip(all_axes[0], pictures.items(), strict=True):
         picture(axes, values, title, signed, **settings)
     return figure, all_axes[0]
+
+
+def show(alt):
+    """Show the current figure, and keep a text with it that says what is in it, for those who cannot see it."""
+    figure = plt.gcf()
+    display(figure, metadata={"image/png": {"alt": alt}})
+    plt.close(figure)
 
 
 def numbers(axes, values, title="", digits=0, signed=True, size=12, largest=None):
@@ -118,3 +126,24 @@ def faces(train, val):
         splits = fer2013.load(path)
         return {"train": splits["train"], "val": splits["val"]}, "FER2013"
     return synthetic.load(seed=0, train=train, val=val), "drawn faces"
+
+
+def learning_curves(axes, histories, chance=None):
+    """Draw the loss on the left and the accuracy on the right of {name: [(loss, accuracy, held-out accuracy)]}.
+
+    A point for each epoch; dashed lines are of the rows that were trained on. chance is a loss to compare with.
+    """
+    left, right = axes
+    for (name, history), colour in zip(histories.items(), (BLUE, ORANGE, GREEN, PINK, SKY, GREY), strict=False):
+        epochs = np.arange(1, len(history) + 1)
+        loss, seen, held_out = zip(*history, strict=True)
+        left.plot(epochs, loss, color=colour, label=name)
+        right.plot(epochs, seen, "--", color=colour, linewidth=1)
+        right.plot(epochs, held_out, color=colour, label=name)
+    if chance is not None:
+        left.axhline(chance, color=INK, linewidth=1, linestyle=":")
+    left.set(xlabel="epoch", title="Training loss", ylim=(0, None))
+    right.set(xlabel="epoch", title="Accuracy: held out, and trained on (dashed)")
+    for axis in axes:
+        axis.grid()
+    right.legend(loc="lower right", fontsize=9)
