@@ -12,6 +12,7 @@ from minifer.output import outputs
 
 VERBS = {  # verb: (module of minifer.commands with add_arguments and run, one line of help)
     "train": ("train", "train a network, on real data or on drawn faces"),
+    "sweep": ("sweep", "train many settings with several seeds, and compare"),
     "evaluate": ("evaluate", "measure a trained network on a split"),
     "predict": ("predict", "say what the faces in pictures and videos express"),
     "detect": ("detect", "find the faces in pictures, and their landmarks"),

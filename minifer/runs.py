@@ -6,6 +6,7 @@ from pathlib import Path
 from minifer.errors import ConfigError
 from minifer.evaluation import evaluate_weights
 from minifer.files import claimed, make_folder
+from minifer.jobs import run_jobs
 from minifer.output import log
 from minifer.process import noted
 from minifer.run_folder import (
@@ -20,12 +21,25 @@ from minifer.run_folder import (
 from minifer.training import Observer, Training
 
 
-def run_to_end(training, folder):
+def read_rows(path, settings):
+    """Return the training and the validation Dataset of a run: what is at a path, or drawn faces if it is None."""
+    if path is None:
+        from minifer.data import synthetic
+
+        splits = synthetic.load(settings.seed)
+    else:
+        from minifer.reading import Reading, load
+
+        splits = load(path, Reading.of(settings), needed=("train", "val"))
+    return splits["train"], splits["val"]
+
+
+def run_to_end(training, folder, quiet=False):
     """Run the training, saving after every epoch and when interrupted; return whether it is finished."""
     with noted() as signals:
         if not training.ranks.first:
             return training.run(Observer(), lambda: bool(signals))
-        observer = Progress(training, folder)
+        observer = Saving(folder) if quiet else Progress(training, folder)
         try:
             finished = training.run(observer, lambda: bool(signals))
         finally:
@@ -45,36 +59,73 @@ def evaluate_best(training, folder):
     return result
 
 
-def train_once(folder, settings, data):
-    """Return (evaluation, training loss of each epoch) of a run: from its folder if it is finished, else train it."""
+def train_once(folder, settings, data, noted_data=None, quiet=False):
+    """Return (evaluation, training loss of each epoch) of a run: from its folder if it is finished, else train it.
+
+    data          the path of its data, or None for drawn faces
+    noted_data    the path that config.json keeps: none where the data lies in a folder that may be moved as a whole
+    quiet         say nothing meanwhile, where several runs go on at a time
+    """
     with claimed(make_folder(folder)):
-        return train_claimed(Path(folder), settings, data)
+        return train_claimed(Path(folder), settings, data, noted_data, quiet)
 
 
-def train_claimed(folder, settings, data):
+def train_claimed(folder, settings, data, noted_data, quiet):
     """As train_once, in a folder that is there for this run alone."""
+    check_same(folder, settings, noted_data)
     if not holds_run(folder):
-        write_settings(folder, settings, None)
-    elif read_settings(folder)[0] != settings:
-        raise ConfigError(f"{folder} was trained with other settings: delete it, or choose another --out")
+        write_settings(folder, settings, noted_data)
     if not is_evaluated(folder):
-        log(f"          {folder.name}: {settings.model}, at most {settings.epochs} epochs")
-        training = Training(settings, data["train"], data["val"])
+        if not quiet:
+            log(f"          {folder.name}: {settings.model}, at most {settings.epochs} epochs")
+        training = Training(settings, *read_rows(data, settings))
         if (folder / "last.npz").exists():
             training.restore(folder)
-        if not run_to_end(training, folder):
-            log("interrupted and saved: the same command goes on")
+        if not run_to_end(training, folder, quiet):
+            if not quiet:
+                log("interrupted and saved: the same command goes on")
             raise KeyboardInterrupt
         evaluate_best(training, folder)
         (folder / "last.npz").unlink()  # only needed to go on
     return read_evaluation(folder), read_losses(folder)
 
 
-class Progress:
-    """An observer that shows a bar on a terminal, plain lines otherwise, and saves after every epoch."""
+def check_same(folder, settings, noted_data):
+    """Raise ConfigError when a folder holds a run of other settings or data."""
+    if holds_run(folder) and read_settings(folder) != (settings, noted_data and str(Path(noted_data).resolve())):
+        raise ConfigError(f"{folder} was trained with other settings or data: delete it, or choose another --out")
+
+
+def train_all(runs, jobs=1, scheduler=None):
+    """Return train_once of every (folder, settings, path of the data), in their order; several go on at a time."""
+    runs = [(folder.resolve(), settings, data.resolve(), None) for folder, settings, data in runs]
+    waiting = [run for run in runs if not is_evaluated(run[0])]
+    quiet = bool(scheduler) or min(jobs, len(waiting)) > 1
+    for number, (result, _) in run_jobs(train_once, [(*run, quiet) for run in waiting], jobs, scheduler):
+        if quiet:
+            log(f"          {waiting[number][0].name}: top-1 {100 * result['top1']:.2f} %")
+    return [train_once(*run) for run in runs]
+
+
+class Saving(Observer):
+    """An observer that saves after every epoch."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def epoch(self, training):
+        training.save(self.folder)
+
+    def close(self):
+        """Nothing is open."""
+
+
+class Progress(Saving):
+    """Also shows a bar on a terminal, plain lines otherwise."""
 
     def __init__(self, training, folder):
-        self.folder, self.bar = folder, None
+        super().__init__(folder)
+        self.bar = None
         if sys.stderr.isatty():
             from tqdm import tqdm
 
@@ -92,7 +143,7 @@ class Progress:
 
     def epoch(self, training):
         """Save, and write one line."""
-        training.save(self.folder)
+        super().epoch(training)
         row = training.rows[-1]
         line = (
             f"epoch {row['epoch']:3d}/{training.settings.epochs}  loss {row['train_loss']:.4f}  "

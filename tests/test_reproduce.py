@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import re
+import shutil
 
 import pytest
 
@@ -93,6 +94,17 @@ def test_what_is_finished_is_not_done_again(reproduced, drawn, capsys):
     assert "skip-1" in capsys.readouterr().err
 
 
+def test_two_processes_train_the_same_networks(reproduced, drawn, capsys):
+    places = [reproduced / "arms" / name for name in ("plain-0", "mha-1")]
+    before = {place: (place / "best.npz").read_bytes() for place in places}
+    for place in places:
+        shutil.rmtree(place)
+    assert cli.main(["reproduce", "--data", str(drawn), "--out", str(reproduced), "--jobs", "2"]) == 0
+    assert {place: (place / "best.npz").read_bytes() for place in places} == before
+    said = capsys.readouterr().err
+    assert all(f"{place.name}: top-1" in said for place in places)
+
+
 def test_an_interrupted_run_goes_on(reproduced, drawn, monkeypatch, capsys):
     import shutil
 
@@ -100,7 +112,7 @@ def test_an_interrupted_run_goes_on(reproduced, drawn, monkeypatch, capsys):
 
     shutil.rmtree(reproduced / "arms" / "plain-0")
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "run_to_end", lambda training, folder: False)
+        patch.setattr(runs, "run_to_end", lambda training, folder, quiet: False)
         assert cli.main(["reproduce", "--data", str(drawn), "--out", str(reproduced)]) == 130
     assert "the same command goes on" in capsys.readouterr().err
     assert cli.main(["reproduce", "--data", str(drawn), "--out", str(reproduced)]) == 0

@@ -44,6 +44,14 @@ def set_threads(args, shared_by=1):
             raise ConfigError(str(error)) from error
 
 
+def add_jobs(parser, default=2):
+    """Add --jobs and --scheduler."""
+    parser.add_argument("--jobs", type=int, default=default, metavar="N", help=f"processes (default: {default})")
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS", help="share the work among the workers of this Dask scheduler instead"
+    )
+
+
 def add_model(parser):
     """Add --model for weights of a network of one's own."""
     parser.add_argument(

@@ -1,7 +1,7 @@
 """Detect, crop and pad every picture of FER2013; write them as one .npz, and say what was found and what was not."""
 
-from minifer.commands.common import as_path, print_json
-from minifer.faces.prepare import FOUND_FROM, MOST_JOBS, prepare
+from minifer.commands.common import add_jobs, as_path, print_json
+from minifer.faces.prepare import FOUND_FROM, prepare
 
 
 def add_arguments(parser):
@@ -13,17 +13,18 @@ def add_arguments(parser):
     )
     parser.add_argument("--level", action="store_true", help="turn every face until its eyes are level")
     parser.add_argument("--keep-all", action="store_true", help="keep training pictures without a face, as they are")
-    parser.add_argument("--jobs", type=int, default=2, metavar="N", help="processes (default: 2)")
+    add_jobs(parser)
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
 def run(args):
     """Run `minifer prepare`."""
     from minifer.allowed import Number, Whole, checked
+    from minifer.jobs import MOST_JOBS
 
     checked("--threshold", args.threshold, Number(0, 1))
     checked("--jobs", args.jobs, Whole(1, MOST_JOBS))
-    report = prepare(args.data, args.out, args.threshold, args.level, args.keep_all, args.jobs)
+    report = prepare(args.data, args.out, args.threshold, args.level, args.keep_all, args.jobs, args.scheduler)
     if args.json:
         print_json(report)
     else:

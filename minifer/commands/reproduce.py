@@ -4,7 +4,7 @@ Every stage leaves its result in the folder: the same command goes on where it w
 holds report.html (one file, opens without a network), a CSV file for each table, and all run folders.
 """
 
-from minifer.commands.common import add_threads, as_path, set_threads
+from minifer.commands.common import add_jobs, add_threads, as_path, set_threads
 
 
 def add_arguments(parser):
@@ -22,18 +22,18 @@ def add_arguments(parser):
         metavar="FILE.h5",
         help="also start from these weights of Keras: mobilenet_5_0_*_tf_no_top.h5 for quick, 1_0 for full",
     )
-    parser.add_argument("--jobs", type=int, default=2, metavar="N", help="processes that look for faces (default: 2)")
+    add_jobs(parser)
     add_threads(parser)
 
 
 def run(args):
     """Run `minifer reproduce`."""
     from minifer.allowed import Whole, checked
-    from minifer.faces.prepare import MOST_JOBS
+    from minifer.jobs import MOST_JOBS
     from minifer.output import log
     from minifer.reproduce.stages import reproduce
 
     set_threads(args)
     checked("--jobs", args.jobs, Whole(1, MOST_JOBS))
-    print(reproduce(args.data, args.out, args.preset, args.imagenet, args.jobs))
+    print(reproduce(args.data, args.out, args.preset, args.imagenet, args.jobs, args.scheduler))
     log(f"everything is in {args.out}: report.html, table1.csv, table3.csv, table4.csv, ablation.csv, networks, arms")

@@ -177,16 +177,11 @@ def suggest_rate(training, picture):
 
 def read_data(path, settings):
     """Return the training and validation rows."""
+    from minifer.runs import read_rows
+
     if path is None:
-        from minifer.data import synthetic
-
         log("no --data: drawing faces")
-        splits = synthetic.load(settings.seed)
-        return splits["train"], splits["val"]
-    from minifer.reading import Reading, load
-
-    splits = load(path, Reading.of(settings), needed=("train", "val"))
-    return splits["train"], splits["val"]
+    return read_rows(path, settings)
 
 
 def describe(training, data):

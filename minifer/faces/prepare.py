@@ -1,22 +1,20 @@
 """Detect, crop and pad every picture of a data set; write them as one .npz, and say what was found and what was not."""
 
 import json
-import os
 import shutil
 import sys
 from pathlib import Path
 
 import numpy as np
 
-from minifer.errors import DataError, MiniferError
+from minifer.errors import DataError
 
 FOUND_FROM = 0.02  # the score from which a picture is taken to hold a face: below lie nearly all that hold none
 TOGETHER = 500  # pictures in a part, the unit of work that survives an interruption
-MOST_JOBS = 1024  # no more than there are cores are started
 CURVE = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
 
 
-def prepare(data, out, threshold=FOUND_FROM, level=False, keep_all=False, jobs=2):
+def prepare(data, out, threshold=FOUND_FROM, level=False, keep_all=False, jobs=2, scheduler=None):
     """Write crops of all pictures to out (.npz, see data.fer2013.save_npz) and return a report.
 
     Training pictures in which no face is found are left out, unless keep_all; those of the other splits are kept as
@@ -24,6 +22,7 @@ def prepare(data, out, threshold=FOUND_FROM, level=False, keep_all=False, jobs=2
     pictures without a face and a contact sheet of them. Parts that are done are kept beside out until all are: an
     interrupted run goes on where it was.
 
+    jobs, scheduler    see minifer.jobs
     Raises     DataError when data cannot be read or out cannot be written
     """
     from minifer.files import claimed, make_folder
@@ -33,17 +32,17 @@ def prepare(data, out, threshold=FOUND_FROM, level=False, keep_all=False, jobs=2
         raise DataError(f"{out}: the output is an .npz file: give it that suffix")
     make_folder(out.parent)
     with claimed(out):
-        return prepare_claimed(data, out, threshold, level, keep_all, jobs)
+        return prepare_claimed(data, out, threshold, level, keep_all, jobs, scheduler)
 
 
-def prepare_claimed(data, out, threshold, level, keep_all, jobs):
+def prepare_claimed(data, out, threshold, level, keep_all, jobs, scheduler):
     """As prepare, to a path that nobody else writes to."""
     from minifer.data.fer2013 import load, save_npz
     from minifer.files import table_text, write_text
 
     splits = load(data)
     images = np.concatenate([split.images for split in splits.values()])
-    crops, scores = process(images, out.with_suffix(".parts"), level, threshold, jobs)
+    crops, scores = process(images, out.with_suffix(".parts"), level, threshold, jobs, scheduler)
 
     kept, found, score, missed, start = {}, [], [], [], 0
     report = {"splits": {}}
@@ -78,16 +77,14 @@ def prepare_claimed(data, out, threshold, level, keep_all, jobs):
     return report
 
 
-def process(images, folder, level, threshold, jobs):
+def process(images, folder, level, threshold, jobs, scheduler=None):
     """Return crops and scores of all pictures, in parts over several processes; parts found in folder are not done
     again.
 
     Shapes     images (N,H,W) uint8   crops (N,48,48) uint8   scores (N,)
     """
     import hashlib
-    from concurrent.futures.process import BrokenProcessPool
 
-    from joblib import Parallel, delayed
     from tqdm import tqdm
 
     from minifer.faces.detector import FaceDetector
@@ -95,7 +92,7 @@ def process(images, folder, level, threshold, jobs):
     from minifer.files import make_folder
     from minifer.files.locks import remove_leftovers
     from minifer.files.npz import Npz
-    from minifer.process import without_ctrl_c
+    from minifer.jobs import run_jobs
 
     settings = hashlib.sha256(f"{level} {threshold} {images.shape} {model_stamp()}".encode() + images.tobytes())
     folder = make_folder(Path(folder) / settings.hexdigest()[:16])
@@ -103,27 +100,17 @@ def process(images, folder, level, threshold, jobs):
     firsts = range(0, len(images), TOGETHER)
     parts = [folder / f"{first:06d}.npz" for first in firsts]
     waiting = [(first, part) for first, part in zip(firsts, parts, strict=True) if not part.exists()]
-    workers = max(min(jobs, len(waiting), os.cpu_count() or 1), 1)
-    if workers > 1:  # the kernels are compiled here, once, and found by every worker
+    if min(jobs, len(waiting)) > 1:  # the kernels are compiled here, once, and found by every worker
         find_and_crop(images[0], FaceDetector.load(), LandmarkPredictor.load(), level, threshold)
-    with without_ctrl_c():
-        jobs_done = Parallel(n_jobs=workers, return_as="generator_unordered", max_nbytes=None)(
-            delayed(process_part)(images[first : first + TOGETHER], part, level, threshold) for first, part in waiting
-        )
+    tasks = [(images[first : first + TOGETHER], part, level, threshold) for first, part in waiting]
     show = {
         "total": len(parts),
         "initial": len(parts) - len(waiting),
         "unit": "part",
         "disable": not sys.stderr.isatty(),
     }
-    try:
-        for _ in tqdm(jobs_done, **show):
-            pass
-    except BrokenProcessPool as error:
-        raise MiniferError(
-            "a process that looks for faces was ended from outside, perhaps for want of memory: "
-            "the same command goes on, with --jobs 1 in less memory"
-        ) from error
+    for _ in tqdm(run_jobs(process_part, tasks, jobs, scheduler), **show):
+        pass
     done = []
     for part in parts:
         with Npz(part, DataError, "delete it, and the same command makes it again") as file:

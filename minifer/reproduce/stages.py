@@ -18,23 +18,23 @@ from minifer.files.documents import read_json
 from minifer.metrics import top1
 from minifer.output import log
 from minifer.reproduce import page, plan, tables
-from minifer.runs import train_once
+from minifer.runs import train_all
 
 
-def reproduce(data, out, preset="quick", imagenet=None, jobs=2):
+def reproduce(data, out, preset="quick", imagenet=None, jobs=2, scheduler=None):
     """Carry out every stage that has left no result in the folder yet; return the report in short, as text.
 
     data        path of FER2013     out         folder for the report and everything it rests on
     preset      name in plan.PLANS  imagenet    a file of Keras' ImageNet weights to start from as well
-    jobs        processes that look for faces
+    jobs        processes that look for faces and train, or on which cluster that is done: see minifer.jobs
     """
     folder = make_folder(out)
     with claimed(folder):
         dedicate(folder, preset, str(Path(data).resolve()))
-        return carry_out(data, folder, preset, imagenet, jobs)
+        return carry_out(data, folder, preset, imagenet, {"jobs": jobs, "scheduler": scheduler})
 
 
-def carry_out(data, folder, preset, imagenet, jobs):
+def carry_out(data, folder, preset, imagenet, where):
     """As reproduce, in a folder that is this process's alone."""
     chosen = plan.PLANS[preset]
 
@@ -43,16 +43,16 @@ def carry_out(data, folder, preset, imagenet, jobs):
     stage("pictures that are there twice")
     twice = duplicates(whole, folder / "duplicates.json")
     stage("crops")
-    cropped, prepared = crops(folder, jobs)
+    cropped, prepared = crops(folder, where)
     stage("balancing")
     balanced, counts = balancing(whole["train"], cropped["train"])
     stage("the three networks")
-    networks = three_networks(folder / "networks", chosen.network, cropped, twice["unseen"], imagenet)
+    networks = three_networks(folder, chosen.network, cropped["val"], twice["unseen"], imagenet, where)
     stage("the ablation")
-    arms, curves = ablation(folder / "arms", chosen, cropped, whole)
+    arms, curves = ablation(folder, chosen, where)
     if chosen.everywhere:
         stage("attention after every block")
-        networks |= everywhere(folder / "networks", chosen, cropped, twice["unseen"])
+        networks |= everywhere(folder, chosen, cropped["val"], twice["unseen"])
 
     results = {
         "preset": preset,
@@ -129,13 +129,13 @@ def on_unseen(folder, val, rows):
     return top1([row.likeliest == row.label for row in rows])
 
 
-def crops(folder, jobs):
+def crops(folder, where):
     """Return {split: Dataset} of cropped pictures, and the report of `minifer prepare`."""
     path, report = folder / "cropped.npz", folder / "cropped-report.json"
     if report.exists():
         prepared = read_json(report, {"splits": Record(), "missed_by_class": Record(), "curve": Record()})
     else:
-        prepared = prepare(folder / "pictures.npz", path, jobs=jobs)
+        prepared = prepare(folder / "pictures.npz", path, **where)
     return fer2013.load(path), prepared
 
 
@@ -149,28 +149,31 @@ def balancing(whole, cropped):
     }
 
 
-def three_networks(folder, settings, data, unseen, imagenet=None):
+def three_networks(folder, settings, val, unseen, imagenet, where):
     """Return {network: evaluation} of table 3: plain, then skips and attention on its extraction, which stays.
 
     With the file of ImageNet weights both are trained on that extraction too. Each evaluation has metrics.top1 of the
     rows of val that are unseen beside it.
     """
-    results = {"plain": network(folder / "plain", config.replace(settings, model="plain"), data, unseen)}
+    plain = folder / "networks" / "plain"
+    results = networks(folder, {"plain": (plain, config.replace(settings, model="plain"))}, val, unseen, where)
+    others = {}
     for name in ("skip", "mha"):
-        transfer = on_extraction(settings, name, folder / "plain")
-        results[name] = network(folder / name, transfer, data, unseen)
+        transfer = on_extraction(settings, name, plain)
+        others[name] = plain.with_name(name), transfer
         if imagenet:
             transfer = config.replace(transfer, pretrained=str(Path(imagenet).resolve()))
-            results[f"{name}, from ImageNet"] = network(folder / f"{name}-imagenet", transfer, data, unseen)
-    return results
+            others[f"{name}, from ImageNet"] = plain.with_name(f"{name}-imagenet"), transfer
+    return results | networks(folder, others, val, unseen, where)
 
 
-def everywhere(folder, chosen, data, unseen):
+def everywhere(folder, chosen, val, unseen):
     """Return {name: evaluation} of the paper's own form, attention after all 13 blocks, as long as the plan says."""
-    settings = on_extraction(chosen.network, "mha", folder / "plain")
+    plain = folder / "networks" / "plain"
+    settings = on_extraction(chosen.network, "mha", plain)
     settings = config.replace(settings, attention_blocks=None, epochs=chosen.everywhere)
     name = f"MobileNet + skips + attention after all 13 blocks, {chosen.everywhere} epochs"
-    return {name: network(folder / "mha-everywhere", settings, data, unseen)}
+    return networks(folder, {name: (plain.with_name("mha-everywhere"), settings)}, val, unseen)
 
 
 def on_extraction(settings, model, plain):
@@ -178,20 +181,31 @@ def on_extraction(settings, model, plain):
     return config.replace(settings, model=model, pretrained=str(plain.resolve()), freeze=True)
 
 
-def network(folder, settings, data, unseen):
-    """Return the evaluation of a network, and metrics.top1 of the rows of val that are unseen beside it."""
-    result, _ = train_once(folder, settings, data)
-    return {**result, "unseen": on_unseen(folder, data["val"], unseen)}
+def networks(folder, runs, val, unseen, where=None):
+    """Return {name: evaluation} of {name: (folder, settings)} on cropped pictures.
+
+    Each has metrics.top1 of the rows of val that are unseen beside it.
+    """
+    trained = train_all([(*run, folder / "cropped.npz") for run in runs.values()], **(where or {}))
+    return {
+        name: {**result, "unseen": on_unseen(place, val, unseen)}
+        for (name, (place, _)), (result, _) in zip(runs.items(), trained, strict=True)
+    }
 
 
-def ablation(folder, chosen, cropped, whole):
+def ablation(folder, chosen, where):
     """Return {arm: [evaluation for each seed]} and {arm: [training loss of each epoch, for each seed]}."""
-    results, curves = {}, {}
-    for arm, (_, changes, crop) in plan.ARMS.items():
-        runs = []
-        for seed in range(chosen.seeds):
-            settings = config.replace(chosen.arm, **changes, seed=seed)
-            place = folder / f"{arm.replace(' + ', '-').replace(' ', '-')}-{seed}"
-            runs.append(train_once(place, settings, cropped if crop else whole))
-        results[arm], curves[arm] = (list(parts) for parts in zip(*runs, strict=True))
+    runs = [
+        (
+            folder / "arms" / f"{arm.replace(' + ', '-').replace(' ', '-')}-{seed}",
+            config.replace(chosen.arm, **changes, seed=seed),
+            folder / ("cropped.npz" if crop else "pictures.npz"),
+        )
+        for arm, (_, changes, crop) in plan.ARMS.items()
+        for seed in range(chosen.seeds)
+    ]
+    trained, results, curves = iter(train_all(runs, **where)), {}, {}
+    for arm in plan.ARMS:
+        found = [next(trained) for _ in range(chosen.seeds)]
+        results[arm], curves[arm] = (list(parts) for parts in zip(*found, strict=True))
     return results, curves

@@ -1,0 +1,146 @@
+"""Sweeps and other independent work: the same bits wherever it is done, and what fails does not end the rest."""
+
+import csv
+
+import numpy as np
+import pytest
+from small_runs import run
+
+from minifer import config, jobs
+from minifer.data import fer2013, synthetic
+from minifer.errors import ConfigError
+from minifer.faces.prepare import process
+from minifer.jobs import run_jobs
+from minifer.sweep import parse_changes
+
+START = ["sweep", "--preset", "quick", "--set", "epochs=1", "--set", "alpha=.0625", "--seeds", 2]
+GRID = ["--set", "rate=1e-3,3e-3"]
+
+
+def weights(folder):
+    """Return the bytes of all weights of a sweep, by the name of the run."""
+    return {path.parent.name: path.read_bytes() for path in folder.glob("*/best.npz")}
+
+
+@pytest.fixture(scope="module")
+def swept(archive, tmp_path_factory):
+    """A sweep, one run after the other."""
+    from minifer.cli import main
+
+    folder = tmp_path_factory.mktemp("swept")
+    assert main([str(a) for a in (*START, *GRID, "--data", archive, "--out", folder)]) == 0
+    return folder
+
+
+def test_the_table_has_a_row_for_every_arm_with_mean_and_spread(swept):
+    with open(swept / "table.csv", newline="", encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["learning_rate"] for row in rows} == {"0.001", "0.003"}
+    assert len(weights(swept)) == 4
+    for row in rows:
+        found = []
+        for seed in (0, 1):
+            name = f"learning_rate={row['learning_rate']}_seed={seed}"
+            settings, _ = config.read(swept / name / "config.json")
+            assert (settings.seed, settings.alpha, settings.epochs) == (seed, 0.0625, 1)
+            with open(swept / name / "metrics.csv", newline="", encoding="utf-8-sig") as file:
+                found.append(100 * float(list(csv.DictReader(file))[-1]["val_top1"]))
+        top1, spread = float(row["top-1 %"]), float(row["spread of top-1 %"])
+        assert top1 == pytest.approx(np.mean(found), abs=0.006)
+        assert spread == pytest.approx(np.std(found, ddof=1), abs=0.006)
+    assert (swept / "arms.png").stat().st_size > 5000
+
+
+def test_two_processes_make_the_same_files(swept, archive, tmp_path, capsys):
+    code, out, _ = run(capsys, *START, *GRID, "--data", archive, "--out", tmp_path, "--jobs", 2)
+    assert code == 0 and len(out.splitlines()) == 3
+    assert weights(tmp_path) == weights(swept)
+    assert (tmp_path / "table.csv").read_bytes() == (swept / "table.csv").read_bytes()
+
+
+def test_what_fails_is_named_and_ends_nothing_else(archive, tmp_path, capsys):
+    grid = ["--set", "pretrained=,/there/is/none.npz", "--data", archive, "--out", tmp_path]
+    code, _, err = run(capsys, *START, *grid)
+    assert code == 1
+    assert len(weights(tmp_path)) == 2
+    assert err.count("pretrained=/there/is/none.npz") == 2 and "2 of 4 runs failed" in err
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/best.npz")}
+    assert run(capsys, *START, *grid)[0] == 1
+    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/best.npz")}  # not trained again
+
+
+def test_a_run_of_other_settings_or_data_is_not_taken_for_this_one(swept, archive, tmp_path, capsys):
+    table = (swept / "table.csv").read_bytes()
+    other = tmp_path / "other.npz"
+    fer2013.save_npz(other, synthetic.load(seed=4, train=24, val=12))
+    for changed in (["--set", "epochs=2", "--data", archive], ["--data", other]):
+        code, _, err = run(capsys, *START, *GRID, *changed, "--out", swept)
+        assert code == 2 and err.count("\n") == 1 and "was trained with other settings or data" in err
+        assert (swept / "table.csv").read_bytes() == table
+
+
+def test_settings_are_read_as_what_they_are():
+    changes = parse_changes(["rate=1e-3,.003", "min-rate=0", "blocks=even", "flip=no,yes,no", "epochs=3"])
+    assert changes == {
+        "learning_rate": [0.001, 0.003],
+        "min_learning_rate": [0.0],
+        "blocks": ["even"],
+        "flip": [False, True],
+        "epochs": [3],
+    }
+    for wrong in (
+        "alpha",
+        "alpha=",
+        "alpha=wide",
+        "epochs=1.5",
+        "optimizer=magic",
+        "flip=perhaps",
+        "seed=1",
+        "width=2",
+    ):
+        with pytest.raises(ConfigError, match=wrong.split("=")[0]):
+            parse_changes([wrong])
+
+
+# Where the work is done.
+
+
+def three_halves(number):
+    return number * 3 / 2
+
+
+def test_jobs_give_every_result_with_its_number():
+    assert dict(run_jobs(three_halves, [(k,) for k in range(5)], 1)) == {k: k * 1.5 for k in range(5)}
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """The address of a Dask scheduler with two workers, processes of their own."""
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None, worker_dashboard_address=None
+    ) as cluster:
+        yield cluster.scheduler_address
+
+
+def test_a_cluster_sweeps_to_the_same_files(cluster, swept, archive, tmp_path, capsys):
+    code, _, err = run(capsys, *START, *GRID, "--data", archive, "--out", tmp_path, "--scheduler", cluster)
+    assert code == 0, err
+    assert weights(tmp_path) == weights(swept)
+    assert (tmp_path / "table.csv").read_bytes() == (swept / "table.csv").read_bytes()
+
+
+def test_a_cluster_prepares_the_same_crops(cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr("minifer.faces.prepare.TOGETHER", 6)
+    images = synthetic.load(seed=1, train=12, val=1)["train"].images
+    crops, scores = process(images, tmp_path / "here", False, 0.02, 1)
+    crops_there, scores_there = process(images, tmp_path / "there", False, 0.02, 1, cluster)
+    np.testing.assert_array_equal(crops_there, crops)
+    np.testing.assert_array_equal(scores_there, scores)
+
+
+def test_no_scheduler_is_one_line(tmp_path, capsys, monkeypatch):
+    pytest.importorskip("distributed")
+    monkeypatch.setattr(jobs, "PATIENCE", "1s")
+    code, _, err = run(capsys, *START, "--out", tmp_path / "run", "--scheduler", "tcp://127.0.0.1:9")
+    assert code == 2 and err.count("\n") == 1 and "127.0.0.1:9" in err
