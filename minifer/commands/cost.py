@@ -1,6 +1,6 @@
 """Count what a network costs, layer by layer: its work on a picture, or with --memory what a training step stores."""
 
-from minifer.commands import memory
+from minifer.commands import memory, scaling
 from minifer.commands.common import as_path, parse_shape, print_json
 from minifer.errors import ConfigError
 
@@ -35,6 +35,7 @@ def add_arguments(parser):
     parser.add_argument("--stem-stride", type=int, default=2, choices=(1, 2))
     parser.add_argument("--batch", type=int, default=1, help="pictures that share one reading of the weights")
     memory.add_arguments(parser)
+    scaling.add_arguments(parser)
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="print one JSON document")
     output.add_argument("--csv", type=as_path, metavar="FILE", help="write the table to this file")
@@ -72,6 +73,11 @@ def run(args):
         return
     model, name = network(args.model, args, shape, classes)
     model.require_input_gradient(False)  # as in training: nobody reads the gradient of the pictures
+    if args.ranks is not None:
+        if args.draw or args.csv:
+            raise ConfigError("--ranks prints a table, or --json: leave out --draw and --csv")
+        scaling.run(args, model, name)
+        return
     table, _ = cost_rows(model, shape)
     total, blocks = count(model, shape), separable_blocks(table)
     attention = [row for row in table if row.kind == "MultiHeadSelfAttention"]
