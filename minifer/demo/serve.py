@@ -13,7 +13,7 @@ from minifer import warm_up
 from minifer.config import PRESETS
 from minifer.demo.server import Desk, make_app
 from minifer.demo.worker import Worker
-from minifer.errors import MiniferError
+from minifer.errors import MiniferError, one_line
 from minifer.kernels.memory import share_freed_pages
 
 HOST = "127.0.0.1"
@@ -72,11 +72,11 @@ def make_ready(desk, alone):
         ("faces", lambda: warm_up.for_faces("mha"), desk.viewer.try_faces),
         ("panels", lambda: warm_up.for_training(PRESETS["demo"]), desk.viewer.try_panels),
     )
-    try:
-        for part, warming, attempt in parts:
-            if alone:
-                warming().wait()
-            desk.worker.submit(attempt).result()
-            desk.ready.add(part)
-    except Exception as error:
-        desk.failed = f"the network cannot be used: {error}"
+    for part, warming, attempt in parts:
+        if alone:
+            warming().wait()
+        error = desk.worker.submit(attempt).exception()
+        if error is not None and part == "faces":
+            desk.failed = f"the network cannot be used: {one_line(str(error))}"
+            return
+        desk.ready.add(part)  # a panel that cannot be shown says why when it is asked for

@@ -25,7 +25,7 @@ from starlette.staticfiles import StaticFiles
 
 from minifer.demo.guard import Guard
 from minifer.demo.viewer import LARGEST, SMALLEST
-from minifer.errors import MiniferError
+from minifer.errors import MiniferError, one_line
 from minifer.models.mobilenet import BLOCKS, STEM_FILTERS
 
 PAGE = Path(__file__).parent / "page"
@@ -116,6 +116,10 @@ class Desk:
             return JSONResponse(await asyncio.wrap_future(self.worker.submit(function, *arguments)))
         except MiniferError as error:
             raise Refused(422, str(error)) from error
+        except Refused:
+            raise
+        except Exception as error:  # of a layer of one's own
+            raise Refused(500, one_line(f"{type(error).__name__}: {error}")) from error
         finally:
             self.inside -= 1
 

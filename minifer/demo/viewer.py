@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minifer.cost import cost_rows, count
+from minifer.cost import cost_rows
 from minifer.demo.times import timed_rows, whole_time
-from minifer.errors import DataError
+from minifer.errors import ConfigError, DataError
 from minifer.faces.pyramid import Picture
 from minifer.files.images import read_image
 from minifer.layers import Sequential
@@ -65,12 +65,10 @@ class Viewer:
         """Return a dict for each network: what the page offers to choose from."""
         found = []
         for name, one in self.networks.items():
-            cost = count(one.model, one.input_shape)
             maps = {layer: shape for layer, shape in output_shapes(one).items() if len(shape) == 3}
             found.append(
                 {
                     "name": name, "classes": one.classes, "input": one.input_shape, "registered": one.register,
-                    "parameters": cost.trainable_parameters, "multiply_adds": cost.multiply_adds,
                     "maps": [{"name": layer, "shape": shape} for layer, shape in maps.items()],
                     "attention": [
                         {"name": layer, "heads": one.model.layers[layer].heads, "shape": maps[layer][:2]}
@@ -224,13 +222,17 @@ class Viewer:
 
 
 def output_shapes(one):
-    """Return {layer: shape of its output} of a Recognizer's network; a Sequential need not run for that."""
-    if not isinstance(one.model, Sequential):
-        return {layer: y.shape for layer, y in outputs(one.model, np.zeros(one.input_shape, np.float32)).items()}
+    """Return {layer: shape of its output} of a Recognizer's network; it need not run for that if its cost is known."""
     shapes, shape = {}, one.input_shape
-    for name, layer in one.model.layers.items():
-        _, shape = cost_rows(layer, shape, name)
-        shapes[name] = shape
+    try:
+        for name, layer in one.model.layers.items() if isinstance(one.model, Sequential) else ():
+            _, shape = cost_rows(layer, shape, name)
+            shapes[name] = shape
+    except ConfigError:
+        shapes = {}
+    if not shapes:
+        found = outputs(one.model, np.zeros(one.input_shape, np.float32))
+        shapes = {layer: y.shape for layer, y in found.items()}
     return shapes
 
 

@@ -6,11 +6,16 @@ import numpy as np
 import pytest
 from browser import encoded
 
+from minifer import checkpoint, config
 from minifer.cost import cost_rows, count
+from minifer.data.dataset import CLASSES
 from minifer.demo import viewer as parts
 from minifer.demo.viewer import Viewer
-from minifer.errors import DataError
+from minifer.errors import ConfigError, DataError
 from minifer.files.images import check_image
+from minifer.layers import Layer
+from minifer.models import mobilenet
+from minifer.networks import build_model
 from minifer.report import inside
 
 
@@ -113,21 +118,49 @@ def test_the_threshold_is_the_least_score(photo_png):
     assert not Viewer(["small"], threshold=1.0).faces(photo_png, "small", 80)["faces"]
 
 
-def test_a_network_of_ones_own_is_shown(tmp_path, photo):
-    from minifer.layers import Layer
+class Own(Layer):
+    """No Sequential: it calls its layers as it likes."""
 
-    class Own(Layer):
-        """No Sequential: it calls its layers as it likes."""
+    def __init__(self, body):
+        self.body = body
 
-        def __init__(self, body):
-            self.body = body
+    def forward(self, x, training=False):
+        return np.tanh(self.body.forward(x, training))
 
-        def forward(self, x, training=False):
-            return self.body.forward(x, training)
 
-    from minifer.models import mobilenet
+OWN = """
+from minifer.layers import Conv2D, GlobalAveragePool, Layer, Linear, Sequential
 
+class Halved(Layer):
+    def forward(self, x, training=False):
+        return x / 2
+
+def network(input_shape, classes, rng):
+    conv = Conv2D(input_shape[2], 4, 3, 2, rng=rng)
+    return Sequential(conv, Halved(), GlobalAveragePool(), Linear(4, classes, rng=rng))
+"""
+
+
+def test_a_network_of_ones_own_whose_cost_nobody_knows(tmp_path, photo_png):
+    (tmp_path / "own.py").write_text(OWN)
+    name = f"{tmp_path / 'own.py'}:network"
+    settings = config.TrainConfig(model=name)
+    model = build_model(settings, (48, 48, 1), 7, name)
+    meta = {"config": config.to_dict(settings), "classes": list(CLASSES), "image_shape": [48, 48], "epoch": 1}
+    checkpoint.save(tmp_path / "own.npz", model.state(), meta)
+    weights = str(tmp_path / "own.npz")
+    viewer = Viewer([weights], name)
+    (described,) = viewer.describe()
+    assert [one["shape"] for one in described["maps"]] == [(24, 24, 4), (24, 24, 4)]
+    (face,) = viewer.faces(photo_png, weights, 80)["faces"]
+    assert viewer.maps(weights, face["key"], "1")["shape"] == (4, 24, 24)
+    with pytest.raises(ConfigError, match="multiply_adds"):
+        viewer.cost(weights)
+
+
+def test_outputs_of_a_network_that_is_no_sequential(photo):
     model = Own(mobilenet("plain", 1 / 16))
     image = check_image(photo)[100:148, 250:298]
-    assert list(inside.outputs(model, image)) == ["body"] and inside.attention_layers(model) == []
-    np.testing.assert_array_equal(inside.outputs(model, image)["body"], inside.outputs(model.body, image)["classifier"])
+    found = inside.outputs(model, image)
+    assert list(found) == ["body"] and inside.attention_layers(model) == []
+    np.testing.assert_array_equal(found["body"], inside.outputs(model.body, image)["classifier"])

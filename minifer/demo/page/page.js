@@ -78,7 +78,9 @@ async function lookAtStill(canvas) {
   notice("");
   const ms = (performance.now() - started).toFixed(0);
   const none = faces.length ? "" : ` of ${found.min_size} pixels or more`;
-  element("found").textContent = `${many(faces.length, "face")}${none} in ${ms} ms, of which the server took ${(found.ms.read + found.ms.look).toFixed(0)} ms`;
+  const server = (found.ms.read + found.ms.look).toFixed(0);
+  element("found").textContent =
+    `${many(faces.length, "face")}${none} in ${ms} ms, of which the server took ${server} ms`;
   await refresh();
 }
 
@@ -132,20 +134,21 @@ const PANELS = { maps: showMaps, attention: showAttention, saliency: showSalienc
 async function refresh(again) {
   const own = ++looks;
   lastLook = performance.now();
-  if (!server?.panels || tab === "toy") return;
+  if (!server?.panels) return;
   try {
-    if (tab === "cost") return await showCost(networks.value, again);
-    const message = element(`${tab}-message`);
     const face = chosen();
-    message.textContent = face ? "" : "Show a face first.";
-    if (!face) return;
-    const about = { network: networks.value, face: face.key };
-    const seen = await ask("seen", about);
+    const about = face && { network: networks.value, face: face.key };
+    const seen = face && (await ask("seen", about));
     if (own !== looks) return;
-    seen.values = bytes(seen.values);
-    put(element("seen"), faceImage(seen));
-    element("seen").setAttribute("aria-label", `Face ${face.face} as the network reads it`);
-    await PANELS[tab](about, seen);
+    if (seen) {
+      seen.values = bytes(seen.values);
+      put(element("seen"), faceImage(seen));
+      element("seen").setAttribute("aria-label", `Face ${face.face} as the network reads it`);
+    }
+    if (tab === "cost") await showCost(networks.value, again);
+    if (!PANELS[tab]) return;
+    element(`${tab}-message`).textContent = seen ? "" : "Show a face first.";
+    if (seen) await PANELS[tab](about, seen);
   } catch (error) {
     notice(error.message, true);
   }
