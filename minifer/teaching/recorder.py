@@ -10,7 +10,7 @@ import json
 import os
 
 MOST_BYTES = 4 << 30  # a list that grows for ever ends in a MemoryError, before it takes the machine's last memory
-LINES = 20  # of a failure's message
+LINES, CHARACTERS = 20, 2000  # of a failure's message
 
 
 def pytest_configure(config):
@@ -45,13 +45,13 @@ def message_of(report):
     if not report.longrepr:
         return ""
     if isinstance(report.longrepr, tuple):  # of a skipped test: file, line, reason
-        return str(report.longrepr[-1])
+        return str(report.longrepr[-1])[:CHARACTERS]
     lines = [
         line[1:].strip().removeprefix("minifer.errors.")
         for line in report.longreprtext.splitlines()
         if line.startswith("E ")
     ]
-    return "\n".join((lines or report.longreprtext.splitlines())[:LINES])
+    return "\n".join((lines or report.longreprtext.splitlines())[:LINES])[:CHARACTERS]
 
 
 def write(**line):

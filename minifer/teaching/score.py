@@ -77,12 +77,20 @@ def score(folder, tests=None, seconds=SECONDS, only=None):
         raise DataError(f"{folder} is no folder: give the one with a student's files")
     points = read_points(tests)
     names = [only] if only else list(points)
+    running = set()
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # each thread waits for a process
-        return list(pool.map(lambda name: score_exercise(name, folder, tests, points, seconds), names))
+        try:
+            jobs = [pool.submit(score_exercise, name, folder, tests, points, seconds, running) for name in names]
+            return [job.result() for job in jobs]
+        except BaseException:  # such as Ctrl-C, of which the processes do not know
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in list(running):
+                end(process)
+            raise
 
 
-def score_exercise(name, folder, tests, points, seconds):
-    """Return the Exercise of one file."""
+def score_exercise(name, folder, tests, points, seconds, running):
+    """Return the Exercise of one file; its process is among those running meanwhile."""
     exercise = Exercise(name, [Test(test, possible) for test, possible in points[name].items()])
     answer, test_file = folder / f"{name}.py", tests / f"test_{name}.py"
     missing = next((path for path in (answer, test_file) if not path.is_file()), None)
@@ -97,13 +105,13 @@ def score_exercise(name, folder, tests, points, seconds):
             if path.name.startswith(("test_", "conftest")) or path.stem not in points:
                 shutil.copy(path, room)
         started = time.perf_counter()
-        ended, lines = run_pytest(Path(room), f"test_{name}.py", seconds)
+        ended, lines = run_pytest(Path(room), f"test_{name}.py", seconds, running)
         exercise.seconds = round(time.perf_counter() - started, 2)
     judge(exercise, lines, ended)
     return exercise
 
 
-def run_pytest(room, test_file, seconds):
+def run_pytest(room, test_file, seconds, running):
     """Run one test file in a process; return (how it ended, the recorder's lines)."""
     (room / "pytest.ini").write_text("[pytest]\n")  # so that none of a folder above is read
     with tempfile.TemporaryDirectory(prefix="minifer-record-") as outside:
@@ -115,6 +123,7 @@ def run_pytest(room, test_file, seconds):
         # Not captured: what a student prints without end would fill the disk. Input ends at once instead of waiting.
         nowhere = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         process = subprocess.Popen(command, cwd=room, env=environment, start_new_session=True, **nowhere)
+        running.add(process)
         try:
             code = process.wait(seconds)
             ended = {0: "", 1: ""}.get(code, f"the process ended with exit code {code}")
@@ -122,9 +131,13 @@ def run_pytest(room, test_file, seconds):
             ended = f"not finished after {seconds:g} seconds"
         finally:
             end(process)
-        with contextlib.suppress(FileNotFoundError):  # it ended before its first test
-            return ended, [json.loads(line) for line in record.read_text(encoding="utf-8").splitlines()]
-        return ended, []
+            running.discard(process)
+        lines = record.read_text(encoding="utf-8").splitlines() if record.exists() else []
+    recorded = []
+    for line in lines:
+        with contextlib.suppress(ValueError):  # the process was ended while it wrote the last one
+            recorded.append(json.loads(line))
+    return ended, recorded
 
 
 def end(process):

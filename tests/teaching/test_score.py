@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import pytest
 
 from minifer.errors import ConfigError
+from minifer.teaching import score as score_module
 from minifer.teaching.command import main
 from minifer.teaching.score import score
 
@@ -195,3 +196,22 @@ def test_wrong_usage(tmp_path, capsys):
 def test_it_is_a_program():
     command = [sys.executable, "-m", "minifer.testing", "--help"]
     assert "score" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_an_interruption_ends_what_runs(tmp_path, monkeypatch):
+    """Ctrl-C reaches this process alone: it must not wait for the limit of those that it started."""
+    own_exercise(tmp_path, "def test_it():\n    pass\n")
+    (tmp_path / "hangs.py").write_text("while True:\n    pass\n")
+    (tmp_path / "test_hangs.py").write_text("import hangs\n")
+    (tmp_path / "points.json").write_text('{"own": {"test_it": 1}, "hangs": {"test_it": 1}}')
+    ended, end = [], score_module.end
+    monkeypatch.setattr(score_module, "end", lambda process: ended.append(process) or end(process))
+
+    def interrupted(exercise, lines, how):
+        if exercise.name == "own":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(score_module, "judge", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        score(tmp_path, seconds=600)
+    assert all(process.returncode is not None for process in ended)
