@@ -33,7 +33,6 @@ def make_parser():
     verb.add_argument("--tests", type=as_path, metavar="FOLDER", help="as for score")
     verb.add_argument("--seconds", type=limit, default=None, help="that one submission may take (default: 120)")
     verb.add_argument("--draw", type=as_path, metavar="FILE.png", help="draw accuracy against multiply-adds")
-    verb.add_argument("--json", action="store_true", help="print one JSON document")
     verb.set_defaults(run=run_pareto)
 
     verb = verbs.add_parser("status", help="what is solved, how often you tried, and what comes next")
@@ -92,17 +91,11 @@ def run_pareto(args):
     results = capstone.compare(args.folder, args.tests, args.seconds)
     measured = {name: each.properties for name, each in results.items() if "accuracy" in each.properties}
     first = capstone.frontier(measured)
-    if args.json:
-        rows = {name: {"points": e.points, "frontier": name in first, **e.properties} for name, e in results.items()}
-        print(json.dumps(rows, indent=2))
-    else:
-        for name, each in results.items():
-            figures = "   ".join(f"{key} {value:,}" for key, value in each.properties.items())
-            why = "" if name in measured else (each.tests[0].message.splitlines() or [""])[0]
-            print(
-                f"{'*' if name in first else ' '} {name:<16}{each.points:>4g} of {each.possible:g}   {figures}   {why}"
-            )
-        print("* none is as accurate for fewer multiply-adds")
+    for name, each in results.items():
+        figures = "   ".join(f"{key} {value:,}" for key, value in each.properties.items())
+        why = "" if name in measured else (each.tests[0].message.splitlines() or [""])[0]
+        print(f"{'*' if name in first else ' '} {name:<16}{each.points:>4g} of {each.possible:g}   {figures}   {why}")
+    print("* none is as accurate for fewer multiply-adds")
     if args.draw and measured:
         capstone.draw(measured, args.draw)
 
