@@ -46,6 +46,22 @@ def test_what_is_wrong_beyond_numbers_is_one_line():
         assert_gradients(Dense(), (5, 4))
 
 
+def test_where_forward_is_wrong_too_nothing_is_guessed_about_backward():
+    class Doubled(Dense):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    right = Dense(3, 4).forward
+    assert_gradients(Dense(3, 4), (5, 3), forward=right)
+    with pytest.raises(GradientError, match=r"likely: 2 times too small"):
+        assert_gradients(Doubled(3, 4), (5, 3), forward=Doubled(3, 4).forward)
+    with pytest.raises(
+        GradientError, match=r"^Doubled: forward is wrong as well: result\[\d,\d\] is .*, expected"
+    ) as caught:
+        assert_gradients(Doubled(3, 4), (5, 3), forward=right)
+    assert "likely" not in str(caught.value)
+
+
 def softmax(x):
     powers = np.exp(x - x.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True)
