@@ -87,7 +87,7 @@ class Ranks:
             return arrays, meta
         text = b""
         if self.first:
-            arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+            arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
             kinds = {name: (array.dtype.str, array.shape) for name, array in arrays.items()}
             text = json.dumps([kinds, meta]).encode()
         length = np.array([len(text)])
