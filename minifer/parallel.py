@@ -7,6 +7,9 @@ The blocks are summed in one fixed tree, ((0 + 1) + (2 + 3)) + ..., whose lower 
 upper ones it adds up with rank XOR 1, 2, 4, ... So the bits of a run are a function of K, never of the number of ranks
 N, as long as N divides K: that is why both are powers of two.
 
+Adding up begins when the last backward pass has ended. Between two ranks of one machine it takes 3 to 4 % of a step
+(benchmarks/scaling.py), which is all that hiding it behind the backward pass could gain.
+
 The first rank alone reads data, writes and prints. The others get from it what they need, so that they need neither the
 data nor the run folder, only minifer and the file of a network of one's own.
 
