@@ -7,6 +7,8 @@
                seconds a face that looks like it, not far from where it was going, is it again, as when somebody has
                walked past another; then it ends
 
+Two who pass each other keep their numbers; two who meet, hide each other and turn back may exchange them.
+
 The first frames of a clip are all searched, and then every tenth: no face is missing for ten frames because the first
 one missed it.
 """
