@@ -15,6 +15,7 @@ VERBS = {  # verb: (module of minifer.commands with add_arguments and run, one l
     "sweep": ("sweep", "train many settings with several seeds, and compare"),
     "evaluate": ("evaluate", "measure a trained network on a split"),
     "predict": ("predict", "say what the faces in pictures and videos express"),
+    "look": ("look", "draw what a trained network does inside with a picture"),
     "detect": ("detect", "find the faces in pictures, and their landmarks"),
     "demo": ("demo", "show in the browser what a network does with the faces of a camera"),
     "prepare": ("prepare", "crop every picture of a data set to its face"),

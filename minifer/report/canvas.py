@@ -18,9 +18,10 @@ def new_figure(width, height, rows=1, columns=1, **options):
 
 
 def show(axes, picture, title="", colour=INK):
-    """Show a grey picture without ticks: (H,W) from 0 to 255, or (H,W,1) from -1 to 1, as a network reads it."""
-    black, white = (0, 255) if picture.ndim == 2 else (-1, 1)
-    axes.imshow(picture, cmap="gray", vmin=black, vmax=white)
+    """Show a picture without ticks: (H,W) or (H,W,3) from 0 to 255, or (H,W,C) from -1 to 1, as a network reads it."""
+    if picture.ndim == 3 and picture.dtype != np.uint8:
+        picture = np.clip(127.5 * (picture + 1), 0, 255).astype(np.uint8)
+    axes.imshow(picture, cmap="gray", vmin=0, vmax=255)
     axes.set_title(title, size=9, color=colour)
     no_frame(axes)
 

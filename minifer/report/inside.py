@@ -13,17 +13,19 @@ import numpy as np
 from minifer.cost.table import structure
 from minifer.data.dataset import to_float
 from minifer.errors import ConfigError
-from minifer.layers import MultiHeadSelfAttention, Sequential
+from minifer.layers import Conv2D, DepthwiseConv2D, MultiHeadSelfAttention, Sequential
 from minifer.report.canvas import INK, ORANGE, SKY, new_figure, no_frame, show, side_by_side
 
 SMALL = {"size": 9, "color": INK}
+COLOURS = "red", "green", "blue"
+SHOWN = "stem_norm", "block1", "block3", "block5", "block11"  # feature maps of a MobileNet; of others as many
 
 
 def outputs(model, image):
     """Return {layer: its output (H,W,C) or (C,)} for a picture, in the order of the layers.
 
-    Shapes     image (H,W) uint8, or (H,W,1) as the network reads it: a network that was trained on registered faces
-               reads to_float(images, frames)[0]. So it is for all functions of this file.
+    Shapes     image (H,W) or (H,W,3) uint8, or (H,W,C) floats as the network reads it: a network that was trained on
+               registered faces reads to_float(images, frames)[0]. So it is for all functions of this file.
     """
     x, found = to_float(image[None]), {}
     if not isinstance(model, Sequential):  # who knows in which order a forward of one's own calls its layers
@@ -49,6 +51,32 @@ def _noting(forward, name, found):
     return noting
 
 
+def layers_of(model):
+    """Return {name: layer} of a Sequential; raise ConfigError for another network."""
+    if not isinstance(model, Sequential):
+        raise ConfigError(f"{type(model).__name__} is no Sequential, so nobody knows what leads past its layers")
+    return model.layers
+
+
+def filters(model):
+    """Return {name: filters (n,K,K)} of all convolutions with a window: the first input channel's of an ordinary one.
+
+    A layer that reads red, green and blue has three rows.
+    """
+    found = {}
+    for path, layer in model.walk():
+        if not isinstance(layer, Conv2D | DepthwiseConv2D) or layer.kernel == 1:
+            continue
+        name, weight = path.removesuffix(".depthwise"), layer.weight.value
+        if weight.ndim == 3:
+            found[name] = weight.transpose(2, 0, 1)
+        elif weight.shape[2] == 3:
+            found |= {f"{name}, {colour}": weight[:, :, k].transpose(2, 0, 1) for k, colour in enumerate(COLOURS)}
+        else:
+            found[name] = weight[:, :, 0].transpose(2, 0, 1)
+    return found
+
+
 def attention_layers(model):
     """Return the names of the attention layers of a network that is a Sequential, else none."""
     layers = model.layers if isinstance(model, Sequential) else {}
@@ -72,12 +100,14 @@ def attention_maps(model, image, layers=None):
 def saliency(model, image, label=None):
     """Return (gradient (H,W), label): of a logit with respect to the picture, as the network is used.
 
-    Without a label it is the class that the network takes the picture for. The model itself is left as it is.
+    Without a label it is the class that the network takes the picture for. Of several channels it is the one whose
+    entry is the largest. The model itself is left as it is.
 
     Source     Simonyan, Vedaldi & Zisserman, Deep Inside Convolutional Networks, 2014
     """
     gradient, label = input_gradient(as_used(model), image, label)
-    return gradient[:, :, 0], label
+    strongest = np.abs(gradient).argmax(axis=2, keepdims=True)
+    return np.take_along_axis(gradient, strongest, axis=2)[:, :, 0], label
 
 
 def as_used(model):
@@ -101,15 +131,20 @@ def input_gradient(model, image, label=None):
 
 
 def draw_filters(model, columns=16):
-    """Draw the first filters of the stem (of its first channel) and of each block's depthwise layer."""
-    rows = {"stem": model.layers["stem"].weight.value[:, :, 0]}
-    for name, layer in model.layers.items():
-        if name.startswith("block"):
-            rows[name] = layer.layers["depthwise"].weight.value
+    """Draw the first filters of each convolution, see filters().
+
+    Raises     ConfigError when the network has none
+    """
+    rows = filters(model)
+    if not rows:
+        raise ConfigError("no layer of this network has filters: Conv2D or DepthwiseConv2D with a window")
     figure, axes = new_figure(0.55 * columns + 0.9, 0.55 * len(rows) + 0.4)
-    drawn = [side_by_side(filters.transpose(2, 0, 1), columns) for filters in rows.values()]
-    side, gap = len(drawn[0]), len(drawn[0]) // 10
-    lines = [np.vstack([row, np.full((gap, row.shape[1]), np.nan)]) for row in drawn]
+    drawn = [side_by_side(some, columns) for some in rows.values()]
+    side, gap = max(map(len, drawn)), len(drawn[0]) // 10
+    width = max(row.shape[1] for row in drawn)
+    lines = [
+        np.pad(row, ((0, side + gap - len(row)), (0, width - row.shape[1])), constant_values=np.nan) for row in drawn
+    ]
     spot = axes[0, 0]
     spot.imshow(np.vstack(lines), cmap="RdBu_r", vmin=-1, vmax=1)
     no_frame(spot)
@@ -119,12 +154,15 @@ def draw_filters(model, columns=16):
     return figure
 
 
-def draw_feature_maps(model, image, layers=("stem_norm", "block1", "block3", "block5", "block11"), columns=8):
+def draw_feature_maps(model, image, layers=None, columns=8):
     """Draw the first channels that come out of some layers for a picture, beside the picture.
+
+    layers     their names; None takes five, see shown_layers
 
     Raises     ConfigError when a layer does not exist or gives no map
     """
     found = outputs(model, image)
+    layers = layers or shown_layers(found)
     if missing := [name for name in layers if name not in found or found[name].ndim != 3]:
         raise ConfigError(f"{missing[0]!r} is no layer with a map: choose among {', '.join(found)}")
     ratios = {"width_ratios": (1.2, columns)}
@@ -139,6 +177,17 @@ def draw_feature_maps(model, image, layers=("stem_norm", "block1", "block3", "bl
     axes[0, 0].axis("on")
     show(axes[0, 0], image, "the picture")
     return figure
+
+
+def shown_layers(found):
+    """Return the names of five layers whose output is a map, given {name: output}, spread from bottom to top."""
+    if all(name in found for name in SHOWN):
+        return SHOWN
+    maps = [name for name, output in found.items() if output.ndim == 3]
+    if not maps:
+        raise ConfigError("no layer of this network gives a map")
+    places = np.unique(np.linspace(0, len(maps) - 1, len(SHOWN)).round().astype(int))
+    return [maps[place] for place in places]
 
 
 def draw_attention(model, image, layer=None, position=None):
