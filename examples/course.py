@@ -1,4 +1,4 @@
-"""What the notebooks share: one look for all figures, rows of pictures, tables of numbers, a stopwatch, a data set."""
+"""What the notebooks share: the look of figures, rows of pictures, matrices of numbers, a stopwatch, a data set."""
 
 import os
 import time
@@ -70,10 +70,16 @@ def show(alt):
     plt.close(figure)
 
 
-def numbers(axes, values, title="", digits=0, signed=True, size=12, largest=None):
-    """Draw a small table as a picture with its numbers written in; NaN leaves a cell empty.
+def dots(axes, places, values, colour, label=None):
+    """Draw values as dots on stalks: on a logarithmic axis, which has no zero, the length of a bar means nothing."""
+    axes.vlines(places, axes.get_ylim()[0], values, color=colour, linewidth=1, alpha=0.4)
+    axes.plot(places, values, "o", color=colour, label=label)
 
-    largest is the number that has the strongest colour: the largest one, unless several tables share their colours.
+
+def numbers(axes, values, title="", digits=0, signed=True, size=12, largest=None):
+    """Draw a small matrix as a picture with its numbers written in; NaN leaves a cell empty.
+
+    largest is the number that has the strongest colour: the largest one, unless several matrices share their colours.
     """
     values = np.asarray(values, float)
     largest = largest or max(np.nanmax(np.abs(values)), 1e-12)
@@ -84,7 +90,8 @@ def numbers(axes, values, title="", digits=0, signed=True, size=12, largest=None
     for (i, j), value in np.ndenumerate(values):
         if np.isfinite(value):
             dark = not signed and shown[i, j] < 0.5
-            axes.text(j, i, f"{value:.{digits}f}", ha="center", va="center", size=size, color="white" if dark else INK)
+            text = f"{round(value, digits) + 0.0:.{digits}f}"  # + 0.0: no "-0.00"
+            axes.text(j, i, text, ha="center", va="center", size=size, color="white" if dark else INK)
     axes.set_xticks(np.arange(values.shape[1] - 1) + 0.5, minor=True)
     axes.set_yticks(np.arange(values.shape[0] - 1) + 0.5, minor=True)
     axes.grid(which="minor", color="white", linewidth=1.5)

@@ -23,6 +23,9 @@ METADATA = {
     "language_info": {"name": "python"},
 }
 
+# A cell that only draws: its code is folded away, in JupyterLab by the second and in a Jupyter Book by the first.
+HIDDEN = {"tags": ["hide-input"], "jupyter": {"source_hidden": True}}
+
 
 def read(path):
     """Return a notebook."""
@@ -48,7 +51,7 @@ def clean(notebook):
     """Drop what differs from run to run and from machine to machine, and join what was printed in pieces."""
     notebook.metadata = nbformat.from_dict(METADATA)
     for cell in notebook.cells:
-        cell.metadata = nbformat.from_dict({})
+        cell.metadata = nbformat.from_dict(HIDDEN if "hide-input" in cell.metadata.get("tags", []) else {})
         joined = []
         for output in cell.get("outputs", []):
             output.pop("transient", None)

@@ -3,10 +3,12 @@
 import re
 
 import pytest
-from run_notebooks import HERE, METADATA, NOTEBOOKS, execute, read
+from links import linked, title
+from run_notebooks import HERE, HIDDEN, METADATA, NOTEBOOKS, execute, read
 
-LARGEST = 500_000  # bytes: larger ones are slow to read on the web
+LARGEST = 1_000_000  # bytes: larger ones are slow to read on the web
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+each_of_the_first_ten = pytest.mark.parametrize("path", NOTEBOOKS[:10], ids=lambda path: path.stem)
 
 
 def code_cells(notebook):
@@ -54,7 +56,7 @@ def test_outputs_are_kept_whole(path):
 def test_nothing_that_changes_with_every_run(path):
     notebook = read(path)
     assert notebook.metadata == METADATA
-    assert all(not cell.metadata for cell in notebook.cells)
+    assert all(cell.metadata in ({}, HIDDEN) for cell in notebook.cells)
     assert path.stat().st_size < LARGEST
 
 
@@ -64,10 +66,55 @@ def test_questions_come_before_the_cell_and_answers_after(path):
     asked = [k for k, cell in enumerate(cells) if "**Predict.**" in cell.source]
     assert asked
     for k in asked:
-        assert [cell.cell_type for cell in cells[k : k + 3]] == ["markdown", "code", "markdown"]
-        assert cells[k + 2].source.startswith("**Answer.**")
+        text = next(j for j in range(k + 1, len(cells)) if cells[j].cell_type == "markdown")
+        assert text > k + 1, "a question is followed by code"
+        assert cells[text].source.startswith("**Answer.**")
 
 
 def test_the_table_of_the_course_lists_every_notebook():
     linked = re.findall(r"\]\((\d\d_\w+\.ipynb)\)", (HERE / "README.md").read_text())
     assert linked == [path.name for path in NOTEBOOKS]
+
+
+@each_notebook
+def test_links_and_the_first_cell_are_those_of_links(path):
+    """The repository is named in one place."""
+    titles = {each: title(read(each)) for each in NOTEBOOKS}
+    assert read(path) == linked(read(path), path, titles), "run python examples/links.py"
+
+
+@each_of_the_first_ten
+def test_every_figure_says_what_is_to_be_seen(path):
+    for cell in code_cells(read(path)):
+        assert "plt.show()" not in cell.source, 'course.show("what is to be seen") keeps a text with the figure'
+        for output in cell.outputs:
+            if "image/png" in output.get("data", {}):
+                assert len(output.metadata["image/png"]["alt"]) > 30
+
+
+@each_of_the_first_ten
+def test_questions_to_try_have_answers_and_readers_know_what_they_need(path):
+    notebook = read(path)
+    assert "**You need** " in notebook.cells[0].source and "**Afterwards you can** " in notebook.cells[0].source
+    for cell in notebook.cells:
+        assert cell.source.count("<details>") == cell.source.count("</details>")
+        if "**Try.**" in cell.source:
+            tasks = re.findall(r"^\d+\. ", cell.source.partition("**Try.**")[2].partition("\n## ")[0], re.MULTILINE)
+            assert len(tasks) == cell.source.count("<summary>Answer</summary>") > 0
+
+
+# What the field says another word for: a reader of a textbook would not find these there.
+PRIVATE = r"\b(by heart|odd labels?|shares? (of|that|for)|in these shares|with prices|way round|ghosts?)\b"
+
+
+@each_of_the_first_ten
+def test_standard_terms(path):
+    for cell in read(path).cells:
+        assert not (found := re.search(PRIVATE, cell.source)), f"{found.group()!r} is no standard term (GLOSSARY.md)"
+
+
+def test_the_words_of_the_glossary_are_in_order_and_in_notebooks_that_exist():
+    rows = re.findall(r"^\| (.+?) \| .+ \| ([\d, ]+) \|$", (HERE / "GLOSSARY.md").read_text(), re.MULTILINE)
+    words = [word.split("(")[0].split(",")[0].split(":")[0].strip().lower() for word, _ in rows]
+    assert len(rows) > 60 and words == sorted(words)
+    assert {int(n) for _, numbers in rows for n in numbers.split(",")} <= set(range(1, len(NOTEBOOKS) + 1))
