@@ -12,6 +12,7 @@ from minifer.data import fer2013, synthetic
 # The palette of Okabe & Ito, which stays apart for colour-blind readers.
 BLUE, ORANGE, GREEN, PINK, SKY, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#8A8A8A"
 INK, GRID = "#333333", "#E3E3E3"
+TURN = 0.005  # seconds: some clocks of processor time tick every tenth of a millisecond
 
 
 def style():
@@ -107,19 +108,26 @@ def outline(axes, row, column, height, width, colour=ORANGE, **settings):
 def fastest(functions, seconds=0.3, clock=time.perf_counter):
     """Return {name: seconds of its fastest call} for {name: function}.
 
-    They take turns until each had that many seconds, and at least three calls after one to warm up: other programs can
-    make a call slower but never faster, so the shortest time says most about the code. For code on one thread,
-    clock=time.process_time counts only what the processor did for this program.
+    They take turns until each had that many seconds, and at least three turns after one to warm up: other programs can
+    make a call slower but never faster, so the shortest time says most about the code. A turn is as many calls as last
+    some milliseconds, since not every clock can tell shorter times. For code on one thread, clock=time.process_time
+    counts only what the processor did for this program.
     """
-    for function in functions.values():
+    calls = {}
+    for name, function in functions.items():
         function()
-    best, spent, calls = (dict.fromkeys(functions, value) for value in (np.inf, 0.0, 0))
-    while waiting := [name for name in functions if spent[name] < seconds or calls[name] < 3]:
+        started = time.perf_counter()
+        function()
+        calls[name] = max(1, round(TURN / max(time.perf_counter() - started, 1e-9)))
+    best, spent, turns = (dict.fromkeys(functions, value) for value in (np.inf, 0.0, 0))
+    while waiting := [name for name in functions if spent[name] < seconds or turns[name] < 3]:
         for name in waiting:
             started = clock()
-            functions[name]()
+            for _ in range(calls[name]):
+                functions[name]()
             taken = clock() - started
-            best[name], spent[name], calls[name] = min(best[name], taken), spent[name] + taken, calls[name] + 1
+            best[name] = min(best[name], taken / calls[name])
+            spent[name], turns[name] = spent[name] + taken, turns[name] + 1
     return best
 
 
