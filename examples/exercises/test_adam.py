@@ -78,9 +78,9 @@ def steps(one_step, gradients):
 def compare(gradients):
     """Compare steps along some gradients with the right ones and with the usual mistakes."""
     mistakes = {sentence: steps(wrong, gradients) for sentence, wrong in MISTAKES.items()}
-    assert_same_as(
-        steps(reference, gradients), steps(adam_step, gradients), np.ones_like(gradients[0]), mistakes=mistakes
-    )
+    names = ("value", "mean", "square")
+    start = np.ones_like(gradients[0])
+    assert_same_as(steps(reference, gradients), steps(adam_step, gradients), start, mistakes=mistakes, names=names)
 
 
 def test_first_step():
