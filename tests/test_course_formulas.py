@@ -104,7 +104,7 @@ def test_3_the_best_step():
     assert 0.1 < best / np.finfo(float).eps ** (1 / 3) < 10
 
 
-# Notebook 5
+# Notebook 6
 
 
 def test_5_powers_and_projections():
@@ -175,7 +175,7 @@ def test_5_the_gradient_grows_by_pi_over_pi_minus_one(rng):
     assert (np.sum(dy**2) / start) ** (1 / 6) == pytest.approx(np.pi / (np.pi - 1), rel=0.04)
 
 
-# Notebook 6
+# Notebook 8
 
 
 def softmax(scores):
@@ -209,7 +209,7 @@ def test_6_costs(rng):
     assert [layer.probabilities(x).size for layer in same] == [8 * 36**2, 36**2], "A matrices of T^2"
 
 
-# Notebook 7
+# Notebook 9
 
 
 def test_7_recalls():
@@ -221,7 +221,7 @@ def test_7_recalls():
     assert counts[3] / counts[1] == pytest.approx(16, abs=1) and 821 / 1437 == pytest.approx(0.57, abs=0.005)
 
 
-# Notebook 9
+# Notebook 11
 
 
 def test_9_binary_accuracy(rng):
@@ -253,7 +253,7 @@ def test_9_luck(rng):
     assert 0.8 * 25 + 0.2 * 99 == pytest.approx(40, abs=0.5)
 
 
-# Notebook 10, with a pencil
+# Notebook 12, with a pencil
 
 
 def test_10_pencil():

@@ -1,4 +1,4 @@
-"""What notebooks 11 and 12 derive, computed again in another way."""
+"""What notebooks 4 and 7 derive, computed again in another way."""
 
 import math
 import re
@@ -56,7 +56,7 @@ def test_the_steepest_curvature_of_the_linear_classifier():
         product = (gradient(h * v) - gradient(-h * v)) / (2 * h)
         largest, v = (v * product).sum(), product
     assert largest == pytest.approx(np.linalg.eigvalsh(x.T @ x / len(x))[-1] / 10, rel=1e-3)
-    assert 2 / largest == pytest.approx(0.71, abs=0.01), "the limit that notebook 11 prints"
+    assert 2 / largest == pytest.approx(0.71, abs=0.01), "the limit that notebook 4 prints"
 
 
 def test_he_keeps_the_mean_square_and_a_factor_counts_at_each_layer(rng):
@@ -162,7 +162,7 @@ def test_a_narrow_relu_loses_what_a_wide_one_keeps(rng):
     assert lost[0] > 0.1 and lost[1] < 0.01
 
 
-@pytest.mark.parametrize("name", ["11_from_zero", "12_the_mobilenet_family"])
+@pytest.mark.parametrize("name", ["04_from_zero", "07_the_mobilenet_family"])
 def test_every_figure_has_a_text_and_every_task_an_answer(name):
     notebook = read(HERE / f"{name}.ipynb")
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
