@@ -40,6 +40,7 @@ def slides_of(cells):
             new = nbformat.from_dict(cell)
             lines = cell.source.splitlines()
             hidden = len(lines) > MOST_LINES or max(map(len, lines)) > WIDEST or "plt." in cell.source
+            hidden |= "hide-input" in cell.metadata.get("tags", [])
             new.metadata = {"slideshow": {"slide_type": "subslide"}, "tags": ["hide"] if hidden else []}
             slides.append(new)
     return slides

@@ -1,5 +1,7 @@
 """A few damaged files of every kind, and whether the fuzzer would notice if something were wrong."""
 
+import subprocess
+import sys
 import time
 import warnings
 
@@ -9,6 +11,8 @@ import pytest
 
 from minifer.errors import GradientError
 
+ALONE = ("images", "pictures")  # Pillow's warnings are silenced where no thread is left from other tests
+
 
 @pytest.mark.parametrize("name", fuzz.KINDS)
 def test_damaged_files_are_read_or_refused_in_one_line(name):
@@ -16,7 +20,13 @@ def test_damaged_files_are_read_or_refused_in_one_line(name):
         pytest.importorskip("h5py")
     if name == "videos":
         pytest.importorskip("av")
-    assert fuzz.run([name], count=8 if name == "last" else 25, first_seed=0) == []
+    count = 8 if name == "last" else 25
+    if name in ALONE:
+        command = [sys.executable, fuzz.__file__, "--kind", name, "--count", str(count), "--seed", "0"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
+        return
+    assert fuzz.run([name], count=count, first_seed=0) == []
 
 
 def wrong_report(path):

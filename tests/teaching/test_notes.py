@@ -54,7 +54,8 @@ def test_a_sample_answer_gets_the_same_points_from_score(tmp_path):
 @pytest.mark.slow
 def test_nbgrader_gives_a_solution_all_points_and_a_stub_none(tmp_path):
     """The commands of the notes, on one exercise."""
-    pytest.importorskip("nbgrader", reason="nbgrader, a hundred megabytes, is not among what the tests need")
+    if not (Path(sys.executable).parent / "nbgrader").exists():
+        pytest.skip("nbgrader, a hundred megabytes, is not among what the tests need")
     commands = re.search(r"<!-- nbgrader -->\n```bash\n(.*?)```", NOTES, re.DOTALL)[1].splitlines()
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     for command in commands:
@@ -84,7 +85,8 @@ def test_slides_keep_the_order_of_question_picture_and_answer(lesson):
     for k in asked:
         following = cells[k + 1 :]
         shown = next(j for j, cell in enumerate(following) if cell.cell_type == "code")
-        assert any(cell.source.startswith("**Answer.**") for cell in following[shown + 1 : shown + 2])
+        text = next(cell for cell in following[shown:] if cell.cell_type == "markdown")
+        assert text.source.startswith("**Answer.**")
     texts = [cell.source for cell in cells if cell.cell_type == "markdown"]
     assert all(len(text) <= make_slides.MOST_CHARACTERS or text.count("\n\n") <= 1 for text in texts), "one paragraph"
     assert not any("<details>" in text for text in texts)
