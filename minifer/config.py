@@ -157,8 +157,8 @@ class TrainConfig:
 # The numbers of the paper's table 2; it names no augmentation.
 NO_AUGMENTATION = {"flip": False, "shift": 0.0, "rotation": 0.0, "zoom": 0.0, "brightness": 0.0, "contrast": 0.0}
 
-# What the next networks that ship are trained with. With milder warps and alpha 2, val pictures without a copy in training
-# were read best after 45 of 60 epochs, and worse from then on. An end phase (end_phase=0.1) gained nothing.
+# What the next networks that ship are trained with. With milder warps and alpha 2, val pictures without a copy in
+# training were read best after 45 of 60 epochs, and worse from then on. An end phase (end_phase=0.1) gained nothing.
 BEST = {
     "model": "skip", "blocks": "even", "linear": True, "register": True, "dropout": 0.2, "epochs": 60,
     "batch_size": 64, "learning_rate": 3e-3, "schedule": "cosine", "warmup": 3.0, "weight_decay": 0.05,
