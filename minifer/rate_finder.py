@@ -17,7 +17,6 @@ import numpy as np
 
 from minifer.averaging import copies
 from minifer.errors import ConfigError, TrainingError
-from minifer.files import replacing
 
 BETA = 0.9
 DIVERGED = 4  # times the lowest smoothed loss
@@ -95,7 +94,7 @@ def suggestion(rates, smooth):
 
 def draw_ramp(ramp, path):
     """Draw the losses over the rates, the smoothed ones and the suggestion, as a PNG file."""
-    from minifer.report.canvas import BLUE, GREY, INK, ORANGE, new_figure
+    from minifer.report.canvas import BLUE, GREY, INK, ORANGE, new_figure, write_figure
 
     figure, ((axes,),) = new_figure(8, 4.5)
     axes.semilogx(ramp.rates, ramp.losses, color=GREY, linewidth=1)
@@ -111,5 +110,4 @@ def draw_ramp(ramp, path):
     axes.set_ylabel("loss (cross-entropy)")
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    with replacing(path) as file:
-        figure.savefig(file, format="png")
+    write_figure(figure, path)

@@ -17,7 +17,7 @@ from pathlib import Path
 from minifer import config
 from minifer.allowed import shown
 from minifer.errors import ConfigError, one_line
-from minifer.files import claimed, make_folder, replacing, table_text, write_text
+from minifer.files import claimed, make_folder, table_text, write_text
 from minifer.jobs import run_jobs
 from minifer.output import log
 from minifer.runs import check_same, train_once
@@ -141,7 +141,7 @@ def table(arms):
 
 def draw_arms(arms, path):
     """Draw the top-1 accuracy of every run, and the mean and the spread of every arm, as a PNG file."""
-    from minifer.report.canvas import BLUE, GREY, INK, new_figure, plain_frame
+    from minifer.report.canvas import BLUE, GREY, INK, new_figure, plain_frame, write_figure
 
     arms = [arm for arm in arms if arm.figures("top-1 %")]
     figure, ((axes,),) = new_figure(8, 1.2 + 0.35 * max(len(arms), 1))
@@ -156,5 +156,4 @@ def draw_arms(arms, path):
     axes.set_xlabel("validation top-1 %", color=INK)
     axes.set_title("each run, mean and spread", loc="left", color=INK, size=10)
     plain_frame(axes, grid="x")
-    with replacing(Path(path)) as file:
-        figure.savefig(file, format="png")
+    write_figure(figure, path)

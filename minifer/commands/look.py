@@ -25,26 +25,24 @@ def add_arguments(parser):
 
 def run(args):
     """Run `minifer look`: a line for each view on stdout."""
-    from minifer.files import claimed, make_folder, replacing
+    from minifer.files import claimed, make_folder
     from minifer.recognizer import Recognizer
+    from minifer.report.canvas import write_figure
     from minifer.report.look import views
-    from minifer.trained import find_weights, load_weights
 
     set_threads(args)
     recognizer = Recognizer.load(args.weights, detect=not args.no_detect, model=args.model)
-    model, _ = load_weights(find_weights(args.weights), args.model)
     faces = recognizer.faces(recognizer.picture(args.image))
     if not faces:
         raise DataError(f"{args.image}: no face found; --no-detect looks at the whole picture")
     x = faces[0].input
     probs = recognizer.probabilities([x])[0]
     with claimed(make_folder(args.out)):
-        for name, figure, text in views(model, x, recognizer.classes, probs):
+        for name, figure, text in views(recognizer.model, x, recognizer.classes, probs):
             if figure is None:
                 print(f"no {name}: {text}", file=sys.stderr)
                 continue
             path = f"{args.out}/{name}.png"
-            with replacing(path) as file:
-                figure.savefig(file, format="png")
+            write_figure(figure, path)
             print(f"{path}: {text}", flush=True)
     return 0

@@ -5,6 +5,8 @@ Colours are from the palette of Okabe & Ito, which stays apart for colour-blind 
 
 import numpy as np
 
+from minifer.files import replacing
+
 BLUE, ORANGE, GREEN, SKY, GREY = "#0072B2", "#D55E00", "#009E73", "#56B4E9", "#BBBBBB"
 INK, GRID = "#333333", "#E3E3E3"
 
@@ -15,6 +17,12 @@ def new_figure(width, height, rows=1, columns=1, **options):
 
     figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+def write_figure(figure, path, **options):
+    """Write a figure as a PNG file, whole or not at all; options as of savefig."""
+    with replacing(path) as file:
+        figure.savefig(file, format="png", **options)
 
 
 def show(axes, picture, title="", colour=INK):

@@ -7,17 +7,14 @@ global state and might look for a screen. Lines are labelled where they end, so 
 import numpy as np
 
 from minifer.errors import DataError
-from minifer.files import replacing
 from minifer.report.canvas import BLUE as TRAIN
-from minifer.report.canvas import GRID, INK
+from minifer.report.canvas import GRID, INK, write_figure
 from minifer.report.canvas import ORANGE as VAL
 
 
 def draw_curves(rows, path):
     """Draw curves(rows) as a PNG file."""
-    figure = curves(rows)
-    with replacing(path) as file:
-        figure.savefig(file, format="png")
+    write_figure(curves(rows), path)
 
 
 class LiveCurves:
@@ -112,8 +109,7 @@ def draw_confusion(confusion, classes, path, title="Confusion matrix"):
     bar.set_label("share of the true class", size=10, color=INK)
     bar.outline.set_visible(False)
     bar.ax.tick_params(length=0, colors=INK)
-    with replacing(path) as file:
-        figure.savefig(file, format="png")
+    write_figure(figure, path)
 
 
 def column(rows, key):

@@ -4,8 +4,7 @@ from collections import defaultdict
 
 import numpy as np
 
-from minifer.files import replacing
-from minifer.report.canvas import BLUE, GREEN, GREY, INK, ORANGE, SKY, new_figure, plain_frame
+from minifer.report.canvas import BLUE, GREEN, GREY, INK, ORANGE, SKY, new_figure, plain_frame, write_figure
 
 COLOURS = (ORANGE, "#F0E442", "#CC79A7", GREEN, BLUE, "#E69F00", SKY)  # of Okabe & Ito's palette, as in canvas
 MOST_POINTS = 2000  # of a face; twice as many are halved, by the mean of two
@@ -49,8 +48,7 @@ class Timeline:
         last.set_xlabel("seconds" if shown else "no face was seen", color=INK)
         if shown:
             figure.legend(*last.get_legend_handles_labels(), loc="outside upper center", ncols=8, frameon=False)
-        with replacing(path) as file:
-            figure.savefig(file, format="png", metadata={**dict(note), "Software": None})
+        write_figure(figure, path, metadata={**dict(note), "Software": None})
 
 
 def _with_gaps(points):

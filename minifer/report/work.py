@@ -1,7 +1,6 @@
 """Where a network's work and weights are: a bar for each of its parts, coloured by kind of layer."""
 
-from minifer.files import replacing
-from minifer.report.canvas import BLUE, GREEN, GREY, GRID, INK, ORANGE, SKY, new_figure
+from minifer.report.canvas import BLUE, GREEN, GREY, GRID, INK, ORANGE, SKY, new_figure, write_figure
 
 COLOURS = {
     "Conv2D": ("ordinary convolution", GREEN),
@@ -45,8 +44,7 @@ def draw_work(table, path, title):
     for axes in (work, weights):
         handles |= {bars.get_label(): bars for bars in axes.containers}
     figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=len(handles), frameon=False)
-    with replacing(path) as file:
-        figure.savefig(file, format="png")
+    write_figure(figure, path)
 
 
 def part_of(row):

@@ -93,8 +93,7 @@ def frontier(figures):
 
 def draw(figures, path):
     """Draw accuracy against multiply-adds of all submissions, and the line of those that none beats."""
-    from minifer.files.writing import replacing
-    from minifer.report.canvas import BLUE, GREY, INK, ORANGE, new_figure, plain_frame
+    from minifer.report.canvas import BLUE, GREY, INK, ORANGE, new_figure, plain_frame, write_figure
 
     figure, grid = new_figure(7.5, 4.6)
     axes, first = grid[0, 0], frontier(figures)
@@ -114,5 +113,4 @@ def draw(figures, path):
     axes.xaxis.set_major_formatter("{x:,.0f}")
     figure.legend(loc="outside lower center", ncols=2, fontsize=9, frameon=False)
     plain_frame(axes, grid="both")
-    with replacing(path) as file:
-        figure.savefig(file, format="png")
+    write_figure(figure, path)
