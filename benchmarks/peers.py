@@ -62,10 +62,10 @@ class Block(nn.Module):
         return y + (x if self.projection is None else self.projection(x))
 
 
-def mobilenet(variant, alpha, attention_blocks, blocks, stem_filters, heads=8, units=64, classes=7):
+def mobilenet(variant, alpha, attention_blocks, blocks, stem_filters, stem_stride=2, heads=8, units=64, classes=7):
     """Return the twin of minifer.models.mobilenet, whose table of blocks it is given, for one-channel pictures."""
     channels = int(stem_filters * alpha)
-    layers = [conv_norm(1, channels, 3, 2)]
+    layers = [conv_norm(1, channels, 3, stem_stride)]
     for number, (full, stride) in enumerate(blocks, start=1):
         filters = int(full * alpha)
         layers.append(Block(channels, filters, stride, variant != "plain"))

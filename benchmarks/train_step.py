@@ -18,6 +18,7 @@ BATCH = 32
 NETWORKS = {
     "plain, alpha 1": ("plain", 1.0, ()),
     "plain, alpha 0.5": ("plain", 0.5, ()),
+    "skip, stem stride 1, alpha 0.5": ("skip", 0.5, (), 1),
     "mha on blocks 6 to 13, alpha 1": ("mha", 1.0, tuple(range(6, 14))),
     "mha on all blocks, alpha 1": ("mha", 1.0, tuple(range(1, 14))),
     "MobileNetV2": ("v2", 1.0, ()),
@@ -26,7 +27,7 @@ NETWORKS = {
 SGEMM = ((4608, 128, 128), (1152, 256, 256), (288, 512, 512), (128, 1024, 1024))  # pointwise shapes of MobileNet
 
 
-def network_of(variant, alpha, attention_blocks):
+def network_of(variant, alpha, attention_blocks, stem_stride=2):
     """Return minifer's network."""
     from minifer.models import mobilenet, mobilenet_v2, mobilenet_v3
 
@@ -34,16 +35,17 @@ def network_of(variant, alpha, attention_blocks):
         return mobilenet_v2(alpha)
     if variant == "v3-small":
         return mobilenet_v3("small", alpha)
-    return mobilenet(variant, alpha, attention_blocks=attention_blocks if variant == "mha" else None)
+    attention_blocks = attention_blocks if variant == "mha" else None
+    return mobilenet(variant, alpha, stem_stride=stem_stride, attention_blocks=attention_blocks)
 
 
-def twin_of(variant, alpha, attention_blocks):
+def twin_of(variant, alpha, attention_blocks, stem_stride=2):
     """Return the arguments of peers.mobilenet or peers.inverted for the same network."""
     if variant.startswith("v"):
         return twin_of_inverted(network_of(variant, alpha, ()))
     from minifer.models.mobilenet import BLOCKS, STEM_FILTERS
 
-    layout = {"blocks": BLOCKS, "stem_filters": STEM_FILTERS}
+    layout = {"blocks": BLOCKS, "stem_filters": STEM_FILTERS, "stem_stride": stem_stride}
     return {"variant": variant, "alpha": alpha, "attention_blocks": attention_blocks, **layout}
 
 
@@ -66,14 +68,16 @@ def twin_of_inverted(network):
 
 def training(network):
     """Return minifer's training step."""
+    from minifer.fusion import fused
     from minifer.losses import SoftmaxCrossEntropy
     from minifer.optimizers import Adam
 
     rng = np.random.default_rng(0)
     x, labels = rng.standard_normal((BATCH, 48, 48, 1)).astype(np.float32), rng.integers(0, 7, BATCH)
-    net = network_of(*network)
-    net.require_input_gradient(False)
-    loss, optimizer = SoftmaxCrossEntropy(), Adam(net.parameters())
+    model = network_of(*network)
+    model.require_input_gradient(False)
+    net = fused(model)
+    loss, optimizer = SoftmaxCrossEntropy(), Adam(model.parameters())
 
     def step():
         loss.forward(net.forward(x, training=True), labels, training=True)

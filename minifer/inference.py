@@ -29,6 +29,7 @@ from minifer.layers import (
     Residual,
     Sequential,
 )
+from minifer.layers.base import computes_as
 from minifer.layers.normalization import CLIPS
 
 NO_CLIP = CLIPS[None]
@@ -47,8 +48,7 @@ def fold(weight, norm, bias=None):
 
 
 def _is(layer, kind):
-    """Say whether a layer computes what a kind of layer does: it is one, and nobody has replaced its forward."""
-    return isinstance(layer, kind) and getattr(layer.forward, "__func__", None) is kind.forward
+    return computes_as(layer, kind, "forward")
 
 
 class _Map:

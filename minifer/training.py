@@ -25,6 +25,7 @@ from minifer.errors import CheckpointError, ConfigError, TrainingError
 from minifer.evaluation import predict  # noqa: F401  (also found here)
 from minifer.files.documents import checked_fields
 from minifer.files.guard import guarded
+from minifer.fusion import fused
 from minifer.layers import Dropout, Layer
 from minifer.losses import SoftmaxCrossEntropy
 from minifer.networks import Own, build_model, check_output, freeze_body, own_name
@@ -76,6 +77,7 @@ class Training:
         if settings.freeze:
             freeze_body(self.model)
         self.model.require_input_gradient(False)
+        self.network = fused(self.model)  # what a step goes through
         self.dropouts = {layer: layer.rate for _, layer in self.model.walk() if isinstance(layer, Dropout)}
         self.phases = self._phases()
         self.phase = self.phases[0]
@@ -192,14 +194,14 @@ class Training:
     def block_gradients(self, rows, epoch):
         """Leave the gradients of rows that go through the network together; return as gradients does."""
         x, targets = self.batches.read(rows, epoch)
-        logits = self.model.forward(x, training=True)
+        logits = self.network.forward(x, training=True)
         loss = float(self.phase.loss.forward(logits, targets, training=True))
         if not np.isfinite(loss):
             raise TrainingError(
                 f"training has diverged: the loss is {loss} at epoch {self.epoch + 1}, step {self.step + 1}: "
                 f"{first_bad_layer(self.model, x)}; try a lower --learning-rate"
             )
-        self.model.backward(self.phase.loss.backward())
+        self.network.backward(self.phase.loss.backward())
         labels = targets if targets.ndim == 1 else targets.argmax(axis=1)
         return loss, int((logits.argmax(axis=1) == labels).sum())
 

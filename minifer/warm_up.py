@@ -18,11 +18,13 @@ from minifer.kernels.cache import has_compiled
 # The kernels of a training step by about how many seconds a core takes to compile them, the longest first. Those of a
 # line call the same functions, which one process is to compile; the line without names stands for all others.
 FAMILIES = (
-    (12, ("attention_forward", "attention_backward")),
-    (10, ("batch_moments", "normalize", "normalize_sums", "normalize_grad_x")),
-    (9, ("pointwise_forward", "pointwise_grad_x", "pointwise_grad_weight", "gather_patches", "scatter_patches")),
-    (9, ()),
-    (5, ("depthwise_forward", "depthwise_grad_x", "depthwise_grad_weight")),
+    (12, ()),
+    (11, ("fused_depthwise_backward", "gather_patches", "scatter_patches")),
+    (11, ("fused_pointwise_forward", "fused_pointwise_backward")),
+    (10, ("attention_forward", "attention_backward")),
+    (7, ("fused_depthwise_forward", "depthwise_forward", "depthwise_grad_x", "depthwise_grad_weight")),
+    (6, ("batch_moments", "normalize", "normalize_sums", "normalize_grad_x", "kept_sums")),
+    (6, ("pointwise_forward", "pointwise_grad_x", "pointwise_grad_weight")),
     (4, ("global_average", "global_average_grad_x")),
 )
 
@@ -51,10 +53,10 @@ class WarmUp:
 
 def for_training(settings):
     """Return the WarmUp of what a training calls; of nothing where that was done before on this machine."""
-    from minifer.kernels import normalization
+    from minifer.kernels import fused
     from minifer.own_code import is_target
 
-    if is_target(settings.model) or has_compiled(normalization.batch_moments.compiled):
+    if is_target(settings.model) or has_compiled(fused.begin_norm.compiled):
         return WarmUp([])
     shares = [(0, ())] * os.cpu_count()
     for seconds, kernels in FAMILIES:
@@ -89,17 +91,18 @@ def alone(job):
 
 
 def training_step(settings, kernels):
-    """Train one step on two drawn faces; only `kernels` are compiled."""
+    """Train one step on some drawn faces, as many as a step is fused for; only `kernels` are compiled."""
     from minifer import config
     from minifer.data import synthetic
+    from minifer.fusion import FEW_PICTURES
     from minifer.kernels.twin import TWINS, use_kernels
     from minifer.training import fit
 
     tiny = config.replace(
-        settings, alpha=1 / 16, epochs=1, batch_size=2, warmup=0.0, end_phase=0.0, limit=0, pretrained="", freeze=False,
-        teacher="", register=False, balance="none", recalibrate=0,
+        settings, alpha=1 / 16, epochs=1, batch_size=FEW_PICTURES, warmup=0.0, end_phase=0.0, limit=0, pretrained="",
+        freeze=False, teacher="", register=False, balance="none", recalibrate=0,
     )  # fmt: skip
-    faces = synthetic.load(seed=0, train=2, val=2)
+    faces = synthetic.load(seed=0, train=FEW_PICTURES, val=2)
     with use_kernels({twin.name: twin.reference for twin in TWINS if twin.name not in kernels}):
         fit(tiny, faces["train"], faces["val"])
 

@@ -203,14 +203,14 @@ def test_the_end_phase_shows_sharp_pictures_and_plain_labels(faces, tmp_path):
     taught = {"teacher": write_teacher(faces, tmp_path), "rotation": 30.0}
     settings = config.replace(TINY, epochs=5, end_phase=0.4, dropout=0.5, **taught)
     training = start(faces, settings)
-    shown, forward = [], training.model.forward
+    shown, forward = [], training.network.forward
 
     def watched(x, training=False):
         if training:
             shown.append(x)
         return forward(x, training=training)
 
-    training.model.forward = watched
+    training.network.forward = watched
     training.run(Silent())
     epochs = [np.concatenate(shown[start : start + 4]) for start in range(0, 20, 4)]
     levels = to_float(np.arange(256, dtype=np.uint8)[None, None])

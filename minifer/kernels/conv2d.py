@@ -12,7 +12,10 @@ kernels/pointwise.py.
 import numpy as np
 from numba import prange
 
+from minifer.kernels.depthwise import offset_lists
 from minifer.kernels.twin import Twin, parallel
+
+CHUNKS = 4  # pieces of a picture, for the threads to share
 
 
 def gather_patches_numpy(x, kh, kw, stride, padding):
@@ -37,29 +40,27 @@ def scatter_patches_numpy(patches, batch, height, width, channels, kh, kw, strid
 
 
 @parallel
+def _gather_patches(x, starts, sources, taps, batch, positions, channels, patches):
+    size = x.size // batch
+    for task in prange(batch * CHUNKS):
+        n, chunk = task // CHUNKS, task % CHUNKS
+        for i in range(positions * chunk // CHUNKS, positions * (chunk + 1) // CHUNKS):
+            patch = patches[n * positions + i]
+            patch[:] = 0
+            for t in range(starts[i], starts[i + 1]):
+                at, tap = n * size + sources[t], taps[t]
+                for c in range(channels):
+                    patch[tap + c] = x[at + c]
+
+
 def gather_patches_numba(x, kh, kw, stride, padding):
-    """Return patches, one picture per task."""
+    """Return patches; which entry of the picture goes where is listed once for all pictures (kernels/depthwise.py)."""
     batch, height, width, channels = x.shape
-    top, bottom, left, right = padding
-    oh = (height + top + bottom - kh) // stride + 1
-    ow = (width + left + right - kw) // stride + 1
+    oh = (height + padding[0] + padding[1] - kh) // stride + 1
+    ow = (width + padding[2] + padding[3] - kw) // stride + 1
+    lists = offset_lists("output", oh, x.shape[1:], oh, ow, kh, kw, stride, tuple(padding))
     patches = np.empty((batch * oh * ow, kh * kw * channels), x.dtype)
-    for n in prange(batch):
-        for i in range(oh):
-            for j in range(ow):
-                patch = patches[(n * oh + i) * ow + j]
-                at = 0
-                for u in range(kh):
-                    p = i * stride + u - top
-                    for v in range(kw):
-                        q = j * stride + v - left
-                        if 0 <= p < height and 0 <= q < width:
-                            for c in range(channels):
-                                patch[at + c] = x[n, p, q, c]
-                        else:
-                            for c in range(channels):
-                                patch[at + c] = 0
-                        at += channels
+    _gather_patches(np.ascontiguousarray(x).reshape(-1), *lists, batch, oh * ow, channels, patches)
     return patches
 
 

@@ -19,6 +19,7 @@ Source: Ioffe & Szegedy, 2015; Ba, Kiros & Hinton, Layer Normalization, 2016.
 import numpy as np
 from numba import prange
 
+from minifer.kernels.normalized import grad_normalized, read_normalized, sum_kept, sum_moments
 from minifer.kernels.twin import Twin, parallel, serial
 
 BLOCKS = 16  # pieces that the rows are cut into at most, for the threads to share
@@ -65,101 +66,92 @@ def _add_blocks(sums):
 
 
 @parallel
-def batch_moments_numba(x):
-    """Return mean and (biased) variance (C,) from sums about the first row, which keeps them from cancelling."""
-    rows, channels = x.shape
+def _batch_moments(x, rows, channels, pivot, mean, var):
     blocks = max(1, min(BLOCKS, rows // BLOCK_ROWS))
     sums = np.zeros((blocks, 2, channels), np.float64)
     for block in prange(blocks):
-        few_total, few_square = np.zeros(channels, x.dtype), np.zeros(channels, x.dtype)
-        first, last = rows * block // blocks, rows * (block + 1) // blocks
-        for start in range(first, last, FEW):
-            for m in range(start, min(start + FEW, last)):
-                for c in range(channels):
-                    d = x[m, c] - x[0, c]
-                    few_total[c] += d
-                    few_square[c] += d * d
-            for c in range(channels):
-                sums[block, 0, c] += few_total[c]
-                sums[block, 1, c] += few_square[c]
-                few_total[c] = few_square[c] = 0
+        last = rows * (block + 1) // blocks
+        for start in range(rows * block // blocks, last, FEW):
+            sum_moments(x, start * channels, channels, pivot, sums[block], min(FEW, last - start), channels)
     _add_blocks(sums)
-    mean, var = np.empty(channels, x.dtype), np.empty(channels, x.dtype)
     for c in range(channels):
         d = sums[0, 0, c] / rows
-        mean[c] = d + x[0, c]
+        mean[c] = d + pivot[c]
         var[c] = max(sums[0, 1, c] / rows - d * d, 0.0)
+
+
+def batch_moments_numba(x):
+    """Return mean and (biased) variance (C,) from sums about the first row, which keeps them from cancelling."""
+    mean, var = np.empty(x.shape[1], x.dtype), np.empty(x.shape[1], x.dtype)
+    _batch_moments(x.reshape(-1), *x.shape, x[0].copy(), mean, var)
     return mean, var
 
 
 @parallel
-def normalize_numba(x, mean, inv_std, gamma, beta, low, high):
-    """y in one pass."""
-    rows, channels = x.shape
-    y = np.empty_like(x)
-    scale = gamma * inv_std
-    low, high = x.dtype.type(low), x.dtype.type(high)
+def _normalize(x, rows, channels, norm, low, high, y):
     blocks = max(1, min(BLOCKS, rows // BLOCK_ROWS))
     for block in prange(blocks):
-        for m in range(rows * block // blocks, rows * (block + 1) // blocks):
-            for c in range(channels):
-                z = (x[m, c] - mean[c]) * scale[c] + beta[c]
-                # Written so that a NaN passes through instead of being clipped away.
-                z = low if z < low else z
-                y[m, c] = high if z > high else z
+        last = rows * (block + 1) // blocks
+        for start in range(rows * block // blocks, last, FEW):
+            place = start * channels
+            read_normalized(x, place, channels, y, place, channels, norm, low, high, min(FEW, last - start), channels)
+
+
+def normalize_numba(x, mean, inv_std, gamma, beta, low, high):
+    """y in one pass; a NaN passes through instead of being clipped away."""
+    y, real = np.empty_like(x), x.dtype.type
+    _normalize(x.reshape(-1), *x.shape, np.stack((mean, gamma * inv_std, beta)), real(low), real(high), y.reshape(-1))
     return y
 
 
 @parallel
-def normalize_sums_numba(dy, x, mean, inv_std, gamma, beta, low, high):
-    """Return dgamma, dbeta (C,)."""
-    rows, channels = x.shape
-    scale = gamma * inv_std
-    low, high = x.dtype.type(low), x.dtype.type(high)
-    zero = x.dtype.type(0)
+def _kept_sums(dy, x, rows, channels, norm, low, high, out):
     blocks = max(1, min(BLOCKS, rows // BLOCK_ROWS))
     sums = np.zeros((blocks, 2, channels), np.float64)
     for block in prange(blocks):
-        few_gamma, few_beta = np.zeros(channels, x.dtype), np.zeros(channels, x.dtype)
-        first, last = rows * block // blocks, rows * (block + 1) // blocks
-        for start in range(first, last, FEW):
-            for m in range(start, min(start + FEW, last)):
-                for c in range(channels):
-                    d = x[m, c] - mean[c]
-                    z = d * scale[c] + beta[c]
-                    dz = dy[m, c] if low < z < high else zero
-                    few_gamma[c] += dz * d
-                    few_beta[c] += dz
-            for c in range(channels):
-                sums[block, 0, c] += few_gamma[c]
-                sums[block, 1, c] += few_beta[c]
-                few_gamma[c] = few_beta[c] = zero
+        last = rows * (block + 1) // blocks
+        for start in range(rows * block // blocks, last, FEW):
+            place = start * channels
+            sum_kept(
+                dy, place, channels, x, place, channels, norm, low, high, sums[block], min(FEW, last - start), channels
+            )
     _add_blocks(sums)
-    dgamma, dbeta = np.empty(channels, x.dtype), np.empty(channels, x.dtype)
-    for c in range(channels):
-        dgamma[c] = sums[0, 0, c] * inv_std[c]
-        dbeta[c] = sums[0, 1, c]
-    return dgamma, dbeta
+    for part in range(2):
+        for c in range(channels):
+            out[part, c] = sums[0, part, c]
+
+
+def kept_sums_numba(dy, x, norm, low, high):
+    """Return sum dz and sum dz * (x - mean) as (2, C), for norm (3 or more, C): mean, scale, beta."""
+    sums, real = np.empty((2, x.shape[1]), x.dtype), x.dtype.type
+    _kept_sums(dy.reshape(-1), x.reshape(-1), *x.shape, norm, real(low), real(high), sums)
+    return sums
+
+
+def normalize_sums_numba(dy, x, mean, inv_std, gamma, beta, low, high):
+    """Return dgamma, dbeta (C,)."""
+    dbeta, product = kept_sums_numba(dy, x, np.stack((mean, gamma * inv_std, beta)), low, high)
+    return product * inv_std, dbeta
 
 
 @parallel
-def normalize_grad_x_numba(dy, x, mean, inv_std, gamma, beta, low, high, dgamma, dbeta):
-    """Return dx in one pass: dx = a * dz + b * x + d with three numbers a, b, d per channel."""
-    rows, channels = x.shape
-    dx = np.empty_like(x)
-    scale = gamma * inv_std
-    low, high = x.dtype.type(low), x.dtype.type(high)
-    zero = x.dtype.type(0)
-    slope = scale * inv_std * dgamma / x.dtype.type(rows)
-    offset = scale * dbeta / x.dtype.type(rows)
+def _normalize_grad_x(dy, x, rows, channels, norm, low, high, dx):
     blocks = max(1, min(BLOCKS, rows // BLOCK_ROWS))
     for block in prange(blocks):
-        for m in range(rows * block // blocks, rows * (block + 1) // blocks):
-            for c in range(channels):
-                d = x[m, c] - mean[c]
-                z = d * scale[c] + beta[c]
-                dz = dy[m, c] if low < z < high else zero
-                dx[m, c] = scale[c] * dz - offset[c] - d * slope[c]
+        last = rows * (block + 1) // blocks
+        for start in range(rows * block // blocks, last, FEW):
+            place = start * channels
+            grad_normalized(
+                dy, x, place, channels, dx, place, channels, norm, low, high, min(FEW, last - start), channels
+            )
+
+
+def normalize_grad_x_numba(dy, x, mean, inv_std, gamma, beta, low, high, dgamma, dbeta):
+    """Return dx in one pass: dx = scale * dz - offset - (x - mean) * slope with numbers of each channel."""
+    dx, real = np.empty_like(x), x.dtype.type
+    scale, rows = gamma * inv_std, real(len(x))
+    norm = np.stack((mean, scale, beta, scale * inv_std * dgamma / rows, scale * dbeta / rows))
+    _normalize_grad_x(dy.reshape(-1), x.reshape(-1), *x.shape, norm, real(low), real(high), dx.reshape(-1))
     return dx
 
 

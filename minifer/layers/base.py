@@ -148,3 +148,10 @@ class Layer(checks.Checks):
         """
         self.input_gradient = required
         return self.has_backward()
+
+
+def computes_as(layer, kind, *passes):
+    """Say whether a layer computes what a kind of layer does: it is one, and nobody has replaced the passes named."""
+    return isinstance(layer, kind) and all(
+        getattr(getattr(layer, name), "__func__", None) is getattr(kind, name) for name in passes
+    )

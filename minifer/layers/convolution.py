@@ -84,10 +84,12 @@ class Conv2D(Windowed):
         x = self.check_input(x, "NHWC", self.channels)
         padding, oh, ow = self.geometry(*x.shape[1:3])
         weight = self.weight.value.reshape(-1, self.filters)
-        y = np.empty((len(x), oh, ow, self.filters), x.dtype)
+        parts = []
         for part in self._parts(x, oh * ow):
             patches = gather_patches(x[part], self.kernel, self.kernel, self.stride, padding)
-            y[part] = pointwise_forward(patches, weight).reshape(-1, oh, ow, self.filters)
+            parts.append(pointwise_forward(patches, weight))
+        y = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        y = y.reshape(len(x), oh, ow, self.filters)
         if self.bias is not None:
             y += self.bias.value
         self.save(training, x, padding, y.shape)
