@@ -16,7 +16,7 @@ def test_gradients_and_kernels_without_the_compiler():
     large = "3000 or 1100 or 1030 or 600 or 1024 or 1500 or 4200 or 256 or 70 or 10001"
     selected = f"not mobilenet and not any_ and not ({large})"
     command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", "-k", selected]
-    files = [TESTS / "test_gradients.py", TESTS / "kernels" / "test_twins.py"]
+    files = [TESTS / "test_gradients.py", TESTS / "kernels" / "test_twins.py", TESTS / "kernels" / "test_fused.py"]
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
     run = subprocess.run([*command, *files], env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout[-3000:]

@@ -28,6 +28,7 @@ from minifer.kernels.depthwise import (
 )
 from minifer.kernels.normalization import kept_sums_numba
 from minifer.kernels.normalized import (
+    add_normalized,
     copy_sum_kept,
     copy_summing,
     grad_normalized,
@@ -425,27 +426,27 @@ def fused_depthwise_backward_numba(
 @parallel
 def _normalize_add(v, norm, low, high, shortcut, shortcut_norm, rows, channels, y):
     blocks = min(BLOCKS, rows)
+    infinite = y.dtype.type(np.inf)
     for block in prange(blocks):
-        for m in range(rows * block // blocks, rows * (block + 1) // blocks):
-            mean, scale, beta = norm[0], norm[1], norm[2]
-            for c in range(channels):
-                z = (v[m, c] - mean[c]) * scale[c] + beta[c]
-                z = low if z < low else z
-                y[m, c] = high if z > high else z
-            if shortcut_norm.shape[0] == 0:
-                for c in range(channels):
-                    y[m, c] += shortcut[m, c]
-            else:
-                mean, scale, beta = shortcut_norm[0], shortcut_norm[1], shortcut_norm[2]
-                for c in range(channels):
-                    y[m, c] += (shortcut[m, c] - mean[c]) * scale[c] + beta[c]
+        last = rows * (block + 1) // blocks
+        for start in range(rows * block // blocks, last, SOME):
+            count, place = min(SOME, last - start), start * channels
+            lazy = shortcut_norm.shape[0] > 0
+            if lazy:
+                read_normalized(
+                    shortcut, place, channels, y, place, channels, shortcut_norm, -infinite, infinite, count, channels
+                )
+            add_normalized(
+                v, place, channels, y if lazy else shortcut, place, channels, y, norm, low, high, count, channels
+            )
 
 
 def normalize_add_numba(v, norm, low, high, shortcut, shortcut_norm):
     """Return what a residual block ends with, in one pass."""
-    y = np.empty_like(v)
-    low, high = v.dtype.type(low), v.dtype.type(high)
-    _normalize_add(v, norm, low, high, shortcut, shortcut_norm, *v.shape, y)
+    y, real = np.empty_like(v), v.dtype.type
+    _normalize_add(
+        v.reshape(-1), norm, real(low), real(high), shortcut.reshape(-1), shortcut_norm, *v.shape, y.reshape(-1)
+    )
     return y
 
 

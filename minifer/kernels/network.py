@@ -22,6 +22,7 @@ import numpy as np
 from numba import prange
 
 from minifer.kernels.attention import attention_forward_numba
+from minifer.kernels.normalized import add_bias
 from minifer.kernels.rows import multiply_rows
 from minifer.kernels.tile import FEW_ROWS, PANEL, TILE_ROWS, multiply_few_rows, multiply_tile
 from minifer.kernels.twin import parallel, serial
@@ -34,15 +35,9 @@ STEP = np.dtype(
     + [("low", np.float32), ("high", np.float32)]
 )  # inputs, outputs: positions of a picture; start: where a step's lists begin; -1 where there is no such thing
 TASKS = 8  # pieces of work of a product
+SOME = 48  # positions of a depthwise step that are worked on at a time
+FEW = 12288  # numbers that a depthwise step makes sooner than a second thread has woken up
 STEPS = 256  # longest part of a sum between two visits to memory (see kernels/matmul.py)
-
-
-@serial
-def _clip(y, low, high):
-    """Clip in place; a NaN stays one."""
-    for c in range(y.size):
-        z = low if y[c] < low else y[c]
-        y[c] = high if z > high else z
 
 
 @parallel
@@ -61,6 +56,20 @@ def _patches(memory, program, number, pictures, batch, starts, sources, taps):
                     memory[place + taps[t] + c] = pictures[n * picture_size + sources[t] + c]
 
 
+@serial
+def _depthwise_positions(memory, s, n, first, last, weights, starts, sources, taps):
+    """DEPTHWISE for some positions of picture n, a few at a time: they are clipped while they are in the cache."""
+    for start in range(first, last, SOME):
+        stop = min(start + SOME, last)
+        place = s.target + (n * s.outputs + start) * s.target_row
+        for i in range(start, stop):
+            multiply_rows(
+                memory, place + (i - start) * s.target_row, memory, s.source + n * s.inputs * s.source_row, sources,
+                weights, s.weight, taps, starts[s.start + i], starts[s.start + i + 1], s.channels, False,
+            )  # fmt: skip
+        add_bias(memory, place, s.target_row, weights, s.bias, s.low, s.high, stop - start, s.channels)
+
+
 @parallel
 def _depthwise(memory, program, number, batch, weights, starts, sources, taps):
     """DEPTHWISE: the lists name, for every output position, the positions under its window and their taps."""
@@ -68,17 +77,8 @@ def _depthwise(memory, program, number, batch, weights, starts, sources, taps):
     for task in prange(batch * chunks):
         s = program[number]
         n, chunk = task // chunks, task % chunks
-        bias = weights[s.bias : s.bias + s.channels]
-        for i in range(s.outputs * chunk // chunks, s.outputs * (chunk + 1) // chunks):
-            place = s.target + (n * s.outputs + i) * s.target_row
-            y = memory[place : place + s.channels]
-            for c in range(s.channels):
-                y[c] = bias[c]
-            multiply_rows(
-                memory, place, memory, s.source + n * s.inputs * s.source_row, sources,
-                weights, s.weight, taps, starts[s.start + i], starts[s.start + i + 1], s.channels, True,
-            )  # fmt: skip
-            _clip(y, s.low, s.high)
+        first, last = s.outputs * chunk // chunks, s.outputs * (chunk + 1) // chunks
+        _depthwise_positions(memory, s, n, first, last, weights, starts, sources, taps)
 
 
 @serial
@@ -130,18 +130,14 @@ def _pointwise(memory, program, number, batch, weights):
                                 memory, edge, PANEL, s.channels, False,
                             )  # fmt: skip
                             _return_tile(memory, edge, y, s.target_row, min(TILE_ROWS, rows - row), valid)
-            bias = weights[s.bias + column : s.bias + column + valid]
-            for row in range(first_tile * TILE_ROWS, min(last_tile * TILE_ROWS, rows)):
-                place = s.target + row * s.target_row + column
-                y = memory[place : place + valid]
-                for v in range(valid):
-                    y[v] += bias[v]
-                _clip(y, s.low, s.high)
-                if s.shortcut >= 0:
-                    place = s.shortcut + row * s.shortcut_row + column
-                    shortcut = memory[place : place + valid]
-                    for v in range(valid):
-                        y[v] += shortcut[v]
+            row, stop = first_tile * TILE_ROWS, min(last_tile * TILE_ROWS, rows)
+            place = s.target + row * s.target_row + column
+            add_bias(memory, place, s.target_row, weights, s.bias + column, s.low, s.high, stop - row, valid)
+            for r in range(row, stop if s.shortcut >= 0 else row):
+                place = s.target + r * s.target_row + column
+                y, shortcut = memory[place : place + valid], memory[s.shortcut + r * s.shortcut_row + column :]
+                for v in range(y.size):
+                    y[v] += shortcut[v]
 
 
 @serial
@@ -227,6 +223,9 @@ def run_network(program, pictures, batch, memory, weights, starts, sources, taps
             return number
         if s.operation == PATCHES:
             _patches(memory, program, number, pictures, batch, starts, sources, taps)
+        elif s.operation == DEPTHWISE and batch * s.outputs * s.channels <= FEW:
+            for n in range(batch):
+                _depthwise_positions(memory, s, n, 0, s.outputs, weights, starts, sources, taps)
         elif s.operation == DEPTHWISE:
             _depthwise(memory, program, number, batch, weights, starts, sources, taps)
         elif s.operation == POINTWISE:

@@ -1,8 +1,9 @@
 """What batch normalization does to rows of a map, each channel's numbers in registers, as vector instructions by hand.
 
-    read_normalized     out = clip((v - mean) * scale + beta, low, high)
+    read_normalized     out = clip((v - mean) * scale + beta, low, high)    add_normalized    the same, + shortcut
     grad_normalized     out = scale * kept(dz) - offset - (v - mean) * slope
     sum_moments         sums += y - pivot, (y - pivot)^2                    copy_summing      the same, and out = y
+    add_bias            y = clip(y + bias, low, high), in place: what is left of it in a trained network
     sum_kept            sums += kept(dx), kept(dx) * (v - mean)             copy_sum_kept     the same, and out = dx
 
 kept(g) is g where nothing was clipped, low < (v - mean) * scale + beta < high, else 0. All have one form: a loop
@@ -65,6 +66,25 @@ def _sum_kept_loops(dx, dx_start, dx_row, v, v_start, v_row, norm, low, high, su
         sums[1, c] += product
 
 
+def _add_normalized_loops(
+    v, v_start, v_row, shortcut, shortcut_start, shortcut_row, out, norm, low, high, rows, channels
+):  # fmt: skip
+    for r in range(rows):
+        for c in range(channels):
+            z = (v[v_start + r * v_row + c] - norm[0, c]) * norm[1, c] + norm[2, c]
+            z = low if z < low else z
+            z = high if z > high else z
+            out[v_start + r * v_row + c] = z + shortcut[shortcut_start + r * shortcut_row + c]
+
+
+def _add_bias_loops(y, y_start, y_row, bias, bias_start, low, high, rows, channels):
+    for r in range(rows):
+        for c in range(channels):
+            z = y[y_start + r * y_row + c] + bias[bias_start + c]
+            z = low if z < low else z
+            y[y_start + r * y_row + c] = high if z > high else z
+
+
 # The same, emitted.
 
 
@@ -74,7 +94,7 @@ class _Rows:
     def __init__(self, context, builder, signature, args):
         self.emit, self.builder, self.args = Emitter(context, builder, signature, args), builder, args
 
-    def run(self, inputs, output, numbers, count, scalars, sums, body):
+    def run(self, inputs, output, numbers, count, scalars, sums, body, numbers_start=None):
         """Emit them.
 
         inputs     (argument, start, row) of each map that is read, output that of the one that is written, or None
@@ -82,6 +102,7 @@ class _Rows:
         scalars    arguments that are the same for all
         sums       argument of the float64 array (2, C) that two sums are added to, or None
         body       (builder, values, numbers, scalars) -> (value written, two terms of the sums)
+        numbers_start    argument that says where the numbers begin in their array, or None: at its start
         """
         emit, builder = self.emit, self.builder
         channels = self.args[-1]
@@ -97,12 +118,12 @@ class _Rows:
             following = builder.add(c, INTEGER(lanes * vectors))
             builder.cbranch(builder.icmp_signed("<=", following, channels), inside, done)
             builder.position_at_end(inside)
-            self._columns(inputs, output, numbers, count, scalars, sums, body, kind, lanes, vectors, c)
+            self._columns(inputs, output, numbers, count, scalars, sums, body, numbers_start, kind, lanes, vectors, c)
             builder.store(following, place)
             builder.branch(test)
             builder.position_at_end(done)
 
-    def _columns(self, inputs, output, numbers, count, scalars, sums, body, kind, lanes, vectors, c):
+    def _columns(self, inputs, output, numbers, count, scalars, sums, body, numbers_start, kind, lanes, vectors, c):
         """Emit the loop over the rows for some vectors of channels, from channel c on."""
         emit, builder, args = self.emit, self.builder, self.args
         rows, channels = args[-2:]
@@ -111,8 +132,8 @@ class _Rows:
             return emit.vector_at(base, INTEGER(v * lanes), kind)
 
         def of_channel(i, v):
-            base = builder.gep(emit.data(numbers), [builder.add(builder.mul(INTEGER(i), channels), c)])
-            return emit.load(at(base, v))
+            first = emit.data(numbers) if numbers_start is None else emit.pointer(numbers, args[numbers_start])
+            return emit.load(at(builder.gep(first, [builder.add(builder.mul(INTEGER(i), channels), c)]), v))
 
         own = [[of_channel(i, v) for i in range(count)] for v in range(vectors)]
         filled = [emit.fill(args[i], kind) if lanes > 1 else args[i] for i in scalars]
@@ -156,8 +177,22 @@ def _zero(value):
 def _body_read(builder, values, numbers, scalars):
     (v,), (mean, scale, beta), (low, high) = values, numbers, scalars
     z = builder.fadd(builder.fmul(builder.fsub(v, mean), scale), beta)
+    return _clipped(builder, z, low, high), ()
+
+
+def _body_add(builder, values, numbers, scalars):
+    z, _ = _body_read(builder, values[:1], numbers, scalars)
+    return builder.fadd(z, values[1]), ()
+
+
+def _clipped(builder, z, low, high):
     z = builder.select(builder.fcmp_ordered("<", z, low), low, z)  # a NaN stays one
-    return builder.select(builder.fcmp_ordered(">", z, high), high, z), ()
+    return builder.select(builder.fcmp_ordered(">", z, high), high, z)
+
+
+def _body_bias(builder, values, numbers, scalars):
+    (y,), (bias,), (low, high) = values, numbers, scalars
+    return _clipped(builder, builder.fadd(y, bias), low, high), ()
 
 
 def _body_grad(builder, values, numbers, scalars):
@@ -202,6 +237,28 @@ if VECTOR_BYTES:
     _emit_kept = _emitter(output=None, numbers=6, scalars=(7, 8), sums=9, **kept)
     _emit_copy_kept = _emitter(output=(6, 4, 5), numbers=7, scalars=(8, 9), sums=10, **kept)
 
+    _emit_add = _emitter(
+        inputs=[(0, 1, 2), (3, 4, 5)], output=(6, 1, 2), numbers=7, count=3, scalars=(8, 9), sums=None, body=_body_add
+    )
+    _emit_bias = _emitter(
+        inputs=[(0, 1, 2)], output=(0, 1, 2), numbers=3, numbers_start=4, count=1, scalars=(5, 6), sums=None,
+        body=_body_bias,
+    )  # fmt: skip
+
+    @intrinsic
+    def add_normalized(
+        typing, v, v_start, v_row, shortcut, shortcut_start, shortcut_row, out, norm, low, high, rows, channels
+    ):  # fmt: skip
+        """Write the normalized rows of v plus those of a shortcut (which may be out) to where v's lie in out."""
+        i = types.intp
+        return types.void(v, i, i, shortcut, i, i, out, norm, v.dtype, v.dtype, i, i), _emit_add
+
+    @intrinsic
+    def add_bias(typing, y, y_start, y_row, bias, bias_start, low, high, rows, channels):
+        """Add a number of each channel to rows of y and clip them, in place."""
+        i = types.intp
+        return types.void(y, i, i, bias, i, y.dtype, y.dtype, i, i), _emit_bias
+
     @intrinsic
     def read_normalized(typing, v, v_start, v_row, out, out_start, out_row, norm, low, high, rows, channels):
         """Write the normalized and clipped rows of v; norm (3 or more, C); rows, channels >= 1."""
@@ -240,6 +297,7 @@ if VECTOR_BYTES:
 else:
     read_normalized, grad_normalized = serial(_read_loops), serial(_grad_loops)
     sum_moments, sum_kept = serial(_sum_moments_loops), serial(_sum_kept_loops)
+    add_normalized, add_bias = serial(_add_normalized_loops), serial(_add_bias_loops)
 
     @serial
     def copy_summing(y, y_start, y_row, out, out_start, out_row, pivot, sums, rows, channels):
