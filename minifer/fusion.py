@@ -12,6 +12,7 @@ own gradients are made of. The numbers are those of the layers up to rounding: s
 
 import numpy as np
 
+from minifer.errors import BackwardError
 from minifer.kernels.elementwise import add
 from minifer.kernels.fused import (
     begin_norm,
@@ -96,12 +97,21 @@ class _Map:
 
 
 def fused(model):
-    """Return a FusedTraining of a network with a convolution and a BatchNorm after it, all of which train, or model."""
-    layers = [layer for _, layer in model.walk()]
-    pairs = any(_is(layer, BatchNorm) for layer in layers)
-    if not pairs or any(layer.frozen for layer in layers) or not _is(model, Sequential):
+    """Return a FusedTraining of a Sequential whose layers all train, once each, one of them a BatchNorm; else model."""
+    layers = list(_layers(model))
+    once = len({id(layer) for layer in layers}) == len(layers)
+    frozen = any(layer.frozen for _, layer in model.walk())
+    if not _is(model, Sequential) or not once or frozen or not any(_is(layer, BatchNorm) for layer in layers):
         return model
     return FusedTraining(model)
+
+
+def _layers(layer):
+    """Yield a layer and those that it is a sequence of, as often as they stand there."""
+    yield layer
+    if _is(layer, Sequential, Residual):
+        for part in (*layer.layers.values(), *([layer.projection] if getattr(layer, "projection", None) else [])):
+            yield from _layers(part)
 
 
 class FusedTraining:
@@ -120,6 +130,8 @@ class FusedTraining:
 
     def backward(self, dy):
         """Set every parameter's grad."""
+        if self._back is None:
+            raise BackwardError("there is nothing to go back through: call forward(..., training=True) first")
         back, self._back = self._back, None
         back(dy, None)
 
@@ -166,6 +178,7 @@ def _plus(dx, more, stride):
         return dx
     if stride == 1:
         return add(dx, more)
+    dx = dx.copy()  # it may be somebody's dy
     dx[:, ::stride, ::stride] += more
     return dx
 

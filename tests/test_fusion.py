@@ -5,7 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from minifer.errors import ShapeError
+from minifer.errors import BackwardError, ShapeError
 from minifer.fusion import FusedTraining, fused
 from minifer.layers import (
     BatchNorm,
@@ -126,6 +126,24 @@ def test_a_network_that_is_frozen_in_part_goes_through_its_layers():
     network = mobilenet("skip", 0.1, SHAPE).freeze("extraction")
     assert fused(network) is network
     assert fused(Sequential(PointwiseConv2D(1, 2, rng=np.random.default_rng(0)))).__class__ is Sequential
+
+
+def test_a_layer_used_twice_is_refused_as_ever():
+    rng = np.random.default_rng(0)
+    layer = DepthwiseConv2D(1, rng=rng)
+    network = Sequential(layer, BatchNorm(1), Sequential(layer, BatchNorm(1)))
+    passes = fused(network)
+    y = passes.forward(np.ones((8, 12, 12, 1), np.float32), training=True)
+    with pytest.raises(BackwardError, match="a layer used twice must be two layers"):
+        passes.backward(y)
+
+
+def test_one_backward_for_each_forward():
+    network = prepared(NETWORKS["plain"], np.float32)
+    passes = fused(network)
+    step(network, passes, dtype=np.float32)
+    with pytest.raises(BackwardError, match="nothing to go back through"):
+        passes.backward(np.ones((8, 7), np.float32))
 
 
 def test_without_training_nothing_moves():

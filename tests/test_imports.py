@@ -37,7 +37,7 @@ ALLOWED = {
     "trained": {"allowed", "calibration", "checkpoint", "config", "cost", "errors", "files", "interop",
         "models", "networks", "own_code", "weights"},
     "inference": {"errors", "kernels", "layers"},
-    "fusion": {"kernels", "layers"},
+    "fusion": {"errors", "kernels", "layers"},
     "evaluation": {"calibration", "cost", "data", "faces", "layers", "losses", "metrics", "networks", "own_code",
         "trained"},
     "run_folder": {"allowed", "config", "data", "errors", "files", "report"},

@@ -6,8 +6,8 @@
     working       what one layer needs beside that while it works: its input and output, or their gradients, and more
     peak          fixed + the most of stored and working at one moment (training_step.py)
 
-This is a step layer by layer. A training run goes through a fused one (minifer/fusion.py), which keeps fewer maps, up to
-a third less; the formulas are then an upper bound.
+This is a step layer by layer. A training run goes through a fused one (minifer/fusion.py), which keeps fewer maps: the
+formulas are an upper bound for it, 1.1 to 1.6 times what it takes.
 
 Left out are the program itself (about 200 MB), what its kernels keep for each thread, the loss, the pictures of later
 batches, and what a run keeps beside the step: averaged weights and those of the best epoch, P numbers each.

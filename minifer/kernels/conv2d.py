@@ -46,9 +46,13 @@ def _gather_patches(x, starts, sources, taps, batch, positions, channels, patche
         n, chunk = task // CHUNKS, task % CHUNKS
         for i in range(positions * chunk // CHUNKS, positions * (chunk + 1) // CHUNKS):
             patch = patches[n * positions + i]
-            patch[:] = 0
+            if (starts[i + 1] - starts[i]) * channels < patch.size:
+                patch[:] = 0
             for t in range(starts[i], starts[i + 1]):
                 at, tap = n * size + sources[t], taps[t]
+                if channels == 1:  # a loop over one channel takes longer than its one turn
+                    patch[tap] = x[at]
+                    continue
                 for c in range(channels):
                     patch[tap + c] = x[at + c]
 

@@ -48,12 +48,19 @@ def _patches(memory, program, number, pictures, batch, starts, sources, taps):
     for task in prange(batch * chunks):
         s = program[number]
         n, chunk = task // chunks, task % chunks
-        for i in range(s.outputs * chunk // chunks, s.outputs * (chunk + 1) // chunks):
-            place = s.target + (n * s.outputs + i) * s.target_row
-            memory[place : place + s.filters] = 0
-            for t in range(starts[s.start + i], starts[s.start + i + 1]):
-                for c in range(s.channels):
-                    memory[place + taps[t] + c] = pictures[n * picture_size + sources[t] + c]
+        # Names of their own: after every store a field of s would be read again.
+        outputs, channels, filters, first, row = s.outputs, s.channels, s.filters, s.start, s.target_row
+        for i in range(outputs * chunk // chunks, outputs * (chunk + 1) // chunks):
+            place = s.target + (n * outputs + i) * row
+            if (starts[first + i + 1] - starts[first + i]) * channels < filters:
+                memory[place : place + filters] = 0
+            for t in range(starts[first + i], starts[first + i + 1]):
+                at, source = place + taps[t], n * picture_size + sources[t]
+                if channels == 1:  # a loop over one channel takes longer than its one turn
+                    memory[at] = pictures[source]
+                    continue
+                for c in range(channels):
+                    memory[at + c] = pictures[source + c]
 
 
 @serial
