@@ -35,6 +35,7 @@ STEP = np.dtype(
     + [("low", np.float32), ("high", np.float32)]
 )  # inputs, outputs: positions of a picture; start: where a step's lists begin; -1 where there is no such thing
 TASKS = 8  # pieces of work of a product
+BLOCK_TILES = 96 // TILE_ROWS  # tiles of a product that are carried to their end, clipping included, before the next
 SOME = 48  # positions of a depthwise step that are worked on at a time
 FEW = 12288  # numbers that a depthwise step makes sooner than a second thread has woken up
 STEPS = 256  # longest part of a sum between two visits to memory (see kernels/matmul.py)
@@ -96,55 +97,85 @@ def _return_tile(memory, edge, place, row, rows, columns):
             memory[place + r * row + v] = memory[edge + r * PANEL + v]
 
 
+@serial
+def _few_rows(memory, s, rows, first_panel, last_panel, weights, edge):
+    """POINTWISE for so few rows that most of a tile would be wasted: tiles of FEW_ROWS, computed in scratch."""
+    for panel in range(first_panel, last_panel):
+        column = panel * PANEL
+        for row in range(0, rows, FEW_ROWS):
+            multiply_few_rows(
+                memory, s.source + row * s.source_row, s.source_row, 1, weights, s.weight + column * s.channels, PANEL,
+                memory, edge, PANEL, s.channels, False,
+            )  # fmt: skip
+            place = s.target + row * s.target_row + column
+            _return_tile(memory, edge, place, s.target_row, min(FEW_ROWS, rows - row), min(PANEL, s.filters - column))
+
+
+@serial
+def _tiles(memory, s, rows, first_tile, last_tile, first_panel, last_panel, weights, edge):
+    """POINTWISE for some tiles and panels: they and their part of the weights stay in the second-level cache."""
+    for k in range(0, s.channels, STEPS):
+        for panel in range(first_panel, last_panel):
+            column = panel * PANEL
+            valid = min(PANEL, s.filters - column)
+            panel_weights = s.weight + column * s.channels
+            for tile in range(first_tile, last_tile):
+                row = tile * TILE_ROWS
+                x, y = s.source + row * s.source_row, s.target + row * s.target_row + column
+                if valid == PANEL and row + TILE_ROWS <= rows:
+                    multiply_tile(
+                        memory, x + k, s.source_row, 1, weights, panel_weights + k * PANEL, PANEL,
+                        memory, y, s.target_row, min(STEPS, s.channels - k), k > 0,
+                    )  # fmt: skip
+                elif k == 0:
+                    multiply_tile(
+                        memory, x, s.source_row, 1, weights, panel_weights, PANEL,
+                        memory, edge, PANEL, s.channels, False,
+                    )  # fmt: skip
+                    _return_tile(memory, edge, y, s.target_row, min(TILE_ROWS, rows - row), valid)
+
+
+@serial
+def _finish_rows(memory, s, first, last, column, columns, weights):
+    """Add bias, clip, and add the shortcut to some rows and columns of what POINTWISE made."""
+    place = s.target + first * s.target_row + column
+    add_bias(memory, place, s.target_row, weights, s.bias + column, s.low, s.high, last - first, columns)
+    for row in range(first, last if s.shortcut >= 0 else first):
+        place, shortcut = s.target + row * s.target_row + column, s.shortcut + row * s.shortcut_row + column
+        y, more = memory[place : place + columns], memory[shortcut : shortcut + columns]
+        for v in range(columns):
+            y[v] += more[v]
+
+
 @parallel
 def _pointwise(memory, program, number, batch, weights):
     """POINTWISE: weights lie in panels; tiles at an edge are computed at the start of memory, a piece for each task."""
     rows = batch * program[number].outputs
     panels, tiles = (program[number].filters + PANEL - 1) // PANEL, (rows + TILE_ROWS - 1) // TILE_ROWS
     few_rows = rows <= 2 * FEW_ROWS
-    groups = min(panels, TASKS)
+    # Every group of panels reads all of x, every block of rows all weights: the cut that reads least.
+    groups, least = min(panels, TASKS), rows * min(panels, TASKS) + panels * PANEL
+    for fewer in (TASKS // 2, TASKS // 4, TASKS // 8):
+        reads = rows * fewer + panels * PANEL * (TASKS // fewer)
+        if fewer <= panels and reads < least and not few_rows and tiles * fewer >= TASKS:
+            groups, least = fewer, reads
     row_blocks = 1 if few_rows else min(tiles, max(1, TASKS // groups))
     for task in prange(groups * row_blocks):
         s = program[number]
         block, group = task // groups, task % groups
-        first_tile, last_tile = tiles * block // row_blocks, tiles * (block + 1) // row_blocks
+        first_panel, last_panel = panels * group // groups, panels * (group + 1) // groups
+        column = first_panel * PANEL
+        columns = min(last_panel * PANEL, s.filters) - column
         edge = task * TILE_ROWS * PANEL
-        for panel in range(panels * group // groups, panels * (group + 1) // groups):
-            column = panel * PANEL
-            valid = min(PANEL, s.filters - column)
-            panel_weights = s.weight + column * s.channels
-            if few_rows:
-                for row in range(0, rows, FEW_ROWS):
-                    x, y = s.source + row * s.source_row, s.target + row * s.target_row + column
-                    multiply_few_rows(
-                        memory, x, s.source_row, 1, weights, panel_weights, PANEL,
-                        memory, edge, PANEL, s.channels, False,
-                    )  # fmt: skip
-                    _return_tile(memory, edge, y, s.target_row, min(FEW_ROWS, rows - row), valid)
-            else:
-                for k in range(0, s.channels, STEPS):
-                    for tile in range(first_tile, last_tile):
-                        row = tile * TILE_ROWS
-                        x, y = s.source + row * s.source_row, s.target + row * s.target_row + column
-                        if valid == PANEL and row + TILE_ROWS <= rows:
-                            multiply_tile(
-                                memory, x + k, s.source_row, 1, weights, panel_weights + k * PANEL, PANEL,
-                                memory, y, s.target_row, min(STEPS, s.channels - k), k > 0,
-                            )  # fmt: skip
-                        elif k == 0:
-                            multiply_tile(
-                                memory, x, s.source_row, 1, weights, panel_weights, PANEL,
-                                memory, edge, PANEL, s.channels, False,
-                            )  # fmt: skip
-                            _return_tile(memory, edge, y, s.target_row, min(TILE_ROWS, rows - row), valid)
-            row, stop = first_tile * TILE_ROWS, min(last_tile * TILE_ROWS, rows)
-            place = s.target + row * s.target_row + column
-            add_bias(memory, place, s.target_row, weights, s.bias + column, s.low, s.high, stop - row, valid)
-            for r in range(row, stop if s.shortcut >= 0 else row):
-                place = s.target + r * s.target_row + column
-                y, shortcut = memory[place : place + valid], memory[s.shortcut + r * s.shortcut_row + column :]
-                for v in range(y.size):
-                    y[v] += shortcut[v]
+        if few_rows:
+            _few_rows(memory, s, rows, first_panel, last_panel, weights, edge)
+            _finish_rows(memory, s, 0, rows, column, columns, weights)
+            continue
+        last_tile = tiles * (block + 1) // row_blocks
+        for tile in range(tiles * block // row_blocks, last_tile, BLOCK_TILES):
+            stop = min(tile + BLOCK_TILES, last_tile)
+            _tiles(memory, s, rows, tile, stop, first_panel, last_panel, weights, edge)
+            _finish_rows(memory, s, tile * TILE_ROWS, min(stop * TILE_ROWS, rows), column, columns, weights)
 
 
 @serial
