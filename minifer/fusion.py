@@ -14,16 +14,9 @@ import numpy as np
 
 from minifer.errors import BackwardError
 from minifer.kernels.elementwise import add
-from minifer.kernels.fused import (
-    begin_norm,
-    end_norm,
-    fused_depthwise_backward,
-    fused_depthwise_forward,
-    fused_pointwise_backward,
-    fused_pointwise_forward,
-    kept_sums,
-    normalize_add,
-)
+from minifer.kernels.fused import begin_norm, end_norm, kept_sums, normalize_add
+from minifer.kernels.fused_depthwise import fused_depthwise_backward, fused_depthwise_forward
+from minifer.kernels.fused_pointwise import fused_pointwise_backward, fused_pointwise_forward
 from minifer.kernels.normalization import batch_moments, normalize, normalize_grad_x
 from minifer.layers import BatchNorm, Conv2D, DepthwiseConv2D, PointwiseConv2D, Residual, Sequential
 from minifer.layers.base import computes_as

@@ -5,6 +5,8 @@ import pytest
 from kernels.test_twins import compare, drawer, output_size
 
 from minifer.kernels import fused
+from minifer.kernels.fused_depthwise import fused_depthwise_backward, fused_depthwise_forward
+from minifer.kernels.fused_pointwise import fused_pointwise_backward, fused_pointwise_forward
 from minifer.kernels.threads import threads
 from minifer.kernels.tile import PANEL, TILE_ROWS
 
@@ -44,13 +46,13 @@ def promised(draw, channels, lazy):
 def test_pointwise(draw, shape, lazy, clip):
     rows, channels, filters = shape
     v, weight, norm = draw(rows, channels), draw(channels, filters), promised(draw, channels, lazy)
-    compare(fused.fused_pointwise_forward, v, norm, *clip, weight)
+    compare(fused_pointwise_forward, v, norm, *clip, weight)
     y, dz, y_norm = draw(rows, filters), draw(rows, filters), norm_of(draw, filters)
     given = (dz, y, y_norm, *clip, v, norm, *clip, weight)
     expected, got = np.empty_like(weight), np.full_like(weight, np.nan)
     for e, g in zip(
-        fused.fused_pointwise_backward.reference(*given, expected),
-        fused.fused_pointwise_backward.compiled(*given, got),
+        fused_pointwise_backward.reference(*given, expected),
+        fused_pointwise_backward.compiled(*given, got),
         strict=True,
     ):
         close(g, e)
@@ -72,14 +74,14 @@ def test_depthwise(draw, window, lazy, more_stride):
     channels = shape[-1]
     v, weight, norm = draw(*shape), draw(kernel, kernel, channels), promised(draw, channels, lazy)
     geometry = (stride, padding, dilation)
-    compare(fused.fused_depthwise_forward, v, norm, 0.0, 6.0, weight, *geometry)
+    compare(fused_depthwise_forward, v, norm, 0.0, 6.0, weight, *geometry)
     y_shape = (shape[0], *output_size(shape, reach, reach, stride, padding), channels)
     more = draw(*shape)[:, ::more_stride, ::more_stride].copy() if more_stride else draw(0)
     of, also = (draw(*shape), norm_of(draw, channels), 0.0, 6.0), (draw(*shape), norm_of(draw, channels))
     nothing = (draw(0), norm_of(draw, channels)[:0])
     for sums in ((*of, *also), (*nothing, 0.0, 0.0, *nothing)):
         compare(
-            fused.fused_depthwise_backward, draw(*y_shape), draw(*y_shape), norm_of(draw, channels), 0.0, 6.0,
+            fused_depthwise_backward, draw(*y_shape), draw(*y_shape), norm_of(draw, channels), 0.0, 6.0,
             v, norm, 0.0, 6.0, weight, *geometry, more, more_stride or 1, *sums,
         )  # fmt: skip
 
@@ -112,12 +114,12 @@ def test_large_means_do_not_cancel(rng):
     """Variance of a map whose mean is ten thousand times its spread."""
     v = (1e4 + rng.standard_normal((3000, 8))).astype(np.float32)
     norm = np.empty((0, 8), np.float32)
-    _, (mean, var) = fused.fused_pointwise_forward(v, norm, 0.0, 0.0, np.eye(8, dtype=np.float32))
+    _, (mean, var) = fused_pointwise_forward(v, norm, 0.0, 0.0, np.eye(8, dtype=np.float32))
     np.testing.assert_allclose(mean, v.mean(axis=0, dtype=np.float64), rtol=1e-6)
     np.testing.assert_allclose(var, v.var(axis=0, dtype=np.float64), rtol=1e-3)
     weight = np.zeros((3, 3, 8), np.float32)
     weight[1, 1] = 1
-    _, (_, var) = fused.fused_depthwise_forward(v.reshape(30, 10, 10, 8), norm, 0.0, 0.0, weight, 1, (1, 1, 1, 1), 1)
+    _, (_, var) = fused_depthwise_forward(v.reshape(30, 10, 10, 8), norm, 0.0, 0.0, weight, 1, (1, 1, 1, 1), 1)
     np.testing.assert_allclose(var, v.var(axis=0, dtype=np.float64), rtol=1e-3)
 
 
@@ -137,11 +139,11 @@ def test_the_bits_do_not_depend_on_the_threads():
             geometry = (1, (1, 1, 1, 1), 1)
             results.append(
                 [
-                    *fused.fused_pointwise_forward(v, norm, 0.0, 6.0, weight),
-                    *fused.fused_pointwise_backward(dz, y, y_norm, 0.0, 6.0, v, norm, 0.0, 6.0, weight, dweight),
+                    *fused_pointwise_forward(v, norm, 0.0, 6.0, weight),
+                    *fused_pointwise_backward(dz, y, y_norm, 0.0, 6.0, v, norm, 0.0, 6.0, weight, dweight),
                     dweight,
-                    *fused.fused_depthwise_forward(maps, norm, 0.0, 6.0, taps, *geometry),
-                    *fused.fused_depthwise_backward(
+                    *fused_depthwise_forward(maps, norm, 0.0, 6.0, taps, *geometry),
+                    *fused_depthwise_backward(
                         dz_map, maps, norm, 0.0, 6.0, maps, norm, 0.0, 6.0, taps, *geometry, draw(0), 1,
                         maps, norm, 0.0, 6.0, *nothing,
                     ),
