@@ -110,18 +110,10 @@ class _Rows:
         line = max(1, 64 // (emit.lanes * emit.element_bytes))
         for lanes, vectors in ((emit.lanes, line), (emit.lanes, 1), (1, 1)):
             kind = ir.VectorType(emit.element, lanes) if lanes > 1 else emit.element
-            test, inside = builder.append_basic_block("columns_test"), builder.append_basic_block("columns")
-            done = builder.append_basic_block("columns_done")
-            builder.branch(test)
-            builder.position_at_end(test)
-            c = builder.load(place)
-            following = builder.add(c, INTEGER(lanes * vectors))
-            builder.cbranch(builder.icmp_signed("<=", following, channels), inside, done)
-            builder.position_at_end(inside)
-            self._columns(inputs, output, numbers, count, scalars, sums, body, numbers_start, kind, lanes, vectors, c)
-            builder.store(following, place)
-            builder.branch(test)
-            builder.position_at_end(done)
+            with emit.while_room(place, lanes * vectors, channels) as c:
+                self._columns(
+                    inputs, output, numbers, count, scalars, sums, body, numbers_start, kind, lanes, vectors, c
+                )
 
     def _columns(self, inputs, output, numbers, count, scalars, sums, body, numbers_start, kind, lanes, vectors, c):
         """Emit the loop over the rows for some vectors of channels, from channel c on."""

@@ -43,43 +43,34 @@ def _emit_rows(context, builder, signature, args):
         def at(base, c, v):
             return emit.vector_at(base, builder.add(c, INTEGER(v * lanes)), kind)
 
-        test, body = builder.append_basic_block("rows_test"), builder.append_basic_block("rows_body")
-        sums, store = builder.append_basic_block("rows_sums"), builder.append_basic_block("rows_store")
-        done = builder.append_basic_block("rows_done")
-        builder.branch(test)
-        builder.position_at_end(test)
-        c = builder.load(place)
-        following = builder.add(c, INTEGER(lanes * vectors))
-        builder.cbranch(builder.icmp_signed("<=", following, length), body, done)
-        builder.position_at_end(body)
-        first = [builder.select(accumulate, emit.load(at(out, c, v)), zero) for v in range(vectors)]
-        builder.cbranch(builder.icmp_signed("<", INTEGER(0), terms), sums, store)
-        builder.position_at_end(sums)
+        with emit.while_room(place, lanes * vectors, length) as c:
+            body = builder.block
+            sums, store = builder.append_basic_block("rows_sums"), builder.append_basic_block("rows_store")
+            first = [builder.select(accumulate, emit.load(at(out, c, v)), zero) for v in range(vectors)]
+            builder.cbranch(builder.icmp_signed("<", INTEGER(0), terms), sums, store)
+            builder.position_at_end(sums)
 
-        def term(values):
-            t, *running = values
-            a_row = builder.gep(a, [builder.load(builder.gep(a_offsets, [t]))])
-            b_row = builder.gep(b, [builder.load(builder.gep(b_offsets, [t]))])
-            totals = [
-                builder.call(emit.fma(kind), [emit.load(at(a_row, c, v)), emit.load(at(b_row, c, v)), running[v]])
-                for v in range(vectors)
-            ]
-            return [builder.add(t, INTEGER(1)), *totals]
+            def term(values):
+                t, *running = values
+                a_row = builder.gep(a, [builder.load(builder.gep(a_offsets, [t]))])
+                b_row = builder.gep(b, [builder.load(builder.gep(b_offsets, [t]))])
+                totals = [
+                    builder.call(emit.fma(kind), [emit.load(at(a_row, c, v)), emit.load(at(b_row, c, v)), running[v]])
+                    for v in range(vectors)
+                ]
+                return [builder.add(t, INTEGER(1)), *totals]
 
-        totals = emit.loop(terms, [first_term, *first], term)[1:]
-        summed = builder.block
-        builder.branch(store)
-        builder.position_at_end(store)
-        for v in range(vectors):
-            result = builder.phi(kind)
-            result.add_incoming(first[v], body)
-            result.add_incoming(totals[v], summed)
-            totals[v] = result
-        for v in range(vectors):
-            emit.store(totals[v], at(out, c, v))
-        builder.store(following, place)
-        builder.branch(test)
-        builder.position_at_end(done)
+            totals = emit.loop(terms, [first_term, *first], term)[1:]
+            summed = builder.block
+            builder.branch(store)
+            builder.position_at_end(store)
+            for v in range(vectors):
+                result = builder.phi(kind)
+                result.add_incoming(first[v], body)
+                result.add_incoming(totals[v], summed)
+                totals[v] = result
+            for v in range(vectors):
+                emit.store(totals[v], at(out, c, v))
 
     # Eight sums at a time keep the multipliers busy while each of them waits for its last product.
     for lanes, vectors in (

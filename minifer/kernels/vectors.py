@@ -9,6 +9,7 @@ rule that helpers live beside their callers: after editing one, empty the cache 
 """
 
 import platform
+from contextlib import contextmanager
 
 import llvmlite.binding
 import numba
@@ -91,6 +92,22 @@ class Emitter:
         byte = ir.IntType(8).as_pointer()
         call = self.function("llvm.prefetch.p0", ir.VoidType(), byte, INDEX, INDEX, INDEX)
         self.builder.call(call, [self.builder.bitcast(pointer, byte), INDEX(0), INDEX(3), INDEX(1)])
+
+    @contextmanager
+    def while_room(self, place, step, length):
+        """Emit the body of a with statement, given c = *place, as long as c + step <= length; c moves on by step."""
+        builder = self.builder
+        test, inside, done = (builder.append_basic_block(f"room_{name}") for name in ("test", "inside", "done"))
+        builder.branch(test)
+        builder.position_at_end(test)
+        c = builder.load(place)
+        following = builder.add(c, INTEGER(step))
+        builder.cbranch(builder.icmp_signed("<=", following, length), inside, done)
+        builder.position_at_end(inside)
+        yield c
+        builder.store(following, place)
+        builder.branch(test)
+        builder.position_at_end(done)
 
     def loop(self, count, starts, body):
         """Emit `body(values) -> next values` count times (at least once); return the last values.
