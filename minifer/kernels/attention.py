@@ -21,6 +21,7 @@ Source: Vaswani et al., Attention Is All You Need, 2017, eq. 1; Dao et al., Flas
 import numpy as np
 from numba import prange
 
+from minifer.kernels.exponentials import exponentials
 from minifer.kernels.packing import transpose_panel
 from minifer.kernels.tile import PANEL, TILE_ROWS, multiply_tile
 from minifer.kernels.twin import Twin, parallel, serial
@@ -101,39 +102,10 @@ def _multiply(a, a_row, a_step, b, b_panel, b_step, rows, columns, steps, out, o
 
 
 @serial
-def _exp(row, exponents):
-    """Replace every x <= 0 of row by exp(x); exponents is scratch.
+def _largest(row, lanes):
+    """Return the largest number of a row; lanes is scratch.
 
-    x = n ln 2 + r with |r| <= ln 2 / 2: a series of r, times 2^n by adding n to the exponent's bits. Unlike a call of
-    the library's exp this becomes vector instructions. float64, for checks, calls the library.
-    """
-    if row.itemsize == 8:
-        for s in range(row.size):
-            row[s] = np.exp(row[s])
-        return
-    one = row.dtype.type(1)
-    least, log2_e = row.dtype.type(-87), row.dtype.type(1.4426950408889634)
-    ln2_high, ln2_low = row.dtype.type(0.693359375), row.dtype.type(-2.12194440e-4)
-    c2, c3, c4 = row.dtype.type(1 / 2), row.dtype.type(1 / 3), row.dtype.type(1 / 4)
-    c5, c6, c7 = row.dtype.type(1 / 5), row.dtype.type(1 / 6), row.dtype.type(1 / 7)
-    for s in range(row.size):
-        x = row[s]
-        x = least if x < least else x  # a NaN stays one
-        n = np.floor(x * log2_e + row.dtype.type(0.5))
-        r = x - n * ln2_high - n * ln2_low
-        series = one + r * c5 * (one + r * c6 * (one + r * c7))
-        row[s] = one + r * (one + r * c2 * (one + r * c3 * (one + r * c4 * series)))
-        exponents[s] = np.int32(n)
-    bits = row.view(np.int32)
-    for s in range(row.size):
-        bits[s] += exponents[s] << 23
-
-
-@serial
-def _softmax(row, scale, lanes, exponents):
-    """Replace scores by probabilities; return the logarithm of the sum. lanes and exponents are scratch.
-
-    One sum after another would wait for every addition; LANES of them at a time don't, and fit a vector.
+    One comparison after another would wait for the one before; LANES of them at a time don't, and fit a vector.
     """
     whole = row.size // LANES * LANES
     lanes[:] = row[0]
@@ -146,23 +118,24 @@ def _softmax(row, scale, lanes, exponents):
         top = max(top, lanes[v])
     for s in range(whole, row.size):
         top = max(top, row[s])
-    for s in range(row.size):
-        row[s] = (row[s] - top) * scale
-    _exp(row, exponents)
+    return top
+
+
+@serial
+def _dot(row, other, lanes):
+    """Return sum_d row[d] * other[d]; lanes is scratch, as in _largest."""
+    whole = row.size // LANES * LANES
     lanes[:] = 0
-    for s in range(0, whole, LANES):
-        part = row[s : s + LANES]
+    for d in range(0, whole, LANES):
+        part, other_part = row[d : d + LANES], other[d : d + LANES]
         for v in range(LANES):
-            lanes[v] += part[v]
+            lanes[v] += part[v] * other_part[v]
     total = row.dtype.type(0)
     for v in range(LANES):
         total += lanes[v]
-    for s in range(whole, row.size):
-        total += row[s]
-    share = row.dtype.type(1) / total
-    for s in range(row.size):
-        row[s] *= share
-    return top * scale + np.log(total)
+    for d in range(whole, row.size):
+        total += row[d] * other[d]
+    return total
 
 
 @parallel
@@ -179,7 +152,8 @@ def attention_forward_numba(query, key, value, scale):
         key_columns = np.empty(table * width, query.dtype)
         values, queries = np.zeros(tokens * length, query.dtype), np.zeros(block * length, query.dtype)
         scores, out = np.empty(block * table, query.dtype), np.empty(block * length, query.dtype)
-        lanes, exponents = np.empty(LANES, query.dtype), np.empty(tokens, np.int32)
+        totals = np.empty(block, query.dtype)
+        lanes = np.empty(LANES, query.dtype)
         _columns(key, n, a, key_columns)
         _copy_rows(value, n, a, 0, tokens, values, length)
         for first in range(0, tokens, block):
@@ -188,9 +162,14 @@ def attention_forward_numba(query, key, value, scale):
             _copy_rows(query, n, a, first, last, queries, length)
             _multiply(queries, length, 1, key_columns, width * PANEL, PANEL, rows, table, width, scores, table, False)
             for t in range(last - first):
-                row = scores[t * table : t * table + tokens]
-                log_sum[n, a, first + t] = _softmax(row, scale, lanes, exponents)
+                shift = scale * _largest(scores[t * table : t * table + tokens], lanes)
+                totals[t] = exponentials(scores, t * table, tokens, scale, shift)
+                log_sum[n, a, first + t] = shift + np.log(totals[t])
             _multiply(scores, table, 1, values, PANEL, length, rows, length, tokens, out, length, False)
+            for t in range(last - first):  # a row of y is shorter than one of scores: its sum is divided out here
+                share = query.dtype.type(1) / totals[t]
+                for d in range(t * length, t * length + width):
+                    out[d] *= share
             _return_rows(out, length, first, last, y, n, a)
     return y, log_sum
 
@@ -213,7 +192,7 @@ def attention_backward_numba(dy, query, key, value, y, log_sum, scale):
         probs, dprobs = np.zeros(block * table_row, query.dtype), np.zeros(block * table_row, query.dtype)
         dqueries = np.empty(block * length, query.dtype)
         dkeys, dvalues = np.empty(tile_tokens * length, query.dtype), np.empty(tile_tokens * length, query.dtype)
-        exponents = np.empty(tokens, np.int32)
+        lanes = np.empty(LANES, query.dtype)
         _columns(key, n, a, key_columns)
         _columns(value, n, a, value_columns)
         _copy_rows(key, n, a, 0, tokens, keys, length)
@@ -228,14 +207,10 @@ def attention_backward_numba(dy, query, key, value, y, log_sum, scale):
             )
             _multiply(dys, length, 1, value_columns, width * PANEL, PANEL, rows, table, width, dprobs, table_row, False)
             for t in range(count):
+                exponentials(probs, t * table_row, tokens, scale, log_sum[n, a, first + t])
+                dot = _dot(dy[n, first + t, a], y[n, first + t, a], lanes)  # equals sum_s dprobs * probs
                 p = probs[t * table_row : t * table_row + tokens]
                 dp = dprobs[t * table_row : t * table_row + tokens]
-                for s in range(tokens):
-                    p[s] = p[s] * scale - log_sum[n, a, first + t]
-                _exp(p, exponents)
-                dot = query.dtype.type(0)  # sum_s dprobs * probs, which equals sum_d dy * y
-                for d in range(width):
-                    dot += dy[n, first + t, a, d] * y[n, first + t, a, d]
                 for s in range(tokens):
                     dp[s] = p[s] * (dp[s] - dot) * scale
             more = first > 0

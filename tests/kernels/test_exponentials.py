@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+
+from minifer.kernels import attention
+from minifer.kernels.exponentials import _exponentials_loops, exponentials
+from minifer.kernels.twin import serial
+
+
+@serial
+def emitted(x, start, length, scale, shift):
+    return exponentials(x, start, length, scale, shift)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=lambda dtype: dtype.__name__)
+@pytest.mark.parametrize("function", [emitted, _exponentials_loops], ids=["emitted", "loops"])
+@pytest.mark.parametrize("length", [1, 2, 7, 8, 9, 17, 40])
+def test_it_is_the_exponential_within_two_units_in_the_last_place(rng, dtype, function, length):
+    x = rng.uniform(-80, 0, length + 5).astype(dtype)
+    y = x.copy()
+    scale, shift = dtype(0.37), dtype(0.5)
+    total = function(y, 3, length, scale, shift)
+    exact = np.exp((scale * x[3 : 3 + length] - shift).astype(np.longdouble))
+    np.testing.assert_allclose(y[3 : 3 + length], exact, rtol=2 * np.finfo(dtype).eps)
+    np.testing.assert_allclose(total, exact.sum(), rtol=2 * np.finfo(dtype).eps)
+    np.testing.assert_array_equal(np.delete(y, np.s_[3 : 3 + length]), np.delete(x, np.s_[3 : 3 + length]))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=lambda dtype: dtype.__name__)
+@pytest.mark.parametrize("place", range(9))
+def test_what_is_no_number_or_too_small(dtype, place):
+    least = np.finfo(dtype).tiny
+    for value, wanted in ((np.nan, np.nan), (-np.inf, least), (-1e30, least), (np.log(least) * 1.01, least), (0.0, 1)):
+        x = np.full(9, -1, dtype)
+        x[place] = value
+        total = emitted(x, 0, 9, dtype(1), dtype(0))
+        np.testing.assert_allclose(x[place], wanted, rtol=1e-4, atol=2 * least)
+        np.testing.assert_allclose(np.delete(x, place), np.exp(dtype(-1)), rtol=2 * np.finfo(dtype).eps)
+        assert np.isnan(total) == np.isnan(value)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=lambda dtype: dtype.__name__)
+@pytest.mark.parametrize("size", [1e3, 1e8, 1e15])
+def test_attention_by_scores_so_large_that_one_position_takes_all(rng, dtype, size):
+    query, key, value = (rng.standard_normal((2, 21, 2, 5)).astype(dtype) for _ in range(3))
+    wanted = attention.attention_forward.reference(size * query, key, value, 0.3)
+    got = attention.attention_forward.compiled(size * query, key, value, 0.3)
+    for one, other in zip(wanted, got, strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-3, atol=1e-3)
