@@ -13,7 +13,8 @@ TESTS = Path(__file__).parent
 @pytest.mark.slow
 def test_gradients_and_kernels_without_the_compiler():
     # Drawn shapes (any_...) take minutes in plain Python, and now and then half an hour; the small listed ones stay.
-    large = "1000 or 3000 or 1100 or 1030 or 600 or 1024 or 1500 or 4200 or 256 or 70 or 10001"
+    large = "1000 or 3000 or 1100 or 1030 or 600 or 1024 or 1500 or 4200 or 256 or 70 or 10001 or 2000 or cancel"
+    large += " or attention-normalized or attention-positions or squeezed"  # what the plain ones go through, and more
     selected = f"not mobilenet and not any_ and not threads and not linear and not second and not ({large})"
     command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", "-k", selected]
     files = [TESTS / "test_gradients.py", TESTS / "kernels" / "test_twins.py", TESTS / "kernels" / "test_fused.py"]
