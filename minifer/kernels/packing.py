@@ -2,7 +2,7 @@
 
     copy_panel         out[k, v] = a[k, v]        k < steps, v < PANEL
     copy_tile          out[k, r] = a[k, r]        k < steps, r < TILE_ROWS
-    transpose_panel    out[k, v] = a[v, k]        k < steps, v < PANEL
+    transpose          out[k, v] = a[v, k]        k < columns, v < rows        transpose_panel    the same, v < PANEL
 
 Rows of a large matrix lie far apart in memory, often a power of two, and then compete for the same few lines of the
 cache; read in a strided order they also arrive one by one. A copy is read front to back many times over. The price is
@@ -135,17 +135,21 @@ else:
 
 
 @serial
+def transpose(a, a_start, a_row, out, out_start, out_row, rows, columns):
+    """out[out_start + k*out_row + v] = a[a_start + v*a_row + k] for v < rows, k < columns."""
+    lanes = max(1, VECTOR_BYTES // a.itemsize)
+    whole_rows, whole_columns = rows // lanes * lanes, columns // lanes * lanes
+    for v in range(0, whole_rows, lanes):
+        for k in range(0, whole_columns, lanes):
+            _transpose_square(a, a_start + v * a_row + k, a_row, out, out_start + k * out_row + v, out_row)
+    for v in range(rows):
+        for k in range(whole_columns if v < whole_rows else 0, columns):
+            out[out_start + k * out_row + v] = a[a_start + v * a_row + k]
+
+
+@serial
 def transpose_panel(a, a_start, a_row, out, out_start, steps, valid):
     """out[out_start + k*PANEL + v] = a[a_start + v*a_row + k] if v < valid else 0, for k < steps, v < PANEL."""
-    lanes = max(1, VECTOR_BYTES // a.itemsize)
-    squares = steps // lanes * lanes if valid == PANEL else 0
-    for v in range(0, PANEL, lanes):
-        for k in range(0, squares, lanes):
-            _transpose_square(a, a_start + v * a_row + k, a_row, out, out_start + k * PANEL + v, PANEL)
-    rest = out[out_start + squares * PANEL : out_start + steps * PANEL]
-    for i in range(rest.size if valid < PANEL else 0):
-        rest[i] = 0
-    for v in range(valid):
-        source = a[a_start + v * a_row + squares : a_start + v * a_row + steps]
-        for k in range(source.size):
-            rest[k * PANEL + v] = source[k]
+    for i in range(out_start, out_start + (steps * PANEL if valid < PANEL else 0)):
+        out[i] = 0
+    transpose(a, a_start, a_row, out, out_start, PANEL, valid, steps)

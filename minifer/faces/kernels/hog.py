@@ -14,7 +14,11 @@ Source     Dalal & Triggs, "Histograms of oriented gradients for human detection
 
 import numpy as np
 
+from minifer.kernels.packing import transpose
+from minifer.kernels.tile import FEW_ROWS, PANEL, TILE_ROWS, multiply_few_rows, multiply_tile
 from minifer.kernels.twin import Twin, serial
+
+WINDOWS = 4 * TILE_ROWS  # of the hidden layer at a time
 
 
 def hog_cells_numpy(image, cell):
@@ -83,7 +87,21 @@ def hidden_layer_numpy(blocks, rows, columns, hidden, bias):
     return np.maximum(features @ hidden.reshape(-1, hidden.shape[3]) + bias, 0)
 
 
-# The compiled twins.
+# The compiled twins. To the caller their arrays are those of the references, (P,Q,C); in memory the positions of a row
+# lie beside each other, (P,C,Q), as vector instructions want them. _planes finds them so without a copy.
+
+
+@serial
+def _planes(grid):
+    """Return (P,Q,C) as a contiguous (P,C,Q): a copy only where it was made by something else."""
+    return np.ascontiguousarray(grid.transpose((0, 2, 1)))
+
+
+@serial
+def _copy(source, target):
+    """Copy numbers to the start of another row: in a loop, since an assignment to a slice takes four times as long."""
+    for k in range(source.size):
+        target[k] = source[k]
 
 
 @serial
@@ -92,111 +110,159 @@ def _row_votes(up, row, down, cosine, sine, magnitude, orientation):
 
     The bin is the number of boundary directions (20, 40, ... 160 degrees) that the gradient reaches once it is turned
     to point downwards (gy >= 0): the sign of a cross product each, which vectorises where an arc tangent does not. A
-    gy too small to change the angle in float64 counts as 0, except that the angle 180 - 0 falls into no bin.
+    gy too small to change the angle in float64 counts as 0, except that the angle 180 - 0 falls into no bin. Bins are
+    floating-point numbers, as wide as the magnitudes beside them.
     """
     width = row.shape[0]
+    real = row.dtype.type
+    zero, one, least = real(0), real(1), real(2.4e-16)
     for j in (0, width - 1):
         magnitude[j], orientation[j] = abs(down[j] - up[j]), 4  # gx = 0: the angle is 90 degrees
     for j in range(1, width - 1):
         gy = down[j] - up[j]
         gx = row[j + 1] - row[j - 1]
-        magnitude[j] = np.sqrt(gx * gx + gy * gy)
-        flat = abs(gy) < 2.4e-16 * abs(gx)
-        if flat and gy < 0 and gx > 0:
-            magnitude[j] = 0
-        sign = -1 if gy < 0 or (flat and gx < 0) else 1
-        y, x = (0 if flat else sign * gy), sign * gx
-        o = 0
+        flat = abs(gy) < least * abs(gx)
+        magnitude[j] = zero if flat and gy < 0 and gx > 0 else np.sqrt(gx * gx + gy * gy)
+        sign = -one if gy < 0 or (flat and gx < 0) else one
+        y, x = (zero if flat else sign * gy), sign * gx
+        o = zero
         for k in range(8):
-            o += y * cosine[k] >= x * sine[k]
-        orientation[j] = 0 if y == 0 else o
+            o += one if y * cosine[k] >= x * sine[k] else zero
+        orientation[j] = zero if y == 0 else o
 
 
 @serial
 def hog_cells_numba(image, cell):
-    """As hog_cells_numpy."""
+    """As hog_cells_numpy, a row of cells at a time: votes[o,j] gathers what column j of the picture says for bin o."""
     height, width = image.shape
     rows, columns = height // cell, width // cell
-    cells = np.zeros((rows, columns, 9), image.dtype)
-    cosine, sine = np.empty(8), np.empty(8)
+    real = image.dtype.type
+    cells = np.empty((rows, 9, columns), image.dtype)
+    cosine, sine = np.empty(8, image.dtype), np.empty(8, image.dtype)
     for k in range(8):
         cosine[k], sine[k] = np.cos((k + 1) * (np.pi / 9)), np.sin((k + 1) * (np.pi / 9))
-    magnitude = np.empty(width)
-    orientation = np.empty(width, np.int64)
-    share = 1.0 / (cell * cell)
+    magnitude, orientation = np.empty(width, image.dtype), np.empty(width, image.dtype)
+    votes = np.empty((9, width), image.dtype)
+    zero, share = real(0), real(1.0 / (cell * cell))
     for p in range(rows):
+        votes[:] = 0
         for i in range(p * cell, (p + 1) * cell):
             inside = 0 < i < height - 1
             up, down = (image[i - 1], image[i + 1]) if inside else (image[i], image[i])
             _row_votes(up, image[i], down, cosine, sine, magnitude, orientation)
-            for q in range(columns):
+            for o in range(9):
+                bin_votes, number = votes[o], real(o)
+                for j in range(width):
+                    bin_votes[j] += magnitude[j] if orientation[j] == number else zero
+        for o in range(9):
+            bin_votes, row = votes[o], cells[p, o]
+            if cell == 4:  # as for the detector that ships: a step that the compiler knows takes a third of the time
+                for q in range(columns):
+                    left, right = bin_votes[4 * q] + bin_votes[4 * q + 1], bin_votes[4 * q + 2] + bin_votes[4 * q + 3]
+                    row[q] = (left + right) * share
+            for q in range(columns if cell != 4 else 0):
+                total = zero
                 for j in range(q * cell, (q + 1) * cell):
-                    cells[p, q, orientation[j]] += magnitude[j] * share
-    return cells
+                    total += bin_votes[j]
+                row[q] = total * share
+    return cells.transpose((0, 2, 1))
 
 
 @serial
 def hog_blocks_numba(cells, eps, clip):
-    """As hog_blocks_numpy."""
-    rows, columns = cells.shape[0] - 1, cells.shape[1] - 1
-    blocks = np.empty((rows, columns, 36), cells.dtype)
-    energy = np.empty(cells.shape[:2])
-    for p in range(cells.shape[0]):
-        for q in range(cells.shape[1]):
-            total = 0.0
-            for o in range(9):
-                total += cells[p, q, o] * cells[p, q, o]
-            energy[p, q] = total
+    """As hog_blocks_numpy, a row of blocks at a time: their corner (i,j) is row p + i of the cells from column j on."""
+    planes = _planes(cells)
+    rows, columns = planes.shape[0] - 1, planes.shape[2] - 1
+    real = cells.dtype.type
+    blocks = np.empty((rows, 36, columns), cells.dtype)
+    scale, total = np.empty(columns, cells.dtype), np.empty(columns, cells.dtype)
+    limit, one, least = real(clip), real(1), real(eps * eps)
     for p in range(rows):
-        for q in range(columns):
-            block = blocks[p, q]
-            total = energy[p, q] + energy[p, q + 1] + energy[p + 1, q] + energy[p + 1, q + 1]
-            scale = 1 / np.sqrt(total + eps * eps)
-            clipped = np.zeros(9)
-            for corner in range(4):
-                corner_cell = cells[p + corner // 2, q + corner % 2]
-                for o in range(9):
-                    value = min(corner_cell[o] * scale, clip)
-                    block[9 * corner + o] = value
-                    clipped[o] += value * value
-            total = 0.0
+        total[:] = least
+        for corner in range(4):
             for o in range(9):
-                total += clipped[o]
-            scale = 1 / np.sqrt(total + eps * eps)
-            for c in range(36):
-                block[c] *= scale
-    return blocks
+                votes = planes[p + corner // 2, o, corner % 2 :]
+                for q in range(columns):
+                    total[q] += votes[q] * votes[q]
+        for q in range(columns):
+            scale[q], total[q] = one / np.sqrt(total[q]), least
+        for corner in range(4):
+            for o in range(9):
+                votes, out = planes[p + corner // 2, o, corner % 2 :], blocks[p, 9 * corner + o]
+                for q in range(columns):
+                    value = votes[q] * scale[q]
+                    value = limit if value > limit else value
+                    out[q] = value
+                    total[q] += value * value
+        for q in range(columns):
+            scale[q] = one / np.sqrt(total[q])
+        for c in range(36):
+            out = blocks[p, c]
+            for q in range(columns):
+                out[q] *= scale[q]
+    return blocks.transpose((0, 2, 1))
 
 
 @serial
 def window_scores_numba(blocks, weight):
-    """As window_scores_numpy: each block meets all U*V places of the template at once, then adds to U*V windows."""
-    height, width, depth = blocks.shape
+    """As window_scores_numpy, in register tiles: row p of the blocks times row u of the template adds to row p - u.
+
+    For each column v of the template a tile takes FEW_ROWS of its rows and PANEL windows, which begin at neighbouring
+    blocks. Sums have rows above and below the scores for what windows that stick out would get.
+    """
+    planes = _planes(blocks)
+    height, depth, width = planes.shape
     template_rows, template_columns = weight.shape[0], weight.shape[1]
     rows, columns = max(height - template_rows + 1, 0), max(width - template_columns + 1, 0)
-    scores = np.zeros((rows, columns), blocks.dtype)
+    scores = np.empty((rows, columns), blocks.dtype)
     if rows == 0 or columns == 0:
         return scores
-    places = template_rows * template_columns
-    by_channel = np.empty((depth, places), blocks.dtype)
+    tall, length = _up(template_rows, FEW_ROWS), _up(columns, PANEL)
+    template = np.zeros((template_columns, tall, depth), blocks.dtype)
     for u in range(template_rows):
         for v in range(template_columns):
-            for c in range(depth):
-                by_channel[c, u * template_columns + v] = weight[u, v, c]
-    product = np.empty(places, blocks.dtype)
+            _copy(weight[u, v], template[v, u])
+    template, planes = template.reshape(-1), planes.reshape(-1)
+    line = np.zeros(depth * width + PANEL + template_columns, blocks.dtype)  # a tile may read beyond a row's end
+    above = tall - 1
+    sums = np.zeros((height + above) * length, blocks.dtype)
     for p in range(height):
-        for q in range(width):
-            block = blocks[p, q]
-            product[:] = 0
-            for c in range(0, depth, 4):
-                b0, b1, b2, b3 = block[c], block[c + 1], block[c + 2], block[c + 3]
-                w0, w1, w2, w3 = by_channel[c], by_channel[c + 1], by_channel[c + 2], by_channel[c + 3]
-                for t in range(places):
-                    product[t] += (b0 * w0[t] + b1 * w1[t]) + (b2 * w2[t] + b3 * w3[t])
-            for u in range(max(0, p - rows + 1), min(template_rows, p + 1)):
-                for v in range(max(0, q - columns + 1), min(template_columns, q + 1)):
-                    scores[p - u, q - v] += product[u * template_columns + v]
+        _copy(planes[p * depth * width : (p + 1) * depth * width], line)
+        for column in range(0, length, PANEL):
+            for u in range(0, tall, FEW_ROWS):
+                out = (p - u + above) * length + column
+                for v in range(template_columns):
+                    a = (v * tall + u) * depth
+                    multiply_few_rows(template, a, depth, 1, line, column + v, width, sums, out, -length, depth, True)
+    for p in range(rows):
+        _copy(sums[(p + above) * length : (p + above) * length + columns], scores[p])
     return scores
+
+
+@serial
+def _up(count, unit):
+    """Return count rounded up to a multiple of unit."""
+    return (count + unit - 1) // unit * unit
+
+
+@serial
+def _gather(planes, rows, columns, turned, held, features):
+    """features[n] = the blocks of window n, row by row, the channels of each beside each other.
+
+    turned     (U, Q*C) keeps the rows of blocks that were read last, channels innermost; held (U,) says which they are.
+               Windows that follow each other share rows, so that few are turned twice.
+    """
+    _, depth, width = planes.shape
+    template_rows = held.shape[0]
+    steps = features.shape[1] // template_rows
+    for n in range(rows.shape[0]):
+        for u in range(template_rows):
+            p = rows[n] + u
+            blocks = turned[p % template_rows]
+            if held[p % template_rows] != p:
+                held[p % template_rows] = p
+                transpose(planes.reshape(-1), p * depth * width, width, blocks, 0, depth, depth, width)
+            _copy(blocks[columns[n] * depth : columns[n] * depth + steps], features[n, u * steps : (u + 1) * steps])
 
 
 @serial
@@ -204,45 +270,42 @@ def gather_windows_numba(blocks, rows, columns, height, width):
     """As gather_windows_numpy."""
     depth = blocks.shape[2]
     features = np.empty((rows.shape[0], height * width * depth), blocks.dtype)
-    for n in range(rows.shape[0]):
-        k = 0
-        for u in range(height):
-            for v in range(width):
-                block = blocks[rows[n] + u, columns[n] + v]
-                for c in range(depth):
-                    features[n, k] = block[c]
-                    k += 1
+    turned, held = np.empty((height, blocks.shape[1] * depth), blocks.dtype), np.full(height, -1)
+    _gather(_planes(blocks), rows, columns, turned, held, features)
     return features
 
 
 @serial
 def hidden_layer_numba(blocks, rows, columns, hidden, bias):
-    """As hidden_layer_numpy; four windows at a time share each row of weights that is read."""
-    template_rows, template_columns, depth, width = hidden.shape
-    count = rows.shape[0]
-    layer = np.empty((count, width), blocks.dtype)
-    total = np.empty((4, width), blocks.dtype)
-    for first in range(0, count, 4):
-        n0, n1 = first, min(first + 1, count - 1)
-        n2, n3 = min(first + 2, count - 1), min(first + 3, count - 1)
-        t0, t1, t2, t3 = total[0], total[1], total[2], total[3]
-        for k in range(width):
-            t0[k] = t1[k] = t2[k] = t3[k] = bias[k]
-        for u in range(template_rows):
-            for v in range(template_columns):
-                b0, b1 = blocks[rows[n0] + u, columns[n0] + v], blocks[rows[n1] + u, columns[n1] + v]
-                b2, b3 = blocks[rows[n2] + u, columns[n2] + v], blocks[rows[n3] + u, columns[n3] + v]
-                for c in range(depth):
-                    x0, x1, x2, x3 = b0[c], b1[c], b2[c], b3[c]
-                    weight = hidden[u, v, c]
-                    for k in range(width):
-                        t0[k] += x0 * weight[k]
-                        t1[k] += x1 * weight[k]
-                        t2[k] += x2 * weight[k]
-                        t3[k] += x3 * weight[k]
-        for n in range(first, min(first + 4, count)):
-            for k in range(width):
-                layer[n, k] = max(total[n - first, k], 0)
+    """As hidden_layer_numpy in register tiles; a row of the template meets WINDOWS windows before the next one does."""
+    planes = _planes(blocks)
+    template_rows, template_columns, depth, units = hidden.shape
+    steps, length = template_columns * depth, _up(units, PANEL)
+    size = template_rows * steps
+    weights = hidden.reshape(-1)
+    if units < length:
+        wide = np.zeros((size, length), blocks.dtype)
+        wide[:, :units] = hidden.reshape(size, units)
+        weights = wide.reshape(-1)
+    turned, held = np.empty((template_rows, planes.shape[2] * depth), blocks.dtype), np.full(template_rows, -1)
+    features, sums = np.zeros((WINDOWS, size), blocks.dtype), np.empty(WINDOWS * length, blocks.dtype)
+    layer = np.empty((rows.shape[0], units), blocks.dtype)
+    zero = blocks.dtype.type(0)
+    for first in range(0, rows.shape[0], WINDOWS):
+        last = min(first + WINDOWS, rows.shape[0])
+        _gather(planes, rows[first:last], columns[first:last], turned, held, features)
+        for start in range(0, size, steps):
+            for unit in range(0, length, PANEL):
+                b = start * length + unit
+                for n in range(0, last - first, TILE_ROWS):
+                    a, out = n * size + start, n * length + unit
+                    multiply_tile(
+                        features.reshape(-1), a, size, 1, weights, b, length, sums, out, length, steps, start > 0
+                    )
+        for n in range(first, last):
+            for k in range(units):
+                value = sums[(n - first) * length + k] + bias[k]
+                layer[n, k] = value if value > zero else zero
     return layer
 
 

@@ -41,22 +41,42 @@ def test_flat_and_regular_pictures_give_the_features_of_scikit_image(name, rng):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_cells_and_blocks_agree_with_their_numpy_reference(dtype, rng):
+def test_every_gradient_of_whole_numbers_falls_into_the_bin_of_its_angle(dtype):
+    gx = np.arange(-255, 256)
+    row = np.stack([np.maximum(0, -gx), 0 * gx, np.maximum(0, gx)], axis=1).astype(dtype).ravel()
+    directions = (np.arange(8) + 1) * (np.pi / 9)
+    cosine, sine = np.cos(directions).astype(dtype), np.sin(directions).astype(dtype)
+    magnitude, orientation = np.empty_like(row), np.empty_like(row)
+    for gy in range(-255, 256):
+        up, down = np.full_like(row, max(0, -gy)), np.full_like(row, max(0, gy))
+        hog._row_votes(up, row, down, cosine, sine, magnitude, orientation)
+        np.testing.assert_array_equal(orientation[1::3], np.rad2deg(np.arctan2(gy, gx)) % 180 // 20)
+        np.testing.assert_allclose(magnitude[1::3], np.hypot(gx, gy), rtol=2 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("cell", [3, 4])
+def test_cells_and_blocks_agree_with_their_numpy_reference(dtype, cell, rng):
     image = rng.integers(0, 256, (19, 26)).astype(dtype)
-    cells = hog.hog_cells_numpy(image, 4)
-    np.testing.assert_allclose(hog.hog_cells_numba(image, 4), cells, rtol=1e-5, atol=1e-4)
-    np.testing.assert_allclose(
-        hog.hog_blocks_numba(cells, 1e-5, 0.2), hog.hog_blocks_numpy(cells, 1e-5, 0.2), rtol=1e-5, atol=1e-6
-    )
+    cells = hog.hog_cells_numpy(image, cell)
+    compiled = hog.hog_cells_numba(image, cell)
+    np.testing.assert_allclose(compiled, cells, rtol=1e-5, atol=1e-4)
+    for given in (cells, compiled):  # of either order in memory
+        np.testing.assert_allclose(
+            hog.hog_blocks_numba(given, 1e-5, 0.2), hog.hog_blocks_numpy(cells, 1e-5, 0.2), rtol=1e-5, atol=1e-6
+        )
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(7, 9), (3, 2), (2, 9), (1, 1)])
-def test_window_scores_agree_and_are_empty_where_the_template_does_not_fit(rows, columns, rng):
-    blocks = rng.standard_normal((rows, columns, 36)).astype(np.float32)
-    weight = rng.standard_normal((3, 2, 36)).astype(np.float32)
-    scores = hog.window_scores_numba(blocks, weight)
-    assert scores.shape == (max(rows - 2, 0), max(columns - 1, 0))
-    np.testing.assert_allclose(scores, hog.window_scores_numpy(blocks, weight), rtol=1e-4, atol=1e-4)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("height", "width"), [(3, 2), (1, 1), (7, 7)])
+@pytest.mark.parametrize(("rows", "columns"), [(7, 9), (3, 2), (2, 9), (1, 1), (9, 40), (30, 7)])
+def test_window_scores_agree_and_are_empty_where_the_template_does_not_fit(rows, columns, height, width, dtype, rng):
+    blocks = rng.standard_normal((rows, columns, 36)).astype(dtype)
+    weight = rng.standard_normal((height, width, 36)).astype(dtype)
+    expected = hog.window_scores_numpy(blocks, weight)
+    assert expected.shape == (max(rows - height + 1, 0), max(columns - width + 1, 0))
+    for given in (blocks, np.ascontiguousarray(blocks.swapaxes(1, 2)).swapaxes(1, 2)):  # of either order in memory
+        np.testing.assert_allclose(hog.window_scores_numba(given, weight), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_a_score_is_the_dot_product_of_the_gathered_window(rng):
@@ -89,12 +109,13 @@ def test_a_picture_without_a_block_is_refused(shape):
         block_features(np.zeros(shape, np.uint8), 4)
 
 
-@pytest.mark.parametrize("count", [1, 4, 7])
-def test_hidden_layer_agrees_with_its_reference(count, rng):
+@pytest.mark.parametrize("units", [5, 48])
+@pytest.mark.parametrize("count", [1, 4, 7, 100])
+def test_hidden_layer_agrees_with_its_reference(count, units, rng):
     blocks = rng.standard_normal((9, 8, 36)).astype(np.float32)
     rows, columns = rng.integers(0, 6, count), rng.integers(0, 6, count)
-    hidden = rng.standard_normal((4, 3, 36, 5)).astype(np.float32)
-    bias = rng.standard_normal(5).astype(np.float32)
+    hidden = rng.standard_normal((4, 3, 36, units)).astype(np.float32)
+    bias = rng.standard_normal(units).astype(np.float32)
     expected = hog.hidden_layer.reference(blocks, rows, columns, hidden, bias)
     got = hog.hidden_layer.compiled(blocks, rows, columns, hidden, bias)
     assert (expected == 0).any() and (expected > 0).any()
