@@ -21,9 +21,9 @@ import numpy as np
 
 from minifer.errors import CheckpointError, ConfigError
 from minifer.faces.boxes import merge, suppress
-from minifer.faces.hog import block_features
-from minifer.faces.kernels.hog import hidden_layer, window_scores
-from minifer.faces.kernels.resize import affine
+from minifer.faces.hog import CLIP, EPS
+from minifer.faces.kernels.hog import hidden_layer, passing_windows
+from minifer.faces.kernels.resize import affine, bordered
 from minifer.faces.pyramid import Picture, level_sizes, resized
 from minifer.files.npz import Npz, write_arrays
 
@@ -192,15 +192,15 @@ class FaceDetector:
         Shapes     pictures: octaves of (H,W)   boxes (N,4)   blocks (P,Q,36)   rows columns scores (N,)
         """
         border = 2 * self.cell
-        level = np.pad(np.rint(resized(pictures, *size)), border, mode="edge")
+        level = bordered(resized(pictures, *size), border)
         to_picture = np.divide(pictures[0].shape, size)[::-1]
         for shift in (0, self.cell // 2) if to_picture[1] >= SECOND_GRID else (0,):
-            blocks = block_features(level[shift:, shift:], self.cell)
-            scores = window_scores(blocks, self.template) + np.float32(self.bias)
-            rows, columns = map(np.ascontiguousarray, np.nonzero(scores > self.pass_score))
+            blocks, rows, columns, scores = passing_windows(
+                level[shift:, shift:], self.cell, EPS, CLIP, self.template, self.bias, self.pass_score
+            )
             corner = np.stack([columns, rows], axis=1) * self.cell + shift - border
             boxes = np.concatenate([corner * to_picture, (corner + self.window) * to_picture], axis=1)
-            yield boxes, blocks, rows, columns, scores[rows, columns]
+            yield boxes, blocks, rows, columns, scores
 
     def second_look(self, blocks, rows, columns, scores):
         """Return the logit z of each window.

@@ -87,6 +87,18 @@ def hidden_layer_numpy(blocks, rows, columns, hidden, bias):
     return np.maximum(features @ hidden.reshape(-1, hidden.shape[3]) + bias, 0)
 
 
+def passing_windows_numpy(level, cell, eps, clip, template, bias, least):
+    """Return the blocks of a picture, and where its windows of a score above `least` begin, row by row, with scores.
+
+    Shapes     level (H,W)   template (U,V,36)   blocks (P,Q,36)   rows columns scores (N,)
+    Cost       that of the three above; in one call, so that threads that each look at a level need not wait for another
+    """
+    blocks = hog_blocks_numpy(hog_cells_numpy(level, cell), eps, clip)
+    scores = window_scores_numpy(blocks, template) + blocks.dtype.type(bias)
+    rows, columns = np.nonzero(scores > least)
+    return blocks, rows, columns, scores[rows, columns]
+
+
 # The compiled twins. To the caller their arrays are those of the references, (P,Q,C); in memory the positions of a row
 # lie beside each other, (P,C,Q), as vector instructions want them. _planes finds them so without a copy.
 
@@ -246,6 +258,27 @@ def _up(count, unit):
 
 
 @serial
+def passing_windows_numba(level, cell, eps, clip, template, bias, least):
+    """As passing_windows_numpy."""
+    blocks = hog_blocks_numba(hog_cells_numba(np.ascontiguousarray(level), cell), eps, clip)
+    scores = window_scores_numba(blocks, template)
+    bias = level.dtype.type(bias)
+    count = 0
+    for p in range(scores.shape[0]):
+        for q in range(scores.shape[1]):
+            scores[p, q] += bias
+            count += scores[p, q] > least
+    rows, columns, passing = np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count, level.dtype)
+    n = 0
+    for p in range(scores.shape[0]):
+        for q in range(scores.shape[1]):
+            if scores[p, q] > least:
+                rows[n], columns[n], passing[n] = p, q, scores[p, q]
+                n += 1
+    return blocks, rows, columns, passing
+
+
+@serial
 def _gather(planes, rows, columns, turned, held, features):
     """features[n] = the blocks of window n, row by row, the channels of each beside each other.
 
@@ -312,5 +345,6 @@ def hidden_layer_numba(blocks, rows, columns, hidden, bias):
 hog_cells = Twin(hog_cells_numpy, hog_cells_numba)
 hog_blocks = Twin(hog_blocks_numpy, hog_blocks_numba)
 window_scores = Twin(window_scores_numpy, window_scores_numba)
+passing_windows = Twin(passing_windows_numpy, passing_windows_numba)
 gather_windows = Twin(gather_windows_numpy, gather_windows_numba)
 hidden_layer = Twin(hidden_layer_numpy, hidden_layer_numba)

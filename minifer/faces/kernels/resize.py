@@ -3,6 +3,7 @@
     halve      y[i,j] = (x[2i,2j] + x[2i,2j+1] + x[2i+1,2j] + x[2i+1,2j+1]) / 4
     bilinear   y[i,j] = sum of the four pixels of x round (a, b), weighted by nearness,
                a = (i + 1/2) * H/OH - 1/2, clamped to the picture; b alike
+    bordered   y = x in whole numbers, its edge repeated outwards
     affine     the same interpolation at (a, b) = matrix @ (i, j, 1): rotations, shears, mirrored and shifted patches
 
 Bilinear alone skips pixels when it shrinks by more than two, so a pyramid halves first and interpolates the rest.
@@ -39,6 +40,14 @@ def bilinear_numpy(x, height, width):
 
 def _source(size, new_size):
     return np.clip((np.arange(new_size) + 0.5) * (size / new_size) - 0.5, 0, size - 1)
+
+
+def bordered_numpy(x, border):
+    """Return the picture in whole numbers with its edge repeated `border` pixels outwards.
+
+    Shapes     x (H,W) float32   y (H + 2 border, W + 2 border) float32
+    """
+    return np.pad(np.rint(x), border, mode="edge")
 
 
 def affine_numpy(x, matrix, height, width):
@@ -106,6 +115,20 @@ def bilinear_numba(x, height, width):
 
 
 @serial
+def bordered_numba(x, border):
+    """As bordered_numpy."""
+    height, width = x.shape
+    y = np.empty((height + 2 * border, width + 2 * border), x.dtype)
+    for i in range(height + 2 * border):
+        row, out = x[min(max(i - border, 0), height - 1)], y[i]
+        for j in range(width):
+            out[border + j] = np.rint(row[j])
+        for j in range(border):
+            out[j], out[border + width + j] = out[border], out[border + width - 1]
+    return y
+
+
+@serial
 def affine_numba(x, matrix, height, width):
     """As affine_numpy, a row at a time in three loops: the first and the last compute many columns at once, which jumps
     through the picture, those of the loop between them, would not allow.
@@ -137,4 +160,5 @@ def affine_numba(x, matrix, height, width):
 
 halve = Twin(halve_numpy, halve_numba)
 bilinear = Twin(bilinear_numpy, bilinear_numba)
+bordered = Twin(bordered_numpy, bordered_numba)
 affine = Twin(affine_numpy, affine_numba)

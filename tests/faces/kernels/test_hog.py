@@ -79,6 +79,17 @@ def test_window_scores_agree_and_are_empty_where_the_template_does_not_fit(rows,
         np.testing.assert_allclose(hog.window_scores_numba(given, weight), expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("least", [-np.inf, 0.3, np.inf])
+@pytest.mark.parametrize("shape", [(45, 61), (20, 20), (12, 40)])
+def test_passing_windows_agree_with_their_reference(shape, least, rng):
+    level, template = rng.integers(0, 256, shape).astype(np.float32), rng.normal(size=(4, 4, 36)).astype(np.float32)
+    arguments = (level[1:, 2:], 4, 1e-5, 0.2, template, 0.1, least)
+    expected, found = (f(*arguments) for f in (hog.passing_windows.reference, hog.passing_windows.compiled))
+    for one, other in zip(expected, found, strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-4, atol=1e-5)
+        assert other.dtype == one.dtype
+
+
 def test_a_score_is_the_dot_product_of_the_gathered_window(rng):
     blocks = rng.standard_normal((6, 7, 36)).astype(np.float32)
     weight = rng.standard_normal((3, 3, 36)).astype(np.float32)

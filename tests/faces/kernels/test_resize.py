@@ -61,3 +61,13 @@ def test_points_of_a_patch_lie_where_its_pixels_come_from():
 def test_affine_can_mirror(picture):
     mirror = np.array([[1.0, 0, 0], [0, -1.0, 13.0]])
     np.testing.assert_allclose(resize.affine(picture, mirror, 11, 14), picture[:, ::-1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (6, 2)], ids=str)
+@pytest.mark.parametrize("border", [0, 1, 8])
+def test_a_border_repeats_the_edge(shape, border, rng):
+    picture = (255 * rng.random(shape)).astype(np.float32)
+    picture.flat[0] = 2.5  # to the even number, as NumPy rounds
+    expected = resize.bordered.reference(picture, border)
+    np.testing.assert_array_equal(resize.bordered.compiled(picture, border), expected)
+    assert expected[border, border] == 2
