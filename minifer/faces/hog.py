@@ -12,7 +12,8 @@ def block_features(image, cell):
     """Return the block-normalised histograms of oriented gradients of a picture.
 
     Equal to skimage.feature.hog(image, 9, (cell, cell), (2, 2), "L2-Hys", feature_vector=False) with its last three
-    axes made one. Whole numbers up to 255 are computed in float32, which is exact for them; all else in float64.
+    axes made one. uint8 is computed in float32, which finds the right bin for every gradient of whole numbers; float32
+    stays float32, all else becomes float64.
 
     Shapes     image (H,W)   features (H//cell - 1, W//cell - 1, 36)
     Raises     ShapeError when the picture is not (H,W) or smaller than a block of 2x2 cells
