@@ -57,6 +57,16 @@ def _padded(columns, multiple):
     return (columns + multiple - 1) // multiple * multiple + 16
 
 
+@serial
+def _multiply_rows(a, a_row, rows, packed, packed_start, panels, steps, out, out_row):
+    """out = a @ b for some rows of a and all packed panels of b, of `steps` rows each; out has room for whole tiles."""
+    for r in range(0, rows, TILE_ROWS):
+        for panel in range(panels):
+            b = packed_start + panel * PANEL * steps
+            place = r * out_row + panel * PANEL
+            multiply_tile(a, r * a_row, a_row, 1, packed, b, PANEL, out, place, out_row, steps, False)
+
+
 @parallel
 def _pointwise_forward(
     v, norm, low, high, weight, rows, channels, filters, y, sums, pivots, counts
@@ -79,12 +89,7 @@ def _pointwise_forward(
         for start in range(first, last, ROWS):
             valid = min(ROWS, last - start)
             _read(v, start * channels, valid, channels, norm, low, high, x_rows, x_row)
-            for r in range(0, valid, TILE_ROWS):
-                for panel in range(panels):
-                    multiply_tile(
-                        x_rows, r * x_row, x_row, 1, packed, packed_start + panel * PANEL * channels, PANEL,
-                        y_rows, r * y_row + panel * PANEL, y_row, channels, False,
-                    )  # fmt: skip
+            _multiply_rows(x_rows, x_row, valid, packed, packed_start, panels, channels, y_rows, y_row)
             if start == first:
                 for c in range(filters):
                     pivots[task, c] = y_rows[c]
@@ -140,12 +145,7 @@ def _pointwise_backward(
                         x_rows, tile * TILE_ROWS, 1, x_row, dy_rows, panel * PANEL, y_row,
                         part, tile * TILE_ROWS * y_panels * PANEL + panel * PANEL, y_panels * PANEL, valid, True,
                     )  # fmt: skip
-            for r in range(0, valid, TILE_ROWS):
-                for panel in range(x_panels):
-                    multiply_tile(
-                        dy_rows, r * y_row, y_row, 1, packed, packed_start + panel * PANEL * filters, PANEL,
-                        dx_rows, r * dx_row + panel * PANEL, dx_row, filters, False,
-                    )  # fmt: skip
+            _multiply_rows(dy_rows, y_row, valid, packed, packed_start, x_panels, filters, dx_rows, dx_row)
             if norm.shape[0] > 0:
                 copy_sum_kept(
                     dx_rows, 0, dx_row, v, start * channels, channels, dx, norm, low, high, sums[task],

@@ -172,11 +172,12 @@ def hog_cells_numba(image, cell):
                 for q in range(columns):
                     left, right = bin_votes[4 * q] + bin_votes[4 * q + 1], bin_votes[4 * q + 2] + bin_votes[4 * q + 3]
                     row[q] = (left + right) * share
-            for q in range(columns if cell != 4 else 0):
-                total = zero
-                for j in range(q * cell, (q + 1) * cell):
-                    total += bin_votes[j]
-                row[q] = total * share
+            else:
+                for q in range(columns):
+                    total = zero
+                    for j in range(q * cell, (q + 1) * cell):
+                        total += bin_votes[j]
+                    row[q] = total * share
     return cells.transpose((0, 2, 1))
 
 
