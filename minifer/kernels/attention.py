@@ -23,7 +23,7 @@ from numba import prange
 
 from minifer.kernels.exponentials import exponentials
 from minifer.kernels.packing import transpose_panel
-from minifer.kernels.tile import PANEL, TILE_ROWS, multiply_tile
+from minifer.kernels.tile import PANEL, TILE_ROWS, multiply_tiles, round_up
 from minifer.kernels.twin import Twin, parallel, serial
 
 BLOCK = 4 * TILE_ROWS  # query rows whose scores exist at once
@@ -55,12 +55,6 @@ def attention_backward_numpy(dy, query, key, value, y, log_sum, scale):
 
 
 @serial
-def _up(count, unit):
-    """Return count rounded up to a multiple of unit."""
-    return (count + unit - 1) // unit * unit
-
-
-@serial
 def _copy_rows(source, n, a, first, last, out, length):
     """out[t, d] = source[n, first + t, a, d], rows of `length` numbers; rows from `last` on stay what they are."""
     width = source.shape[3]
@@ -88,17 +82,6 @@ def _columns(source, n, a, out):
     for column in range(0, tokens, PANEL):
         start = ((n * tokens + column) * heads + a) * width
         transpose_panel(flat, start, heads * width, out, column * width, width, min(PANEL, tokens - column))
-
-
-@serial
-def _multiply(a, a_row, a_step, b, b_panel, b_step, rows, columns, steps, out, out_row, accumulate):
-    """out (+)= a @ b in tiles; rows and columns are whole tiles, panel p of b starts at p * b_panel."""
-    for row in range(0, rows, TILE_ROWS):
-        for panel in range(columns // PANEL):
-            place = row * out_row + panel * PANEL
-            multiply_tile(
-                a, row * a_row, a_row, a_step, b, panel * b_panel, b_step, out, place, out_row, steps, accumulate
-            )
 
 
 @serial
@@ -145,8 +128,8 @@ def attention_forward_numba(query, key, value, scale):
     y = np.empty_like(query)
     log_sum = np.empty((batch, heads, tokens), query.dtype)
     scale = query.dtype.type(scale)
-    length, table = _up(width, PANEL), _up(tokens, PANEL)  # of rows of the arguments and of the table of scores
-    block = min(BLOCK, _up(tokens, TILE_ROWS))
+    length, table = round_up(width, PANEL), round_up(tokens, PANEL)  # of rows: the arguments', and the scores'
+    block = min(BLOCK, round_up(tokens, TILE_ROWS))
     for task in prange(batch * heads):
         n, a = task // heads, task % heads
         key_columns = np.empty(table * width, query.dtype)
@@ -158,14 +141,16 @@ def attention_forward_numba(query, key, value, scale):
         _copy_rows(value, n, a, 0, tokens, values, length)
         for first in range(0, tokens, block):
             last = min(first + block, tokens)
-            rows = _up(last - first, TILE_ROWS)
+            rows = round_up(last - first, TILE_ROWS)
             _copy_rows(query, n, a, first, last, queries, length)
-            _multiply(queries, length, 1, key_columns, width * PANEL, PANEL, rows, table, width, scores, table, False)
+            multiply_tiles(
+                queries, length, 1, key_columns, 0, width * PANEL, PANEL, rows, table, width, scores, table, False
+            )
             for t in range(last - first):
                 shift = scale * _largest(scores[t * table : t * table + tokens], lanes)
                 totals[t] = exponentials(scores, t * table, tokens, scale, shift)
                 log_sum[n, a, first + t] = shift + np.log(totals[t])
-            _multiply(scores, table, 1, values, PANEL, length, rows, length, tokens, out, length, False)
+            multiply_tiles(scores, table, 1, values, 0, PANEL, length, rows, length, tokens, out, length, False)
             for t in range(last - first):  # a row of y is shorter than one of scores: its sum is divided out here
                 share = query.dtype.type(1) / totals[t]
                 for d in range(t * length, t * length + width):
@@ -180,8 +165,8 @@ def attention_backward_numba(dy, query, key, value, y, log_sum, scale):
     batch, tokens, heads, width = query.shape
     dquery, dkey, dvalue = np.empty_like(query), np.empty_like(query), np.empty_like(query)
     scale = query.dtype.type(scale)
-    length, table = _up(width, PANEL), _up(tokens, PANEL)
-    tile_tokens = _up(tokens, TILE_ROWS)
+    length, table = round_up(width, PANEL), round_up(tokens, PANEL)
+    tile_tokens = round_up(tokens, TILE_ROWS)
     block = min(BLOCK, tile_tokens)
     table_row = max(table, tile_tokens)  # the tables are read as rows of panels and as columns of tiles
     for task in prange(batch * heads):
@@ -199,13 +184,15 @@ def attention_backward_numba(dy, query, key, value, y, log_sum, scale):
         for first in range(0, tokens, block):
             last = min(first + block, tokens)
             count = last - first
-            rows = _up(count, TILE_ROWS)
+            rows = round_up(count, TILE_ROWS)
             _copy_rows(query, n, a, first, last, queries, length)
             _copy_rows(dy, n, a, first, last, dys, length)
-            _multiply(
-                queries, length, 1, key_columns, width * PANEL, PANEL, rows, table, width, probs, table_row, False
+            multiply_tiles(
+                queries, length, 1, key_columns, 0, width * PANEL, PANEL, rows, table, width, probs, table_row, False
             )
-            _multiply(dys, length, 1, value_columns, width * PANEL, PANEL, rows, table, width, dprobs, table_row, False)
+            multiply_tiles(
+                dys, length, 1, value_columns, 0, width * PANEL, PANEL, rows, table, width, dprobs, table_row, False
+            )
             for t in range(count):
                 exponentials(probs, t * table_row, tokens, scale, log_sum[n, a, first + t])
                 dot = _dot(dy[n, first + t, a], y[n, first + t, a], lanes)  # equals sum_s dprobs * probs
@@ -214,9 +201,13 @@ def attention_backward_numba(dy, query, key, value, y, log_sum, scale):
                 for s in range(tokens):
                     dp[s] = p[s] * (dp[s] - dot) * scale
             more = first > 0
-            _multiply(dprobs, table_row, 1, keys, PANEL, length, rows, length, tokens, dqueries, length, False)
-            _multiply(probs, 1, table_row, dys, PANEL, length, tile_tokens, length, count, dvalues, length, more)
-            _multiply(dprobs, 1, table_row, queries, PANEL, length, tile_tokens, length, count, dkeys, length, more)
+            multiply_tiles(dprobs, table_row, 1, keys, 0, PANEL, length, rows, length, tokens, dqueries, length, False)
+            multiply_tiles(
+                probs, 1, table_row, dys, 0, PANEL, length, tile_tokens, length, count, dvalues, length, more
+            )
+            multiply_tiles(
+                dprobs, 1, table_row, queries, 0, PANEL, length, tile_tokens, length, count, dkeys, length, more
+            )
             _return_rows(dqueries, length, first, last, dquery, n, a)
         _return_rows(dkeys, length, 0, tokens, dkey, n, a)
         _return_rows(dvalues, length, 0, tokens, dvalue, n, a)

@@ -14,7 +14,7 @@ from numba import prange
 from minifer.kernels.fused import add_pieces, grad_numpy, kept_sums_numpy, merge_moments, moments_numpy, read_numpy
 from minifer.kernels.normalized import copy_sum_kept, copy_summing, grad_normalized, read_normalized
 from minifer.kernels.packing import copy_panel, transpose_panel
-from minifer.kernels.tile import PANEL, TILE_ROWS, multiply_tile
+from minifer.kernels.tile import PANEL, TILE_ROWS, multiply_tiles, round_up
 from minifer.kernels.twin import Twin, parallel, serial
 
 TASKS = 8  # pieces of a product, for the threads to share
@@ -54,17 +54,7 @@ def _padded(columns, multiple):
 
     Most layers have a power of two of channels, and rows that far apart compete for the same lines of the cache.
     """
-    return (columns + multiple - 1) // multiple * multiple + 16
-
-
-@serial
-def _multiply_rows(a, a_row, rows, packed, packed_start, panels, steps, out, out_row):
-    """out = a @ b for some rows of a and all packed panels of b, of `steps` rows each; out has room for whole tiles."""
-    for r in range(0, rows, TILE_ROWS):
-        for panel in range(panels):
-            b = packed_start + panel * PANEL * steps
-            place = r * out_row + panel * PANEL
-            multiply_tile(a, r * a_row, a_row, 1, packed, b, PANEL, out, place, out_row, steps, False)
+    return round_up(columns, multiple) + 16
 
 
 @parallel
@@ -89,7 +79,10 @@ def _pointwise_forward(
         for start in range(first, last, ROWS):
             valid = min(ROWS, last - start)
             _read(v, start * channels, valid, channels, norm, low, high, x_rows, x_row)
-            _multiply_rows(x_rows, x_row, valid, packed, packed_start, panels, channels, y_rows, y_row)
+            multiply_tiles(
+                x_rows, x_row, 1, packed, packed_start, channels * PANEL, PANEL, valid, filters, channels,
+                y_rows, y_row, False,
+            )  # fmt: skip
             if start == first:
                 for c in range(filters):
                     pivots[task, c] = y_rows[c]
@@ -118,9 +111,8 @@ def fused_pointwise_forward_numba(v, norm, low, high, weight):
 def _pointwise_backward(
     dz, y, y_norm, y_low, y_high, v, norm, low, high, weight, rows, channels, filters, dx, dweight, sums
 ):
-    x_panels, y_panels = (channels + PANEL - 1) // PANEL, (filters + PANEL - 1) // PANEL
-    tiles, x_tiles = (rows + TILE_ROWS - 1) // TILE_ROWS, (channels + TILE_ROWS - 1) // TILE_ROWS
-    tasks = sums.shape[0]
+    x_panels, part_row = (channels + PANEL - 1) // PANEL, round_up(filters, PANEL)
+    tiles, tasks = (rows + TILE_ROWS - 1) // TILE_ROWS, sums.shape[0]
     packed = np.empty(x_panels * filters * PANEL + LINE, y.dtype)
     packed_start = (-packed.ctypes.data % LINE) // y.itemsize
     for panel in prange(x_panels):
@@ -130,7 +122,7 @@ def _pointwise_backward(
             min(PANEL, channels - column),
         )  # fmt: skip
     x_row, y_row, dx_row = _padded(channels, TILE_ROWS), _padded(filters, PANEL), _padded(channels, PANEL)
-    parts = np.zeros((tasks, x_tiles * TILE_ROWS, y_panels * PANEL), y.dtype)
+    parts = np.zeros((tasks, round_up(channels, TILE_ROWS), part_row), y.dtype)
     for task in prange(tasks):
         first, last = tiles * task // tasks * TILE_ROWS, min(tiles * (task + 1) // tasks * TILE_ROWS, rows)
         x_rows, dy_rows = np.zeros(ROWS * x_row, y.dtype), np.zeros(ROWS * y_row, y.dtype)
@@ -139,13 +131,13 @@ def _pointwise_backward(
             valid = min(ROWS, last - start)
             grad_normalized(dz, y, start * filters, filters, dy_rows, 0, y_row, y_norm, y_low, y_high, valid, filters)
             _read(v, start * channels, valid, channels, norm, low, high, x_rows, x_row)
-            for tile in range(x_tiles):
-                for panel in range(y_panels):
-                    multiply_tile(
-                        x_rows, tile * TILE_ROWS, 1, x_row, dy_rows, panel * PANEL, y_row,
-                        part, tile * TILE_ROWS * y_panels * PANEL + panel * PANEL, y_panels * PANEL, valid, True,
-                    )  # fmt: skip
-            _multiply_rows(dy_rows, y_row, valid, packed, packed_start, x_panels, filters, dx_rows, dx_row)
+            multiply_tiles(  # dweight
+                x_rows, 1, x_row, dy_rows, 0, PANEL, y_row, channels, filters, valid, part, part_row, True,
+            )  # fmt: skip
+            multiply_tiles(  # dx
+                dy_rows, y_row, 1, packed, packed_start, filters * PANEL, PANEL, valid, channels, filters,
+                dx_rows, dx_row, False,
+            )  # fmt: skip
             if norm.shape[0] > 0:
                 copy_sum_kept(
                     dx_rows, 0, dx_row, v, start * channels, channels, dx, norm, low, high, sums[task],

@@ -96,3 +96,26 @@ else:
     def multiply_few_rows(a, a_start, a_row, a_step, b, b_start, b_step, out, out_start, out_row, steps, accumulate):
         """A tile of FEW_ROWS rows."""
         _loops(a, a_start, a_row, a_step, b, b_start, b_step, out, out_start, out_row, steps, accumulate, FEW_ROWS)
+
+
+@serial
+def round_up(count, unit):
+    """Return count rounded up to a multiple of unit."""
+    return (count + unit - 1) // unit * unit
+
+
+@serial
+def multiply_tiles(
+    a, a_row, a_step, b, b_start, b_panel, b_step, rows, columns, steps, out, out_row, accumulate
+):  # fmt: skip
+    """out (+)= a @ b, tile by tile: rows and columns are rounded up to whole tiles, for which all three have room.
+
+    Panel p of b starts at b_start + p * b_panel, and its rows lie b_step numbers apart.
+    """
+    for row in range(0, rows, TILE_ROWS):
+        for panel in range((columns + PANEL - 1) // PANEL):
+            place = row * out_row + panel * PANEL
+            multiply_tile(
+                a, row * a_row, a_row, a_step, b, b_start + panel * b_panel, b_step, out, place, out_row, steps,
+                accumulate,
+            )  # fmt: skip

@@ -15,7 +15,7 @@ Source     Dalal & Triggs, "Histograms of oriented gradients for human detection
 import numpy as np
 
 from minifer.kernels.packing import transpose
-from minifer.kernels.tile import FEW_ROWS, PANEL, TILE_ROWS, multiply_few_rows, multiply_tile
+from minifer.kernels.tile import FEW_ROWS, PANEL, TILE_ROWS, multiply_few_rows, multiply_tile, round_up
 from minifer.kernels.twin import Twin, serial
 
 WINDOWS = 4 * TILE_ROWS  # of the hidden layer at a time
@@ -230,7 +230,7 @@ def window_scores_numba(blocks, weight):
     scores = np.empty((rows, columns), blocks.dtype)
     if rows == 0 or columns == 0:
         return scores
-    tall, length = _up(template_rows, FEW_ROWS), _up(columns, PANEL)
+    tall, length = round_up(template_rows, FEW_ROWS), round_up(columns, PANEL)
     template = np.zeros((template_columns, tall, depth), blocks.dtype)
     for u in range(template_rows):
         for v in range(template_columns):
@@ -250,12 +250,6 @@ def window_scores_numba(blocks, weight):
     for p in range(rows):
         _copy(sums[(p + above) * length : (p + above) * length + columns], scores[p])
     return scores
-
-
-@serial
-def _up(count, unit):
-    """Return count rounded up to a multiple of unit."""
-    return (count + unit - 1) // unit * unit
 
 
 @serial
@@ -314,7 +308,7 @@ def hidden_layer_numba(blocks, rows, columns, hidden, bias):
     """As hidden_layer_numpy in register tiles; a row of the template meets WINDOWS windows before the next one does."""
     planes = _planes(blocks)
     template_rows, template_columns, depth, units = hidden.shape
-    steps, length = template_columns * depth, _up(units, PANEL)
+    steps, length = template_columns * depth, round_up(units, PANEL)
     size = template_rows * steps
     weights = hidden.reshape(-1)
     if units < length:
