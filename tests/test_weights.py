@@ -1,8 +1,13 @@
 """The weights that ship are the bytes that shipped, and a changed or lost file is noticed."""
 
-import pytest
+import json
 
-from minifer import weights
+import numpy as np
+import pytest
+from small_runs import run
+
+from minifer import checkpoint, weights
+from minifer.trained import load_weights
 
 
 def test_every_file_that_ships_has_its_checksum():
@@ -20,3 +25,32 @@ def test_changed_and_missing_files_are_named(content, state, tmp_path, monkeypat
     if content is not None:
         (tmp_path / "net.npz").write_bytes(content)
     assert weights.check() == {"net.npz": state}
+
+
+def test_export_to_npz_halves_a_network(capsys, tmp_path):
+    """What ships is made by it: the same again from 16 bits, half the size from 32."""
+    model, meta = load_weights(weights.FOLDER / "small.npz")
+    half, whole = tmp_path / "half.npz", tmp_path / "whole.npz"
+    state = {name: array * np.float32(1 + 1e-5) for name, array in model.state().items()}
+    checkpoint.save(whole, state, meta)
+    code, out, _ = run(capsys, "export", whole, "--to", half)
+    assert code == 0 and "numbers of 16 bits" in out
+    assert half.stat().st_size < 0.55 * whole.stat().st_size
+    arrays, described = checkpoint.load(half)
+    assert described == json.loads(json.dumps(meta))
+    assert described == json.loads(json.dumps(meta))
+    for name, array in arrays.items():
+        assert np.abs(array - state[name]).max() <= 2**-11 * np.abs(state[name]).max()
+    code, _, _ = run(capsys, "export", half, "--to", tmp_path / "again.npz")
+    assert code == 0 and (tmp_path / "again.npz").read_bytes() == half.read_bytes()
+
+
+def test_export_to_npz_loses_nothing(capsys, tmp_path):
+    model, meta = load_weights(weights.FOLDER / "small.npz")
+    path = tmp_path / "large.npz"
+    checkpoint.save(path, {name: array * np.float32(1e6) for name, array in model.state().items()}, meta)
+    before = path.read_bytes()
+    code, _, err = run(capsys, "export", path, "--to", tmp_path / "half.npz")
+    assert code == 2 and "16 bits cannot hold" in err and not (tmp_path / "half.npz").exists()
+    code, _, err = run(capsys, "export", path, "--to", path)
+    assert code == 2 and "is what is read" in err and path.read_bytes() == before

@@ -1,6 +1,7 @@
 """Write a trained network for other tools. The file's suffix decides: .onnx, .safetensors with minifer's own names, or
-timm's or torchvision's (--layout), .weights.h5 of a plain MobileNet for Keras 3. A name without a suffix is a folder,
-ready for a model hub: model.safetensors, config.json and a card.
+timm's or torchvision's (--layout), .weights.h5 of a plain MobileNet for Keras 3, .npz for minifer itself at half the
+size: numbers of 16 bits. A name without a suffix is a folder, ready for a model hub: model.safetensors, config.json and
+a card.
 
 What was written is read back and compared with the network on some pictures; a difference beyond rounding is an error.
 """
@@ -8,10 +9,14 @@ What was written is read back and compared with the network on some pictures; a 
 import json
 from pathlib import Path
 
+import numpy as np
+
+from minifer import checkpoint
 from minifer.commands.common import add_model, as_path, print_json
 from minifer.config import from_dict
 from minifer.errors import ConfigError, MiniferError
 
+HALF = np.finfo(np.float16)
 HUB = ("model.safetensors", "config.json", "README.md")  # what a folder for a model hub holds
 CARD = """---
 license: other
@@ -39,7 +44,11 @@ def add_arguments(parser):
         "weights", type=as_path, metavar="WEIGHTS_OR_RUN", help="weights file, run folder, or name of shipped weights"
     )
     parser.add_argument(
-        "--to", type=as_path, required=True, metavar="FILE|DIR", help=".onnx, .safetensors, .weights.h5, or a folder"
+        "--to",
+        type=as_path,
+        required=True,
+        metavar="FILE|DIR",
+        help=".onnx, .safetensors, .weights.h5, .npz, or a folder",
     )
     parser.add_argument(
         "--input",
@@ -63,7 +72,9 @@ def run(args):
     from minifer.trained import find_weights, input_shape, load_weights
 
     to = Path(args.to)
-    writers = {".onnx": write_onnx, ".safetensors": write_safetensors, ".weights.h5": write_keras}
+    writers = {
+        ".onnx": write_onnx, ".safetensors": write_safetensors, ".weights.h5": write_keras, ".npz": write_half,
+    }  # fmt: skip
     suffix = next((suffix for suffix in writers if to.name.lower().endswith(suffix)), None)
     if suffix and to.is_dir():
         raise ConfigError(f"{to} is a folder: give a file in it, such as {to / f'network{suffix}'}")
@@ -76,7 +87,10 @@ def run(args):
         raise ConfigError("--input goes with .onnx alone")
     if args.layout and suffix != ".safetensors":
         raise ConfigError("--layout goes with .safetensors alone")
-    model, meta = load_weights(find_weights(args.weights), args.model)
+    source = find_weights(args.weights)
+    if source.resolve() == to.resolve():
+        raise ConfigError(f"{to} is what is read: write to another file")
+    model, meta = load_weights(source, args.model)
     make_folder(to.parent if suffix else to)
     with claimed(to):
         result = writers.get(suffix, write_hub)(to, model, input_shape(meta["image_shape"]), meta, args)
@@ -95,6 +109,8 @@ def describe(result):
             f"run by {result['by']}: probabilities differ by {result['probabilities']:.1e}, logits by "
             f"{result['logits']:.1e} of {result['largest_logit']:.1f}"
         )
+    elif "rounded" in result:
+        lines.append(f"read back: numbers of 16 bits, off by {result['rounded']:.1e} of their array's largest at most")
     else:
         lines.append("read back: the same bits")
     return "\n".join(lines)
@@ -133,6 +149,21 @@ def write_keras(path, model, shape, meta, args):
 
     save_keras_mobilenet(path, model)
     return _read_back(load_keras_mobilenet, path, model, shape, meta)
+
+
+def write_half(path, model, shape, meta, args):
+    """Write minifer's own file in numbers of 16 bits, as those that ship, and read it back."""
+    state = model.state()
+    with np.errstate(over="ignore"):
+        halves = {name: array.astype(np.float16) for name, array in state.items()}
+    large = next((name for name, array in halves.items() if not np.isfinite(array).all()), None)
+    if large:
+        raise ConfigError(f"{path}: 16 bits cannot hold the numbers of {large}: write .safetensors, which keeps all")
+    checkpoint.save(path, halves, meta)
+    arrays, _ = checkpoint.load(path)
+    off = {name: np.abs(arrays[name] - array) for name, array in state.items()}
+    largest = max(float(off[name].max() / max(np.abs(array).max(), HALF.tiny)) for name, array in state.items())
+    return {"same": largest <= HALF.eps, "rounded": largest}
 
 
 def _read_back(load, path, model, shape, meta):
