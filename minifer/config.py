@@ -126,6 +126,9 @@ class TrainConfig:
     brightness: float = setting(0.1, "largest change of brightness", within=(0, 1))
     contrast: float = setting(0.1, "largest change of contrast", within=(0, 1))
     erasing: float = setting(0.0, "probability that a random rectangle is erased", within=(0, 1))
+    mixup: float = setting(
+        0.0, "mix each picture and label with another one's, by shares of Beta(mixup, mixup); 0: none", within=(0, 100)
+    )
 
     labels: str = setting("", "fer2013new.csv of FER+: the votes of ten people in place of fer2013.csv's labels")
     votes: str = setting(
@@ -197,7 +200,7 @@ def to_dict(config):
 RENAMED = {"rate": "learning_rate", "min_rate": "min_learning_rate"}  # settings of earlier versions
 # Settings of earlier versions that did not help, and the values at which weights of that time read pictures as now:
 # with a crop the first epochs trained on the middle of each picture.
-REMOVED = {"sharpness": (0.0,), "mixup": (0.0,), "crop": (0, 40)}
+REMOVED = {"sharpness": (0.0,), "crop": (0, 40)}
 
 
 def from_dict(settings, source="the settings"):

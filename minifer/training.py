@@ -132,7 +132,7 @@ class Training:
             mixed = self.ranks.do_first(lambda: soft_labels(train, s.teacher.split(","), s.teacher_share))
             targets = self.ranks.share({"targets": mixed})[0]["targets"]
         sharp = Augmentation(s.flip, END_SHIFT, whole=True, rotation=0, zoom=0, brightness=0, contrast=0)
-        main = Batches(train, s.batch_size, s.seed, augmentation=build_augmentation(s), targets=targets)
+        main = Batches(train, s.batch_size, s.seed, augmentation=build_augmentation(s), targets=targets, mixup=s.mixup)
         end = Batches(train, s.batch_size, s.seed, augmentation=sharp, targets=train.soft)
         return (
             Phase(main, self.own_loss or SoftmaxCrossEntropy(s.label_smoothing, weights)),

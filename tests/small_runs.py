@@ -8,7 +8,7 @@ from minifer.training import Observer
 
 TINY = config.TrainConfig(
     model="mha", alpha=1 / 16, attention_blocks=(12, 13), heads=2, head_units=4, epochs=3, batch_size=16,
-    schedule="cosine", warmup=0.5, average=0.9, dropout=0.2, erasing=0.5, label_smoothing=0.1,
+    schedule="cosine", warmup=0.5, average=0.9, dropout=0.2, erasing=0.5, mixup=0.3, label_smoothing=0.1,
     end_phase=0.34, calibrate=True,
 )  # fmt: skip
 SHORT = config.TrainConfig(model="plain", alpha=1 / 16, epochs=1, batch_size=24, schedule="constant")

@@ -114,8 +114,8 @@ def test_it_learns(faces):
     """Sixteen faces, nothing random: the loss falls to almost nothing."""
     settings = config.replace(
         TINY, model="skip", alpha=0.125, epochs=25, limit=16, learning_rate=5e-3, average=0.0, dropout=0.0,
-        end_phase=0.0, erasing=0.0, label_smoothing=0.0, flip=False, shift=0.0, rotation=0.0, zoom=0.0, brightness=0.0,
-        contrast=0.0,
+        end_phase=0.0, erasing=0.0, mixup=0.0, label_smoothing=0.0, flip=False, shift=0.0, rotation=0.0, zoom=0.0,
+        brightness=0.0, contrast=0.0,
     )  # fmt: skip
     training = start(faces, settings)
     training.run(Silent())

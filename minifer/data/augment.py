@@ -127,6 +127,17 @@ def erased_boxes(draws, height, width, probability):
     return np.where(draws[:, :1] < probability, boxes, 0)
 
 
+def mixup_weights(seed, epoch, indices, alpha):
+    """Return (N,) float32 in [0, 0.5]: the share of the other picture in each; the larger share is the picture's own.
+
+    They follow Beta(alpha, alpha), folded at one half: with the whole range each pair would be counted as both.
+    """
+    from scipy.special import betaincinv
+
+    uniform = uniforms(seed, epoch, indices, DRAWS + 1)[:, DRAWS]
+    return betaincinv(alpha, alpha, uniform / 2).astype(np.float32)
+
+
 def signed(uniform):
     """Spread [0, 1) to [-1, 1)."""
     return 2 * uniform - 1

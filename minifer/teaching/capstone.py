@@ -21,7 +21,8 @@ BUDGET = {"multiply_adds": 50_000, "parameters": 4_000, "bytes": 80_000}
 MOST_EPOCHS = 30  # so that a try takes well under a minute
 SETTINGS = (  # that a submission may choose; data and labels are the same for all, and nobody's weights are a start
     "epochs", "batch_size", "optimizer", "learning_rate", "weight_decay", "schedule", "warmup", "min_learning_rate",
-    "label_smoothing", "average", "shift", "rotation", "zoom", "brightness", "contrast", "erasing", "seed",
+    "label_smoothing", "average", "shift", "rotation", "zoom", "brightness", "contrast", "erasing", "mixup",
+    "seed",
 )  # fmt: skip
 FIGURES = {"multiply_adds": "multiply-adds", "parameters": "parameters", "bytes": "bytes moved"}
 
