@@ -76,11 +76,11 @@ def unnamed():
 
 
 def for_faces(model="skip", detect=True):
-    """Return the WarmUp of what finds faces in a photo and what classifies them; of nothing where that was done."""
+    """Return the WarmUp of what finds and reads faces in a photo and what classifies them; of nothing if it was done."""
     from minifer.kernels import network
 
     known = has_compiled(network.run_network)
-    return WarmUp([] if known else [find_faces] * detect + [partial(classify, model)])
+    return WarmUp([] if known else [partial(find_faces, detect), partial(classify, model)])
 
 
 def alone(job):
@@ -107,17 +107,21 @@ def training_step(settings, kernels):
         fit(tiny, faces["train"], faces["val"])
 
 
-def find_faces():
-    """Look for a face, and for landmarks where none is."""
+def find_faces(detect):
+    """Look for a face, and for landmarks where none is, and read what lies there, for networks of both kinds."""
     import numpy as np
 
     from minifer.faces.crop import crop_face
     from minifer.faces.detector import FaceDetector
     from minifer.faces.landmarks import LandmarkPredictor
+    from minifer.faces.registration import read_face
 
     picture = np.random.default_rng(0).integers(0, 256, (96, 96)).astype(np.uint8)
-    FaceDetector.load().detect(picture)
-    crop_face(picture, LandmarkPredictor.load().predict(picture, [16, 16, 80, 80]))
+    if detect:
+        FaceDetector.load().detect(picture)
+    points = LandmarkPredictor.load().predict(picture, [16, 16, 80, 80])
+    crop_face(picture, points)
+    read_face(picture, points, side=8)  # small, so that the face is halved first
 
 
 def classify(model):

@@ -39,8 +39,9 @@ def test_the_way_of_a_picture(client, photo_png):
     (face,) = client.post("/faces", params={"min_size": 80, "camera": "a"}, content=photo_png).json()["faces"]
     assert max(face["probabilities"], key=face["probabilities"].get) == "happy" and len(face["landmarks"]) == 68
     about = {"network": "best", "face": face["key"]}
-    assert client.get("/seen", params=about).json()["shape"] == [48, 48, 1]
-    assert client.get("/maps", params={**about, "layer": "block1"}).json()["shape"] == [64, 48, 48]
+    assert client.get("/seen", params=about).json()["shape"] == state["networks"][0]["input"]
+    (block,) = (shown["shape"] for shown in state["networks"][0]["maps"] if shown["name"] == "block1")
+    assert client.get("/maps", params={**about, "layer": "block1"}).json()["shape"] == [block[2], *block[:2]]
     assert client.get("/saliency", params={**about, "label": 2}).json()["label"] == 2
     assert client.get("/cost", params={"network": "best"}).json()["rows"]
     assert client.get("/attention", params={**about, "layer": "x", "row": 0, "column": 0}).status_code == 422

@@ -67,8 +67,8 @@ def test_maps_attention_and_saliency_are_those_of_the_network(viewer, photo_png,
 
 def test_shapes_are_known_before_anything_is_compiled(viewer, attention_weights):
     for name, described in zip(viewer.networks, viewer.describe(), strict=True):
-        model = viewer.networks[name].model
-        found = inside.outputs(model, np.zeros((48, 48, 1), np.float32))
+        one = viewer.networks[name]
+        found = inside.outputs(one.model, np.zeros(one.input_shape, np.float32))
         assert described["maps"] == [{"name": n, "shape": y.shape} for n, y in found.items() if y.ndim == 3]
     assert [one["heads"] for one in described["attention"]] == [2, 2]
 
