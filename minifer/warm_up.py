@@ -76,7 +76,7 @@ def unnamed():
 
 
 def for_faces(model="skip", detect=True):
-    """Return the WarmUp of what finds and reads faces in a photo and what classifies them; of nothing if it was done."""
+    """Return the WarmUp of what finds, reads and classifies faces in a photo; of nothing where that was done."""
     from minifer.kernels import network
 
     known = has_compiled(network.run_network)
