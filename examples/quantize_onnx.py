@@ -3,7 +3,8 @@
 python examples/quantize_onnx.py best --data fer2013.zip        about a minute; needs pip install -e '.[bench]'
 
 The ranges of all maps are measured on 300 training pictures (MinMax), each weight channel has a scale of its own; what
-is compared is PublicTest, which has not been used for that.
+is compared is PublicTest, which has not been used for that. The files read what the network itself reads: numbers from
+-1 to 1, of a registered network those along the frame of each face.
 """
 
 import argparse
@@ -16,6 +17,8 @@ import onnxruntime
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from minifer.data.dataset import to_float
+from minifer.faces.registration import registered
 from minifer.interop.onnx import export_onnx
 from minifer.reading import load
 from minifer.trained import find_weights, input_shape, load_weights
@@ -24,39 +27,38 @@ from minifer.trained import find_weights, input_shape, load_weights
 class Pictures(CalibrationDataReader):
     """Hands out training pictures one by one."""
 
-    def __init__(self, images):
-        self.left = iter(images)
+    def __init__(self, pictures):
+        self.left = iter(pictures)
 
     def get_next(self):
         """Return the next picture, or None."""
-        image = next(self.left, None)
-        return None if image is None else {"pictures": image[np.newaxis, ..., np.newaxis]}
+        picture = next(self.left, None)
+        return None if picture is None else {"pictures": picture[np.newaxis]}
 
 
-def quantize(source, target, images):
+def quantize(source, target, pictures):
     """Write a quantized copy of an ONNX file."""
     with tempfile.TemporaryDirectory() as folder:
         ready = Path(folder) / "ready.onnx"
         quant_pre_process(source, ready, skip_symbolic_shape=True)
         quantize_static(
-            ready, target, Pictures(images), quant_format=QuantFormat.QDQ, per_channel=True,
+            ready, target, Pictures(pictures), quant_format=QuantFormat.QDQ, per_channel=True,
             activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
         )  # fmt: skip
 
 
-def measure(path, rows):
+def measure(path, pictures, labels):
     """Return (share of right answers, milliseconds of one picture, probabilities) of an ONNX file."""
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    pictures = rows.images[..., np.newaxis]
     probs = np.concatenate(
-        [session.run(["probabilities"], {"pictures": pictures[k : k + 64]})[0] for k in range(0, len(rows), 64)]
+        [session.run(["probabilities"], {"pictures": pictures[k : k + 64]})[0] for k in range(0, len(pictures), 64)]
     )
     times = []
     for k in range(100):
         started = time.perf_counter()
-        session.run(["probabilities"], {"pictures": pictures[k % len(rows)][np.newaxis]})
+        session.run(["probabilities"], {"pictures": pictures[k % len(pictures)][np.newaxis]})
         times.append(time.perf_counter() - started)
-    return (probs.argmax(axis=1) == rows.labels).mean(), 1e3 * float(np.median(times)), probs
+    return (probs.argmax(axis=1) == labels).mean(), 1e3 * float(np.median(times)), probs
 
 
 def main(weights, data, limit=None):
@@ -64,13 +66,17 @@ def main(weights, data, limit=None):
     model, meta = load_weights(find_weights(weights))
     splits = load(data)
     train, val = splits["train"], splits["val"].take(slice(limit))
+    train = train.take(slice(None, None, max(1, len(train) // 300)))
+    if meta["config"].get("register"):
+        train, val = registered(train), registered(val)
+    pictures = to_float(val.images, val.frames)
     with tempfile.TemporaryDirectory() as folder:
         floats, whole = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
-        export_onnx(floats, model, input_shape(meta["image_shape"]))
-        quantize(floats, whole, train.images[:: max(1, len(train) // 300)])
+        export_onnx(floats, model, input_shape(meta["image_shape"]), floats=True)
+        quantize(floats, whole, to_float(train.images, train.frames))
         answers = {}
         for name, path in (("float32", floats), ("int8", whole)):
-            right, milliseconds, answers[name] = measure(path, val)
+            right, milliseconds, answers[name] = measure(path, pictures, val.labels)
             size = path.stat().st_size / 1e6
             print(f"{name:8} top-1 {right:.2%}  {milliseconds:.2f} ms a picture  {size:.2f} MB")
     same = (answers["float32"].argmax(axis=1) == answers["int8"].argmax(axis=1)).mean()
