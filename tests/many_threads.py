@@ -51,7 +51,7 @@ def answers():
     recognizer = Recognizer.load("best")
     face = portrait()
     pictures = [face, face[:, ::-1], face[5:, 3:], np.full((70, 60), 90, np.uint8)]
-    drawn = to_float(synthetic.generate(4, seed=1).images)
+    drawn = to_float(synthetic.generate(4, seed=1).images[:, : recognizer.side, : recognizer.side])
     (found,) = recognizer.detector.detect(face)
     points = recognizer.landmarks.predict(face, found.box)
     return {
