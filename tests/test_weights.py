@@ -38,7 +38,6 @@ def test_export_to_npz_halves_a_network(capsys, tmp_path):
     assert half.stat().st_size < 0.55 * whole.stat().st_size
     arrays, described = checkpoint.load(half)
     assert described == json.loads(json.dumps(meta))
-    assert described == json.loads(json.dumps(meta))
     for name, array in arrays.items():
         assert np.abs(array - state[name]).max() <= 2**-11 * np.abs(state[name]).max()
     code, _, _ = run(capsys, "export", half, "--to", tmp_path / "again.npz")

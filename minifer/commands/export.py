@@ -9,14 +9,10 @@ What was written is read back and compared with the network on some pictures; a 
 import json
 from pathlib import Path
 
-import numpy as np
-
-from minifer import checkpoint
 from minifer.commands.common import add_model, as_path, print_json
 from minifer.config import from_dict
 from minifer.errors import ConfigError, MiniferError
 
-HALF = np.finfo(np.float16)
 HUB = ("model.safetensors", "config.json", "README.md")  # what a folder for a model hub holds
 CARD = """---
 license: other
@@ -153,7 +149,11 @@ def write_keras(path, model, shape, meta, args):
 
 def write_half(path, model, shape, meta, args):
     """Write minifer's own file in numbers of 16 bits, as those that ship, and read it back."""
-    state = model.state()
+    import numpy as np
+
+    from minifer import checkpoint
+
+    state, half = model.state(), np.finfo(np.float16)
     with np.errstate(over="ignore"):
         halves = {name: array.astype(np.float16) for name, array in state.items()}
     large = next((name for name, array in halves.items() if not np.isfinite(array).all()), None)
@@ -162,8 +162,8 @@ def write_half(path, model, shape, meta, args):
     checkpoint.save(path, halves, meta)
     arrays, _ = checkpoint.load(path)
     off = {name: np.abs(arrays[name] - array) for name, array in state.items()}
-    largest = max(float(off[name].max() / max(np.abs(array).max(), HALF.tiny)) for name, array in state.items())
-    return {"same": largest <= HALF.eps, "rounded": largest}
+    largest = max(float(off[name].max() / max(np.abs(array).max(), half.tiny)) for name, array in state.items())
+    return {"same": largest <= half.eps, "rounded": largest}
 
 
 def _read_back(load, path, model, shape, meta):
