@@ -25,9 +25,11 @@ from minifer.kernels.fused import (
     moments_numpy,
     read_numpy,
 )
+from minifer.kernels.fused_window import window_backward, window_forward
 from minifer.kernels.normalized import grad_normalized, read_normalized, sum_kept, sum_moments
 from minifer.kernels.rows import multiply_rows
 from minifer.kernels.twin import Twin, parallel
+from minifer.kernels.window import slides
 
 
 def fused_depthwise_forward_numpy(v, norm, low, high, weight, stride, padding, dilation):
@@ -90,6 +92,8 @@ def fused_depthwise_forward_numba(v, norm, low, high, weight, stride, padding, d
     """Return y and its moments."""
     batch, height, width, channels = v.shape
     kh, kw, _ = weight.shape
+    if slides(kh, kw, stride, padding, dilation):
+        return window_forward(v, norm, low, high, weight)
     window_h, window_w = dilation * (kh - 1) + 1, dilation * (kw - 1) + 1
     oh = (height + padding[0] + padding[1] - window_h) // stride + 1
     ow = (width + padding[2] + padding[3] - window_w) // stride + 1
@@ -171,6 +175,11 @@ def fused_depthwise_backward_numba(
     batch, height, width, channels = v.shape
     _, oh, ow, _ = y.shape
     kh, kw, _ = weight.shape
+    if slides(kh, kw, stride, padding, dilation):
+        return window_backward(
+            dz, y, y_norm, y_low, y_high, v, norm, low, high, weight, more, more_stride,
+            of, of_norm, of_low, of_high, also, also_norm,
+        )  # fmt: skip
     geometry = (v.shape[1:], oh, ow, kh, kw, stride, padding, dilation)
     rows = max(1, 8192 // (ow * channels))  # as in kernels/depthwise.py: a band stays in the first-level cache
     by_input, by_tap = offset_lists("input", oh, *geometry), offset_lists("tap", rows, *geometry)

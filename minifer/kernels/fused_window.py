@@ -1,0 +1,119 @@
+"""kernels/fused_depthwise.py for what most depthwise convolutions are: 3x3, of stride 1, see kernels/window.py.
+
+Pictures are worked on row by row. A row is normalized just before the window reaches it, and summed over as soon as it
+is written, so that a map passes through a core's first-level cache once. Backward has one window for dx and dweight.
+"""
+
+import numpy as np
+from numba import prange
+
+from minifer.kernels.fused import BLOCKS, add_pieces, merge_moments
+from minifer.kernels.normalized import grad_normalized, read_normalized, sum_kept, sum_moments
+from minifer.kernels.twin import parallel
+from minifer.kernels.window import SIDE, TAPS, filter_and_sum_row, filter_row, neighbours
+
+
+@parallel
+def _forward(v, norm, low, high, weight, batch, height, width, channels, y, sums, pivots, counts):
+    blocks, line, lazy = counts.size, width * channels, norm.shape[0] > 0
+    for block in prange(blocks):
+        first, last = batch * block // blocks, batch * (block + 1) // blocks
+        counts[block] = (last - first) * height * width
+        zeros, kept = np.zeros(channels, y.dtype), np.empty(SIDE * line if lazy else 1, y.dtype)
+        for n in range(first, last):
+            for row in range(-1, height):
+                place = (n * height + row) * line
+                if lazy and row + 1 < height:
+                    read_normalized(
+                        v, place + line, channels, kept, (row + 1) % SIDE * line, channels, norm, low, high, width,
+                        channels,
+                    )  # fmt: skip
+                if row < 0:
+                    continue
+                above, middle, below = (
+                    neighbours(row, height, 0, line, SIDE)
+                    if lazy
+                    else neighbours(row, height, n * height * line, line, height)
+                )
+                filter_row(y, place, kept if lazy else v, above, middle, below, zeros, weight, width, channels)
+                if n == first and row == 0:
+                    for c in range(channels):
+                        pivots[block, c] = y[place + c]
+                sum_moments(y, place, channels, pivots[block], sums[block], width, channels)
+
+
+def window_forward(v, norm, low, high, weight):
+    """Return y (N,H,W,C) and its moments (2, C) for v (N,H,W,C), weight (3,3,C)."""
+    channels, y, blocks, real = v.shape[3], np.empty_like(v), min(BLOCKS, len(v)), v.dtype.type
+    sums, pivots = np.zeros((blocks, 2, channels), np.float64), np.empty((blocks, channels), v.dtype)
+    counts = np.empty(blocks, np.int64)
+    _forward(
+        v.reshape(-1), norm, real(low), real(high), weight.reshape(-1), *v.shape, y.reshape(-1), sums, pivots, counts
+    )
+    return y, merge_moments(sums, pivots, counts)
+
+
+@parallel
+def _backward(
+    dz, y, y_norm, y_low, y_high, v, norm, low, high, turned, batch, height, width, channels, more, more_stride,
+    of, of_norm, of_low, of_high, also, also_norm, dx, parts, sums,
+):  # fmt: skip
+    blocks, line, lazy = parts.shape[0], width * channels, norm.shape[0] > 0
+    more_rows, more_width = (height + more_stride - 1) // more_stride, (width + more_stride - 1) // more_stride
+    infinite = y.dtype.type(np.inf)
+    for block in prange(blocks):
+        part, zeros = parts[block].reshape(-1), np.zeros(channels, y.dtype)
+        dy, x_row = np.empty(SIDE * line, y.dtype), np.empty(line if lazy else 1, y.dtype)
+        for n in range(batch * block // blocks, batch * (block + 1) // blocks):
+            for row in range(-1, height):
+                place = (n * height + row) * line
+                if row + 1 < height:
+                    grad_normalized(
+                        dz, y, place + line, channels, dy, (row + 1) % SIDE * line, channels, y_norm, y_low, y_high,
+                        width, channels,
+                    )  # fmt: skip
+                if row < 0:
+                    continue
+                if lazy:
+                    read_normalized(v, place, channels, x_row, 0, channels, norm, low, high, width, channels)
+                above, middle, below = neighbours(row, height, 0, line, SIDE)
+                filter_and_sum_row(
+                    dx, place, dy, above, middle, below, zeros, turned, x_row if lazy else v, 0 if lazy else place,
+                    part, 0, width, channels,
+                )  # fmt: skip
+                if more.size > 0 and row % more_stride == 0:
+                    first = (n * more_rows + row // more_stride) * more_width * channels
+                    for q in range(more_width):
+                        target = dx[place + q * more_stride * channels : place + (q * more_stride + 1) * channels]
+                        source = more[first + q * channels : first + (q + 1) * channels]
+                        for c in range(channels):
+                            target[c] += source[c]
+                if of_norm.shape[0] > 0:
+                    sum_kept(
+                        dx, place, channels, of, place, channels, of_norm, of_low, of_high, sums[0, block], width,
+                        channels,
+                    )  # fmt: skip
+                if also_norm.shape[0] > 0:
+                    sum_kept(
+                        dx, place, channels, also, place, channels, also_norm, -infinite, infinite, sums[1, block],
+                        width, channels,
+                    )  # fmt: skip
+
+
+def window_backward(
+    dz, y, y_norm, y_low, y_high, v, norm, low, high, weight, more, more_stride, of, of_norm, of_low, of_high, also,
+    also_norm,
+):  # fmt: skip
+    """Return dx, dweight and the sums of two normalizations, as fused_depthwise_backward does."""
+    channels, blocks, real = v.shape[3], min(BLOCKS, len(v)), v.dtype.type
+    dx, dturned, totals = np.empty_like(v), np.empty((TAPS, channels), v.dtype), np.empty((2, 2, channels), v.dtype)
+    parts, sums = np.zeros((blocks, TAPS, channels), v.dtype), np.zeros((2, blocks, 2, channels), np.float64)
+    turned = np.ascontiguousarray(weight.reshape(TAPS, channels)[::-1])
+    _backward(
+        dz.reshape(-1), y.reshape(-1), y_norm, real(y_low), real(y_high), v.reshape(-1), norm, real(low), real(high),
+        turned.reshape(-1), *v.shape, more.reshape(-1), more_stride, of.reshape(-1), of_norm, real(of_low),
+        real(of_high), also.reshape(-1), also_norm, dx.reshape(-1), parts, sums,
+    )  # fmt: skip
+    for pieces, total in ((sums[0], totals[0]), (sums[1], totals[1]), (parts, dturned)):
+        add_pieces(pieces, total)
+    return dx, dturned[::-1].reshape(weight.shape).copy(), *totals
