@@ -18,6 +18,7 @@ from numba import prange
 
 from minifer.kernels.rows import multiply_rows
 from minifer.kernels.twin import Twin, parallel, serial
+from minifer.kernels.window import TAPS, filter_row, keeps_size, slides, sum_row, three_rows
 
 BLOCKS = 16  # a weight gradient sums over the batch in this many parts, whatever the thread count
 
@@ -71,7 +72,8 @@ def depthwise_grad_weight_numpy(x, dy, stride, padding, kh, kw, dilation=1):
 
 # The compiled twins. Which numbers are multiplied depends on the geometry alone, so each pass first lists them, once
 # for all pictures and channels: pairs of offsets, for every place that receives a sum. What lies outside the picture
-# is not in the list. The sums themselves are then all of one form (kernels/rows.py), channels innermost.
+# is not in the list. The sums themselves are then all of one form (kernels/rows.py), channels innermost. What most
+# layers are, 3x3 on maps that are not tiny, needs no lists: kernels/window.py.
 
 
 @serial
@@ -140,10 +142,26 @@ def offset_lists(by, rows_of_band, x_shape, oh, ow, kh, kw, stride, padding, dil
     return _grouped(key, -(-oh // rows_of_band) * kh * kw, channels, inputs, outputs)
 
 
+@parallel
+def _filter_rows(source, weight, batch, height, width, channels):
+    """Return (N * H * W * C): the sum over a window of 3x3 round every pixel, see kernels/window.py."""
+    out, line = np.empty_like(source), width * channels
+    chunks = min(height, 8)
+    for task in prange(batch * chunks):
+        n, chunk = task // chunks, task % chunks
+        zeros = np.zeros(16, source.dtype)
+        for row in range(height * chunk // chunks, height * (chunk + 1) // chunks):
+            first, second, third = three_rows(row - 1, height, n * height * line, line, height)
+            filter_row(out, second, source, first, second, third, zeros, weight, width, channels)
+    return out
+
+
 def depthwise_forward_numba(x, weight, stride, padding, dilation=1):
     """y (N,OH,OW,C): every output gathers the inputs under its window."""
     batch, height, width, channels = x.shape
     kh, kw, _ = weight.shape
+    if slides((kh, kw), dilation, (height, width)) and keeps_size(stride, padding):
+        return _filter_rows(x.reshape(-1), weight.reshape(-1), *x.shape).reshape(x.shape)
     oh = _output_size(height, kh, stride, *padding[:2], dilation)
     ow = _output_size(width, kw, stride, *padding[2:], dilation)
     lists = offset_lists("output", oh, x.shape[1:], oh, ow, kh, kw, stride, padding, dilation)
@@ -155,6 +173,9 @@ def depthwise_grad_x_numba(dy, weight, stride, padding, height, width, dilation=
     """Return dx (N,H,W,C): every input gathers the outputs it took part in, so no two tasks write to one place."""
     batch, oh, ow, channels = dy.shape
     kh, kw, _ = weight.shape
+    if slides((kh, kw), dilation, (height, width)) and keeps_size(stride, padding):
+        turned = np.ascontiguousarray(weight[::-1, ::-1])
+        return _filter_rows(dy.reshape(-1), turned.reshape(-1), *dy.shape).reshape(dy.shape)
     lists = offset_lists("input", oh, (height, width, channels), oh, ow, kh, kw, stride, padding, dilation)
     dx = _gather(dy.reshape(-1), height * width, weight.reshape(-1), *lists, batch, channels)
     return dx.reshape(batch, height, width, channels)
@@ -179,9 +200,30 @@ def _sum_over_positions(x, dy, starts, x_offsets, dy_offsets, bands, taps, batch
     return parts
 
 
+@parallel
+def _sum_over_rows(x, dy, batch, height, width, channels, top, left, stride, oh, ow):
+    """Return (BLOCKS, TAPS * C): the same for windows of 3x3, see kernels/window.py."""
+    blocks, line, dy_line = min(BLOCKS, batch), width * channels, ow * channels
+    parts = np.zeros((blocks, TAPS * channels), x.dtype)
+    for block in prange(blocks):
+        zeros, part = np.zeros(16, x.dtype), parts[block]
+        for n in range(batch * block // blocks, batch * (block + 1) // blocks):
+            for row in range(oh):
+                first, second, third = three_rows(row * stride - top, height, n * height * line, line, height)
+                sum_row(
+                    x, first, second, third, zeros, width, left, stride, dy, (n * oh + row) * dy_line, part, 0, ow,
+                    channels,
+                )  # fmt: skip
+    return parts
+
+
 def depthwise_grad_weight_numba(x, dy, stride, padding, kh, kw, dilation=1):
     """Return dweight (KH,KW,C): a fixed number of blocks of pictures, summed in order, so the bits never change."""
     batch, oh, ow, channels = dy.shape
+    if stride in (1, 2) and slides((kh, kw), dilation, x.shape[1:3]):
+        geometry = (padding[0], padding[2], stride, oh, ow)
+        parts = _sum_over_rows(x.reshape(-1), dy.reshape(-1), *x.shape, *geometry)
+        return np.add.reduce(parts, axis=0).reshape(kh, kw, channels)
     # All taps pass over a band of rows before the next band is read, while it is still in a near cache.
     rows = max(1, 8192 // (ow * channels))
     bands = -(-oh // rows)

@@ -29,7 +29,7 @@ from minifer.kernels.fused_window import window_backward, window_forward
 from minifer.kernels.normalized import grad_normalized, read_normalized, sum_kept, sum_moments
 from minifer.kernels.rows import multiply_rows
 from minifer.kernels.twin import Twin, parallel
-from minifer.kernels.window import slides
+from minifer.kernels.window import keeps_size, slides
 
 
 def fused_depthwise_forward_numpy(v, norm, low, high, weight, stride, padding, dilation):
@@ -92,7 +92,7 @@ def fused_depthwise_forward_numba(v, norm, low, high, weight, stride, padding, d
     """Return y and its moments."""
     batch, height, width, channels = v.shape
     kh, kw, _ = weight.shape
-    if slides(kh, kw, stride, padding, dilation):
+    if slides((kh, kw), dilation, (height, width)) and keeps_size(stride, padding):
         return window_forward(v, norm, low, high, weight)
     window_h, window_w = dilation * (kh - 1) + 1, dilation * (kw - 1) + 1
     oh = (height + padding[0] + padding[1] - window_h) // stride + 1
@@ -175,7 +175,7 @@ def fused_depthwise_backward_numba(
     batch, height, width, channels = v.shape
     _, oh, ow, _ = y.shape
     kh, kw, _ = weight.shape
-    if slides(kh, kw, stride, padding, dilation):
+    if slides((kh, kw), dilation, (height, width)) and keeps_size(stride, padding):
         return window_backward(
             dz, y, y_norm, y_low, y_high, v, norm, low, high, weight, more, more_stride,
             of, of_norm, of_low, of_high, also, also_norm,

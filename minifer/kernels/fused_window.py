@@ -1,4 +1,4 @@
-"""kernels/fused_depthwise.py for what most depthwise convolutions are: 3x3, of stride 1, see kernels/window.py.
+"""kernels/fused_depthwise.py for what most depthwise convolutions are: 3x3 and of stride 1, see kernels/window.py.
 
 Pictures are worked on row by row. A row is normalized just before the window reaches it, and summed over as soon as it
 is written, so that a map passes through a core's first-level cache once. Backward has one window for dx and dweight.
@@ -10,18 +10,18 @@ from numba import prange
 from minifer.kernels.fused import BLOCKS, add_pieces, merge_moments
 from minifer.kernels.normalized import grad_normalized, read_normalized, sum_kept, sum_moments
 from minifer.kernels.twin import parallel
-from minifer.kernels.window import SIDE, TAPS, filter_and_sum_row, filter_row, neighbours
+from minifer.kernels.window import SIDE, TAPS, filter_and_sum_row, filter_row, three_rows
 
 
 @parallel
 def _forward(v, norm, low, high, weight, batch, height, width, channels, y, sums, pivots, counts):
     blocks, line, lazy = counts.size, width * channels, norm.shape[0] > 0
     for block in prange(blocks):
-        first, last = batch * block // blocks, batch * (block + 1) // blocks
-        counts[block] = (last - first) * height * width
-        zeros, kept = np.zeros(channels, y.dtype), np.empty(SIDE * line if lazy else 1, y.dtype)
-        for n in range(first, last):
-            for row in range(-1, height):
+        start, stop = batch * block // blocks, batch * (block + 1) // blocks
+        counts[block] = (stop - start) * height * width
+        zeros, kept = np.zeros(16, y.dtype), np.empty(SIDE * line if lazy else 1, y.dtype)
+        for n in range(start, stop):
+            for row in range(-1, height):  # one row ahead is read before the first is computed
                 place = (n * height + row) * line
                 if lazy and row + 1 < height:
                     read_normalized(
@@ -30,13 +30,11 @@ def _forward(v, norm, low, high, weight, batch, height, width, channels, y, sums
                     )  # fmt: skip
                 if row < 0:
                     continue
-                above, middle, below = (
-                    neighbours(row, height, 0, line, SIDE)
-                    if lazy
-                    else neighbours(row, height, n * height * line, line, height)
+                first, second, third = three_rows(
+                    row - 1, height, 0 if lazy else n * height * line, line, SIDE if lazy else height
                 )
-                filter_row(y, place, kept if lazy else v, above, middle, below, zeros, weight, width, channels)
-                if n == first and row == 0:
+                filter_row(y, place, kept if lazy else v, first, second, third, zeros, weight, width, channels)
+                if n == start and row == 0:
                     for c in range(channels):
                         pivots[block, c] = y[place + c]
                 sum_moments(y, place, channels, pivots[block], sums[block], width, channels)
@@ -62,10 +60,10 @@ def _backward(
     more_rows, more_width = (height + more_stride - 1) // more_stride, (width + more_stride - 1) // more_stride
     infinite = y.dtype.type(np.inf)
     for block in prange(blocks):
-        part, zeros = parts[block].reshape(-1), np.zeros(channels, y.dtype)
+        part, zeros = parts[block].reshape(-1), np.zeros(16, y.dtype)
         dy, x_row = np.empty(SIDE * line, y.dtype), np.empty(line if lazy else 1, y.dtype)
         for n in range(batch * block // blocks, batch * (block + 1) // blocks):
-            for row in range(-1, height):
+            for row in range(-1, height):  # one row ahead is read before the first is computed
                 place = (n * height + row) * line
                 if row + 1 < height:
                     grad_normalized(
@@ -76,16 +74,16 @@ def _backward(
                     continue
                 if lazy:
                     read_normalized(v, place, channels, x_row, 0, channels, norm, low, high, width, channels)
-                above, middle, below = neighbours(row, height, 0, line, SIDE)
+                first, second, third = three_rows(row - 1, height, 0, line, SIDE)
                 filter_and_sum_row(
-                    dx, place, dy, above, middle, below, zeros, turned, x_row if lazy else v, 0 if lazy else place,
+                    dx, place, dy, first, second, third, zeros, turned, x_row if lazy else v, 0 if lazy else place,
                     part, 0, width, channels,
                 )  # fmt: skip
                 if more.size > 0 and row % more_stride == 0:
-                    first = (n * more_rows + row // more_stride) * more_width * channels
+                    begin = (n * more_rows + row // more_stride) * more_width * channels
                     for q in range(more_width):
                         target = dx[place + q * more_stride * channels : place + (q * more_stride + 1) * channels]
-                        source = more[first + q * channels : first + (q + 1) * channels]
+                        source = more[begin + q * channels : begin + (q + 1) * channels]
                         for c in range(channels):
                             target[c] += source[c]
                 if of_norm.shape[0] > 0:

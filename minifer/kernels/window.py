@@ -1,13 +1,15 @@
-"""A window of 3x3 pixels that slides along a row, what is in it kept in registers: for depthwise kernels of stride 1.
+"""A window of 3x3 pixels that slides along a row, what is in it kept in registers: for depthwise kernels of that size.
 
-    filter_row            out[q] = sum_uv  a[u, q+v-1] * weight[u,v]           a: the rows above, at, and below
-    sum_row               sums[u,v] += sum_q  x[q] * a[u, q+v-1]               0 where there is no pixel
-    filter_and_sum_row    both
+    filter_row            out[q] = sum_uv  a[u, q+v-1] * weight[u,v]                a: three rows of pixels
+    sum_row               sums[u,v] += sum_q  x[q] * a[u, q*stride+v-left]          0 where there is no pixel
+    filter_and_sum_row    filter_row, and sum_row with left and stride 1
 
-Each is for all channels c, which are lanes of one vector. One step to the right loads three pixels, for nine products
-of filter_row and nine more of sum_row, where kernels/rows.py loads two for each product. A sum over a window is the
-convolution's forward; with the nine weights in reverse order it is the gradient by x, and the window that this needs,
-of dy, is the one that the gradient by the weights needs (sums[t] is then that of weight 8-t).
+Each is for all channels c, which are lanes of one vector. One step to the right loads three pixels (six by a stride of
+2) for nine products of filter_row and nine of sum_row, where kernels/rows.py loads two for each product.
+
+A convolution's forward is filter_row of x, and its gradient by x filter_row of dy, with the nine weights in reverse
+order. Its gradient by the weights is sum_row of x, with dy in the place of x above; or of the window that dx needs,
+with x in the middle, and the sums are in reverse order: one window for both.
 
 Plain loops take over where the processor lacks fused multiply-add or the JIT is off (see kernels/vectors.py).
 """
@@ -21,80 +23,114 @@ from minifer.kernels.twin import serial
 from minifer.kernels.vectors import INTEGER, VECTOR_BYTES, Emitter
 
 SIDE, TAPS = 3, 9
+SMALLEST = 4  # side of a map; on smaller ones too much of the window lies outside
 
 
-def slides(kh, kw, stride, padding, dilation):
-    """Whether a depthwise convolution is one that this file is for: 3x3, and as many pixels come out as go in."""
-    return (kh, kw, stride, dilation) == (SIDE, SIDE, 1, 1) and tuple(padding) == (1, 1, 1, 1)
+def slides(kernel, dilation, picture):
+    """Whether a window can slide over a picture (height, width), and is fast at it."""
+    return tuple(kernel) == (SIDE, SIDE) and dilation == 1 and min(picture) >= SMALLEST
+
+
+def keeps_size(stride, padding):
+    """Whether as many pixels come out of a convolution of 3x3 as go in, what filter_row is for."""
+    return stride == 1 and tuple(padding) == (1, 1, 1, 1)
 
 
 @serial
-def neighbours(row, height, start, line, kept):
-    """Return where the rows above, at and below a row of a picture begin, -1 for one that is not there.
+def three_rows(row, height, start, line, kept):
+    """Return where a row of a picture and the two after it begin; -1 for one that is not there.
 
     The array holds rows of `line` numbers from start on: all of them (kept = height), or three that take turns (3).
     """
-    above = start + (row - 1) % kept * line if row > 0 else -1
-    below = start + (row + 1) % kept * line if row + 1 < height else -1
-    return above, start + row % kept * line, below
+    first = start + row % kept * line if 0 <= row < height else -1
+    second = start + (row + 1) % kept * line if 0 <= row + 1 < height else -1
+    third = start + (row + 2) % kept * line if 0 <= row + 2 < height else -1
+    return first, second, third
 
 
-def _at(a, start, q, width, c, channels):
-    return a[start + q * channels + c] if start >= 0 and 0 <= q < width else a.dtype.type(0)
+def _pixel(a, start, position, width, c, channels):
+    return a[start + position * channels + c] if start >= 0 and 0 <= position < width else a.dtype.type(0)
 
 
-def _filter_row_loops(out, out_start, a, above, middle, below, zeros, weight, width, channels):
+def _filter_row_loops(out, out_start, a, first, second, third, zeros, weight, width, channels):
     for q in range(width):
         for c in range(channels):
             total = a.dtype.type(0)
-            for v in range(3):
-                total += at(a, above, q + v - 1, width, c, channels) * weight[v * channels + c]
-                total += at(a, middle, q + v - 1, width, c, channels) * weight[(3 + v) * channels + c]
-                total += at(a, below, q + v - 1, width, c, channels) * weight[(6 + v) * channels + c]
+            for v in range(SIDE):
+                total += pixel(a, first, q + v - 1, width, c, channels) * weight[v * channels + c]
+                total += pixel(a, second, q + v - 1, width, c, channels) * weight[(3 + v) * channels + c]
+                total += pixel(a, third, q + v - 1, width, c, channels) * weight[(6 + v) * channels + c]
             out[out_start + q * channels + c] = total
 
 
-def _sum_row_loops(a, above, middle, below, zeros, x, x_start, sums, sums_start, width, channels):
+def _sum_row_loops(
+    a, first, second, third, zeros, a_width, left, stride, x, x_start, sums, sums_start, width, channels
+):  # fmt: skip
     for q in range(width):
         for c in range(channels):
-            xq = x[x_start + q * channels + c]
-            for v in range(3):
-                place = sums_start + v * channels + c
-                sums[place] += xq * at(a, above, q + v - 1, width, c, channels)
-                sums[place + 3 * channels] += xq * at(a, middle, q + v - 1, width, c, channels)
-                sums[place + 6 * channels] += xq * at(a, below, q + v - 1, width, c, channels)
+            here = x[x_start + q * channels + c]
+            for v in range(SIDE):
+                at, place = q * stride + v - left, sums_start + v * channels + c
+                sums[place] += here * pixel(a, first, at, a_width, c, channels)
+                sums[place + 3 * channels] += here * pixel(a, second, at, a_width, c, channels)
+                sums[place + 6 * channels] += here * pixel(a, third, at, a_width, c, channels)
 
 
-def _emitter(a, shape, out=None, weight=None, x=None, sums=None):
-    """Return what emits one of the three.
+class _Window:
+    """What emits the way along a row. The arguments are numbers of those of the emitted function.
 
-    a          argument of the array with the rows, which their three starts and the zeros follow
-    out, x, sums    arguments of arrays that their start follows, or None; weight is None like out
-    shape      argument of the width, which the channels follow
+    a          the array with the rows, which their three starts and the zeros follow
+    shape      the width of the row that is computed, which the channels follow
+    out, x, sums    arrays that their start follows, and weight; None where there is none
+    geometry   the width of a's rows, which left and stride follow; None: a's are as wide as the computed one, 1 and 1
     """
 
-    def emitted(context, builder, signature, args):
+    def __init__(self, a, shape, out=None, weight=None, x=None, sums=None, geometry=None):
+        self.a, self.shape, self.out, self.weight, self.x, self.sums = a, shape, out, weight, x, sums
+        self.geometry = geometry
+
+    def __call__(self, context, builder, signature, args):
+        """Emit: what Numba calls."""
         emit = Emitter(context, builder, signature, args)
-        width, channels = args[shape : shape + 2]
-        zeros, rows = emit.data(a + 4), []
-        for start in args[a + 1 : a + 4]:
-            absent = builder.icmp_signed("<", start, INTEGER(0))  # then all its pixels are the zeros
-            first = builder.select(absent, zeros, builder.gep(emit.data(a), [start]))
-            rows.append((first, builder.select(absent, INTEGER(0), channels)))
-        place = cgutils.alloca_once_value(builder, INTEGER(0))
-        for lanes in (emit.lanes, emit.lanes // 4, 1):
-            kind = ir.VectorType(emit.element, lanes) if lanes > 1 else emit.element
-            with emit.while_room(place, lanes, channels) as c:
-                slide(emit, kind, c, rows, zeros, width, channels)
+        if self.geometry is None:
+            self.row(emit, args[self.shape], INTEGER(1), 1)
+        else:
+            a_width, left, stride = args[self.geometry : self.geometry + 3]
+            with builder.if_else(builder.icmp_signed("==", stride, INTEGER(1))) as (one, two):
+                with one:
+                    self.row(emit, a_width, left, 1)
+                with two:
+                    self.row(emit, a_width, left, 2)
         return context.get_dummy_value()
 
-    def slide(emit, kind, c, rows, zeros, width, channels):
+    def row(self, emit, a_width, left, stride):
+        """Emit loops over the channels, by whole vectors, then quarters, then single ones."""
+        place = cgutils.alloca_once_value(emit.builder, INTEGER(0))
+        for lanes in (emit.lanes, emit.lanes // 4, 1):
+            kind = ir.VectorType(emit.element, lanes) if lanes > 1 else emit.element
+            with emit.while_room(place, lanes, emit.args[self.shape + 1]) as c:
+                self.slide(emit, a_width, left, stride, kind, c)
+
+    def slide(self, emit, a_width, left, stride, kind, c):
         """Emit the way along the row for the channels of one vector, from channel c on."""
         builder, args = emit.builder, emit.args
-        zero = ir.Constant(kind, [0.0] * kind.count if isinstance(kind, ir.VectorType) else 0.0)
+        width, channels = args[self.shape : self.shape + 2]
+        zeros, rows, sizes = emit.data(self.a + 4), [], []
+        for start in args[self.a + 1 : self.a + 4]:
+            absent = builder.icmp_signed("<", start, INTEGER(0))  # then all its pixels are the zeros
+            begin = builder.gep(emit.pointer(self.a, start), [builder.sub(c, builder.mul(left, channels))])
+            rows.append(builder.select(absent, zeros, begin))
+            sizes.append(builder.select(absent, INTEGER(0), channels))
 
         def read(pointer):
             return emit.load(emit.vector_at(pointer, 0, kind))
+
+        def column(position, rows):
+            """Return three pixels, one above the other, and the place of the next ones."""
+            inside = builder.icmp_unsigned("<", position, a_width)  # a negative one is a large one
+            pixels = [read(builder.select(inside, row, zeros)) for row in rows]
+            rows = [builder.gep(row, [size]) for row, size in zip(rows, sizes, strict=True)]
+            return pixels, builder.add(position, INTEGER(1)), rows
 
         def tap(base, t):
             return emit.vector_at(base, builder.add(builder.mul(INTEGER(t), channels), c), kind)
@@ -102,81 +138,86 @@ def _emitter(a, shape, out=None, weight=None, x=None, sums=None):
         def product(x, y, total):
             return builder.call(emit.fma(kind), [x, y, total])
 
-        weights = [emit.load(tap(emit.data(weight), t)) for t in range(TAPS)] if weight is not None else []
-        totals = (
-            [emit.load(tap(emit.pointer(sums, args[sums + 1]), t)) for t in range(TAPS)] if sums is not None else []
-        )
-        moving = [builder.gep(emit.pointer(i, args[i + 1]), [c]) for i in (out, x) if i is not None]
-        pixels = [builder.gep(first, [c]) for first, _ in rows]
+        weights = [emit.load(tap(emit.data(self.weight), t)) for t in range(TAPS)] if self.weight is not None else []
+        parts = emit.pointer(self.sums, args[self.sums + 1]) if self.sums is not None else None
+        totals = [emit.load(tap(parts, t)) for t in range(TAPS)] if parts is not None else []
+        moving = [builder.gep(emit.pointer(i, args[i + 1]), [c]) for i in (self.out, self.x) if i is not None]
+        position, carried = builder.neg(left), []
+        for _ in range(SIDE - stride):
+            pixels, position, rows = column(position, rows)
+            carried += pixels
+        moving_at = 1 + SIDE + len(carried)
+        totals_at = moving_at + len(moving)
 
         def step(values):
-            q, pixels, left, middle, moving = values[0], values[1:4], values[4:7], values[7:10], values[10:totals_at]
-            sums = values[totals_at:]
-            following = builder.add(q, INTEGER(1))
-            more = builder.icmp_signed("<", following, width)
-            steps = [builder.gep(pixel, [size]) for pixel, (_, size) in zip(pixels, rows, strict=True)]
-            pixels = [builder.select(more, pixel, zeros) for pixel in steps]
-            right = [read(pixel) for pixel in pixels]
-            window = [column[u] for u in range(SIDE) for column in (left, middle, right)]
+            position, rows, carried = values[0], values[1 : 1 + SIDE], values[1 + SIDE : moving_at]
+            moving, sums = values[moving_at:totals_at], values[totals_at:]
+            for _ in range(stride):
+                pixels, position, rows = column(position, rows)
+                carried = [*carried, *pixels]
+            window = [carried[SIDE * v + u] for u in range(SIDE) for v in range(SIDE)]
             if weights:
                 lines = []  # a sum for each row, which need not wait for each other
-                for u in range(0, TAPS, SIDE):
-                    line = builder.fmul(window[u], weights[u])
-                    line = product(window[u + 1], weights[u + 1], line)
-                    lines.append(product(window[u + 2], weights[u + 2], line))
+                for t in range(0, TAPS, SIDE):
+                    line = builder.fmul(window[t], weights[t])
+                    line = product(window[t + 1], weights[t + 1], line)
+                    lines.append(product(window[t + 2], weights[t + 2], line))
                 total = builder.fadd(builder.fadd(lines[0], lines[1]), lines[2])
                 emit.store(total, emit.vector_at(moving[0], 0, kind))
             if sums:
                 here = read(moving[-1])
                 sums = [product(here, seen, total) for seen, total in zip(window, sums, strict=True)]
             moving = [builder.gep(pointer, [channels]) for pointer in moving]
-            return [following, *pixels, *middle, *right, *moving, *sums]
+            return [position, *rows, *carried[SIDE * stride :], *moving, *sums]
 
-        totals_at = 10 + len(moving)
-        before_first = [zero] * SIDE
-        start = [INTEGER(0), *pixels, *before_first, *(read(pixel) for pixel in pixels), *moving, *totals]
-        for t, total in enumerate(emit.loop(width, start, step)[totals_at:]):
-            emit.store(total, tap(emit.pointer(sums, args[sums + 1]), t))
-
-    return emitted
+        after = emit.loop(width, [position, *rows, *carried, *moving, *totals], step)
+        for t, total in enumerate(after[totals_at:]):
+            emit.store(total, tap(parts, t))
 
 
 if VECTOR_BYTES:
-    _emit_filter = _emitter(out=0, a=2, weight=7, shape=8)
-    _emit_sum = _emitter(a=0, x=5, sums=7, shape=9)
-    _emit_both = _emitter(out=0, a=2, weight=7, x=8, sums=10, shape=12)
+    _emit_filter = _Window(out=0, a=2, weight=7, shape=8)
+    _emit_sum = _Window(a=0, geometry=5, x=8, sums=10, shape=12)
+    _emit_both = _Window(out=0, a=2, weight=7, x=8, sums=10, shape=12)
 
     @intrinsic
-    def filter_row(typing, out, out_start, a, above, middle, below, zeros, weight, width, channels):
+    def filter_row(typing, out, out_start, a, first, second, third, zeros, weight, width, channels):
         """Write a row of sums over a window.
 
-        above, middle, below    where three rows begin in a; -1 for one that is not there
-        zeros                   at least `channels` zeros
-        Shapes                  out, a, zeros one-dimensional, weight (9 * channels,): of one floating-point dtype
+        first, second, third    where three rows begin in a; -1 for one that is not there
+        zeros                   at least 16 zeros
+        width                   of all rows, in pixels, at least 1
+        Shapes                  out, a, zeros, weight (9 * channels,) one-dimensional, of one floating-point dtype
         """
         i = types.intp
         return types.void(out, i, a, i, i, i, zeros, weight, i, i), _emit_filter
 
     @intrinsic
-    def sum_row(typing, a, above, middle, below, zeros, x, x_start, sums, sums_start, width, channels):
-        """Add the products of a row of x with what the window shows to nine sums for each channel."""
+    def sum_row(
+        typing, a, first, second, third, zeros, a_width, left, stride, x, x_start, sums, sums_start, width, channels
+    ):  # fmt: skip
+        """Add the products of a row of x with what the window shows to nine sums for each channel.
+
+        a_width, left, stride   pixels in a row of a; columns of the first window to the left of it; 1 or 2
+        width                   of the row of x, at least 1
+        """
         i = types.intp
-        return types.void(a, i, i, i, zeros, x, i, sums, i, i, i), _emit_sum
+        return types.void(a, i, i, i, zeros, i, i, i, x, i, sums, i, i, i), _emit_sum
 
     @intrinsic
     def filter_and_sum_row(
-        typing, out, out_start, a, above, middle, below, zeros, weight, x, x_start, sums, sums_start, width, channels
+        typing, out, out_start, a, first, second, third, zeros, weight, x, x_start, sums, sums_start, width, channels
     ):  # fmt: skip
         """Both, with one window."""
         i = types.intp
         return types.void(out, i, a, i, i, i, zeros, weight, x, i, sums, i, i, i), _emit_both
 else:
-    at, filter_row, sum_row = serial(_at), serial(_filter_row_loops), serial(_sum_row_loops)
+    pixel, filter_row, sum_row = serial(_pixel), serial(_filter_row_loops), serial(_sum_row_loops)
 
     @serial
     def filter_and_sum_row(
-        out, out_start, a, above, middle, below, zeros, weight, x, x_start, sums, sums_start, width, channels
+        out, out_start, a, first, second, third, zeros, weight, x, x_start, sums, sums_start, width, channels
     ):  # fmt: skip
         """Both."""
-        filter_row(out, out_start, a, above, middle, below, zeros, weight, width, channels)
-        sum_row(a, above, middle, below, zeros, x, x_start, sums, sums_start, width, channels)
+        filter_row(out, out_start, a, first, second, third, zeros, weight, width, channels)
+        sum_row(a, first, second, third, zeros, width, 1, 1, x, x_start, sums, sums_start, width, channels)

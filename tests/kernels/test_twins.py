@@ -27,7 +27,7 @@ from minifer.kernels.tile import PANEL
 from minifer.kernels.twin import TWINS, Twin, use_backend
 
 MAPS = [  # batch, height, width, channels
-    (2, 5, 4, 3), (1, 1, 1, 1), (3, 1, 7, 2), (1, 6, 5, 1), (2, 2, 2, 33), (2, 3, 3, 16), (5, 7, 8, 4),
+    (2, 5, 4, 3), (1, 1, 1, 1), (3, 1, 7, 2), (1, 6, 5, 1), (2, 2, 2, 33), (2, 3, 3, 16), (5, 7, 8, 4), (2, 4, 5, 21),
 ]  # fmt: skip
 CONVOLUTIONS = [  # kernel, stride, padding
     (3, 1, (1, 1, 1, 1)), (3, 2, (0, 1, 0, 1)), (3, 2, (1, 1, 1, 1)), (1, 2, (0, 0, 0, 0)), (5, 1, (2, 2, 2, 2)),
