@@ -78,7 +78,7 @@ def _emit_rows(context, builder, signature, args):
         (emit.lanes, 4),
         (emit.lanes, 2),
         (emit.lanes, 1),
-        (emit.lanes // 4, 1),
+        (emit.few_lanes, 1),
         (1, 1),
     ):
         loop_of(lanes, vectors)

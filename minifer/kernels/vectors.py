@@ -45,6 +45,7 @@ class Emitter:
         self.element = context.get_value_type(signature.args[0].dtype)
         self.element_bytes = context.get_abi_sizeof(self.element)
         self.lanes = VECTOR_BYTES // self.element_bytes
+        self.few_lanes = max(1, self.lanes // 4)  # for what a whole vector is too wide for
         self.vector = ir.VectorType(self.element, self.lanes)
         if VECTOR_BYTES == 64:
             # Left to itself LLVM splits 64-byte vectors into halves on most processors; llvmlite's list of permitted
