@@ -18,7 +18,7 @@ from numba import prange
 
 from minifer.kernels.rows import multiply_rows
 from minifer.kernels.twin import Twin, parallel, serial
-from minifer.kernels.window import TAPS, filter_row, keeps_size, slides, sum_row, three_rows
+from minifer.kernels.window import TAPS, ZEROS, filter_row, keeps_size, slides, sum_row, three_rows
 
 BLOCKS = 16  # a weight gradient sums over the batch in this many parts, whatever the thread count
 
@@ -149,7 +149,7 @@ def _filter_rows(source, weight, batch, height, width, channels):
     chunks = min(height, 8)
     for task in prange(batch * chunks):
         n, chunk = task // chunks, task % chunks
-        zeros = np.zeros(16, source.dtype)
+        zeros = np.zeros(ZEROS, source.dtype)
         for row in range(height * chunk // chunks, height * (chunk + 1) // chunks):
             first, second, third = three_rows(row - 1, height, n * height * line, line, height)
             filter_row(out, second, source, first, second, third, zeros, weight, width, channels)
@@ -160,7 +160,7 @@ def depthwise_forward_numba(x, weight, stride, padding, dilation=1):
     """y (N,OH,OW,C): every output gathers the inputs under its window."""
     batch, height, width, channels = x.shape
     kh, kw, _ = weight.shape
-    if slides((kh, kw), dilation, (height, width)) and keeps_size(stride, padding):
+    if keeps_size((kh, kw), stride, padding, dilation, (height, width)):
         return _filter_rows(x.reshape(-1), weight.reshape(-1), *x.shape).reshape(x.shape)
     oh = _output_size(height, kh, stride, *padding[:2], dilation)
     ow = _output_size(width, kw, stride, *padding[2:], dilation)
@@ -173,7 +173,7 @@ def depthwise_grad_x_numba(dy, weight, stride, padding, height, width, dilation=
     """Return dx (N,H,W,C): every input gathers the outputs it took part in, so no two tasks write to one place."""
     batch, oh, ow, channels = dy.shape
     kh, kw, _ = weight.shape
-    if slides((kh, kw), dilation, (height, width)) and keeps_size(stride, padding):
+    if keeps_size((kh, kw), stride, padding, dilation, (height, width)):
         turned = np.ascontiguousarray(weight[::-1, ::-1])
         return _filter_rows(dy.reshape(-1), turned.reshape(-1), *dy.shape).reshape(dy.shape)
     lists = offset_lists("input", oh, (height, width, channels), oh, ow, kh, kw, stride, padding, dilation)
@@ -206,7 +206,7 @@ def _sum_over_rows(x, dy, batch, height, width, channels, top, left, stride, oh,
     blocks, line, dy_line = min(BLOCKS, batch), width * channels, ow * channels
     parts = np.zeros((blocks, TAPS * channels), x.dtype)
     for block in prange(blocks):
-        zeros, part = np.zeros(16, x.dtype), parts[block]
+        zeros, part = np.zeros(ZEROS, x.dtype), parts[block]
         for n in range(batch * block // blocks, batch * (block + 1) // blocks):
             for row in range(oh):
                 first, second, third = three_rows(row * stride - top, height, n * height * line, line, height)
@@ -220,7 +220,7 @@ def _sum_over_rows(x, dy, batch, height, width, channels, top, left, stride, oh,
 def depthwise_grad_weight_numba(x, dy, stride, padding, kh, kw, dilation=1):
     """Return dweight (KH,KW,C): a fixed number of blocks of pictures, summed in order, so the bits never change."""
     batch, oh, ow, channels = dy.shape
-    if stride in (1, 2) and slides((kh, kw), dilation, x.shape[1:3]):
+    if slides((kh, kw), stride, dilation, x.shape[1:3]):
         geometry = (padding[0], padding[2], stride, oh, ow)
         parts = _sum_over_rows(x.reshape(-1), dy.reshape(-1), *x.shape, *geometry)
         return np.add.reduce(parts, axis=0).reshape(kh, kw, channels)

@@ -29,7 +29,7 @@ from minifer.kernels.fused_window import window_backward, window_forward
 from minifer.kernels.normalized import grad_normalized, read_normalized, sum_kept, sum_moments
 from minifer.kernels.rows import multiply_rows
 from minifer.kernels.twin import Twin, parallel
-from minifer.kernels.window import keeps_size, slides
+from minifer.kernels.window import keeps_size
 
 
 def fused_depthwise_forward_numpy(v, norm, low, high, weight, stride, padding, dilation):
@@ -92,26 +92,26 @@ def fused_depthwise_forward_numba(v, norm, low, high, weight, stride, padding, d
     """Return y and its moments."""
     batch, height, width, channels = v.shape
     kh, kw, _ = weight.shape
-    if slides((kh, kw), dilation, (height, width)) and keeps_size(stride, padding):
-        return window_forward(v, norm, low, high, weight)
     window_h, window_w = dilation * (kh - 1) + 1, dilation * (kw - 1) + 1
     oh = (height + padding[0] + padding[1] - window_h) // stride + 1
     ow = (width + padding[2] + padding[3] - window_w) // stride + 1
-    lists = offset_lists("output", oh, v.shape[1:], oh, ow, kh, kw, stride, padding, dilation)
     y, blocks, real = np.empty((batch, oh, ow, channels), v.dtype), min(BLOCKS, batch), v.dtype.type
     sums, pivots = np.zeros((blocks, 2, channels), np.float64), np.empty((blocks, channels), v.dtype)
     counts = np.empty(blocks, np.int64)
-    _depthwise_forward(
-        v.reshape(-1), norm, real(low), real(high), weight.reshape(-1), *lists, batch, channels, oh, ow, y.reshape(-1),
-        sums, pivots, counts,
-    )  # fmt: skip
+    given = (v.reshape(-1), norm, real(low), real(high), weight.reshape(-1))
+    written = (y.reshape(-1), sums, pivots, counts)
+    if keeps_size((kh, kw), stride, padding, dilation, (height, width)):
+        window_forward(*given, *v.shape, *written)
+    else:
+        lists = offset_lists("output", oh, v.shape[1:], oh, ow, kh, kw, stride, padding, dilation)
+        _depthwise_forward(*given, *lists, batch, channels, oh, ow, *written)
     return y, merge_moments(sums, pivots, counts)
 
 
 @parallel
 def _depthwise_backward(
     dz, y, y_norm, y_low, y_high, v, norm, low, high, weight, x_starts, x_sources, x_taps,
-    tap_starts, tap_x, tap_dy, bands, taps, batch, channels, height, width, more, more_stride,
+    tap_starts, tap_x, tap_dy, bands, taps, batch, height, width, channels, more, more_stride,
     of, of_norm, of_low, of_high, also, also_norm, dx, parts, sums,
 ):  # fmt: skip
     blocks, size, y_size = parts.shape[0], v.size // batch, y.size // batch
@@ -175,25 +175,28 @@ def fused_depthwise_backward_numba(
     batch, height, width, channels = v.shape
     _, oh, ow, _ = y.shape
     kh, kw, _ = weight.shape
-    if slides((kh, kw), dilation, (height, width)) and keeps_size(stride, padding):
-        return window_backward(
-            dz, y, y_norm, y_low, y_high, v, norm, low, high, weight, more, more_stride,
-            of, of_norm, of_low, of_high, also, also_norm,
-        )  # fmt: skip
-    geometry = (v.shape[1:], oh, ow, kh, kw, stride, padding, dilation)
-    rows = max(1, 8192 // (ow * channels))  # as in kernels/depthwise.py: a band stays in the first-level cache
-    by_input, by_tap = offset_lists("input", oh, *geometry), offset_lists("tap", rows, *geometry)
+    slide = keeps_size((kh, kw), stride, padding, dilation, (height, width))
     dx, dweight = np.empty_like(v), np.empty((kh * kw, channels), v.dtype)
     blocks, real, totals = min(BLOCKS, batch), v.dtype.type, np.empty((2, 2, channels), v.dtype)
     parts, sums = np.zeros((blocks, kh * kw, channels), v.dtype), np.zeros((2, blocks, 2, channels), np.float64)
-    _depthwise_backward(
+    given = (
         dz.reshape(-1), y.reshape(-1), y_norm, real(y_low), real(y_high), v.reshape(-1), norm, real(low), real(high),
-        weight.reshape(-1), *by_input, *by_tap, -(-oh // rows), kh * kw, batch, channels, height, width,
-        more.reshape(-1), more_stride, of.reshape(-1), of_norm, real(of_low), real(of_high), also.reshape(-1),
-        also_norm, dx.reshape(-1), parts, sums,
     )  # fmt: skip
+    rest = (
+        *v.shape, more.reshape(-1), more_stride, of.reshape(-1), of_norm, real(of_low), real(of_high),
+        also.reshape(-1), also_norm, dx.reshape(-1), parts, sums,
+    )  # fmt: skip
+    if slide:
+        window_backward(*given, np.ascontiguousarray(weight[::-1, ::-1]).reshape(-1), *rest)
+    else:
+        geometry = (v.shape[1:], oh, ow, kh, kw, stride, padding, dilation)
+        rows = max(1, 8192 // (ow * channels))  # as in kernels/depthwise.py: a band stays in the first-level cache
+        by_input, by_tap = offset_lists("input", oh, *geometry), offset_lists("tap", rows, *geometry)
+        bands = -(-oh // rows)
+        _depthwise_backward(*given, weight.reshape(-1), *by_input, *by_tap, bands, kh * kw, *rest)
     for pieces, total in ((sums[0], totals[0]), (sums[1], totals[1]), (parts, dweight)):
         add_pieces(pieces, total)
+    dweight = np.ascontiguousarray(dweight[::-1]) if slide else dweight
     return dx, dweight.reshape(weight.shape), *totals
 
 

@@ -7,19 +7,19 @@ is written, so that a map passes through a core's first-level cache once. Backwa
 import numpy as np
 from numba import prange
 
-from minifer.kernels.fused import BLOCKS, add_pieces, merge_moments
 from minifer.kernels.normalized import grad_normalized, read_normalized, sum_kept, sum_moments
 from minifer.kernels.twin import parallel
-from minifer.kernels.window import SIDE, TAPS, filter_and_sum_row, filter_row, three_rows
+from minifer.kernels.window import SIDE, ZEROS, filter_and_sum_row, filter_row, three_rows
 
 
 @parallel
-def _forward(v, norm, low, high, weight, batch, height, width, channels, y, sums, pivots, counts):
+def window_forward(v, norm, low, high, weight, batch, height, width, channels, y, sums, pivots, counts):
+    """Write y, and the sums of its moments for each piece of the batch."""
     blocks, line, lazy = counts.size, width * channels, norm.shape[0] > 0
     for block in prange(blocks):
         start, stop = batch * block // blocks, batch * (block + 1) // blocks
         counts[block] = (stop - start) * height * width
-        zeros, kept = np.zeros(16, y.dtype), np.empty(SIDE * line if lazy else 1, y.dtype)
+        zeros, kept = np.zeros(ZEROS, y.dtype), np.empty(SIDE * line if lazy else 1, y.dtype)
         for n in range(start, stop):
             for row in range(-1, height):  # one row ahead is read before the first is computed
                 place = (n * height + row) * line
@@ -40,27 +40,17 @@ def _forward(v, norm, low, high, weight, batch, height, width, channels, y, sums
                 sum_moments(y, place, channels, pivots[block], sums[block], width, channels)
 
 
-def window_forward(v, norm, low, high, weight):
-    """Return y (N,H,W,C) and its moments (2, C) for v (N,H,W,C), weight (3,3,C)."""
-    channels, y, blocks, real = v.shape[3], np.empty_like(v), min(BLOCKS, len(v)), v.dtype.type
-    sums, pivots = np.zeros((blocks, 2, channels), np.float64), np.empty((blocks, channels), v.dtype)
-    counts = np.empty(blocks, np.int64)
-    _forward(
-        v.reshape(-1), norm, real(low), real(high), weight.reshape(-1), *v.shape, y.reshape(-1), sums, pivots, counts
-    )
-    return y, merge_moments(sums, pivots, counts)
-
-
 @parallel
-def _backward(
+def window_backward(
     dz, y, y_norm, y_low, y_high, v, norm, low, high, turned, batch, height, width, channels, more, more_stride,
     of, of_norm, of_low, of_high, also, also_norm, dx, parts, sums,
 ):  # fmt: skip
+    """Write dx, the pieces of dweight, its taps turned as the weights are, and those of two normalizations' sums."""
     blocks, line, lazy = parts.shape[0], width * channels, norm.shape[0] > 0
     more_rows, more_width = (height + more_stride - 1) // more_stride, (width + more_stride - 1) // more_stride
     infinite = y.dtype.type(np.inf)
     for block in prange(blocks):
-        part, zeros = parts[block].reshape(-1), np.zeros(16, y.dtype)
+        part, zeros = parts[block].reshape(-1), np.zeros(ZEROS, y.dtype)
         dy, x_row = np.empty(SIDE * line, y.dtype), np.empty(line if lazy else 1, y.dtype)
         for n in range(batch * block // blocks, batch * (block + 1) // blocks):
             for row in range(-1, height):  # one row ahead is read before the first is computed
@@ -96,22 +86,3 @@ def _backward(
                         dx, place, channels, also, place, channels, also_norm, -infinite, infinite, sums[1, block],
                         width, channels,
                     )  # fmt: skip
-
-
-def window_backward(
-    dz, y, y_norm, y_low, y_high, v, norm, low, high, weight, more, more_stride, of, of_norm, of_low, of_high, also,
-    also_norm,
-):  # fmt: skip
-    """Return dx, dweight and the sums of two normalizations, as fused_depthwise_backward does."""
-    channels, blocks, real = v.shape[3], min(BLOCKS, len(v)), v.dtype.type
-    dx, dturned, totals = np.empty_like(v), np.empty((TAPS, channels), v.dtype), np.empty((2, 2, channels), v.dtype)
-    parts, sums = np.zeros((blocks, TAPS, channels), v.dtype), np.zeros((2, blocks, 2, channels), np.float64)
-    turned = np.ascontiguousarray(weight.reshape(TAPS, channels)[::-1])
-    _backward(
-        dz.reshape(-1), y.reshape(-1), y_norm, real(y_low), real(y_high), v.reshape(-1), norm, real(low), real(high),
-        turned.reshape(-1), *v.shape, more.reshape(-1), more_stride, of.reshape(-1), of_norm, real(of_low),
-        real(of_high), also.reshape(-1), also_norm, dx.reshape(-1), parts, sums,
-    )  # fmt: skip
-    for pieces, total in ((sums[0], totals[0]), (sums[1], totals[1]), (parts, dturned)):
-        add_pieces(pieces, total)
-    return dx, dturned[::-1].reshape(weight.shape).copy(), *totals

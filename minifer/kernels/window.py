@@ -24,16 +24,17 @@ from minifer.kernels.vectors import INTEGER, VECTOR_BYTES, Emitter
 
 SIDE, TAPS = 3, 9
 SMALLEST = 4  # side of a map; on smaller ones too much of the window lies outside
+ZEROS = 16  # that a vector reads where there is no pixel: as many as the widest has numbers
 
 
-def slides(kernel, dilation, picture):
-    """Whether a window can slide over a picture (height, width), and is fast at it."""
-    return tuple(kernel) == (SIDE, SIDE) and dilation == 1 and min(picture) >= SMALLEST
+def slides(kernel, stride, dilation, picture):
+    """Whether a window can slide over a picture (height, width), and is fast at it: what sum_row is for."""
+    return tuple(kernel) == (SIDE, SIDE) and stride in (1, 2) and dilation == 1 and min(picture) >= SMALLEST
 
 
-def keeps_size(stride, padding):
-    """Whether as many pixels come out of a convolution of 3x3 as go in, what filter_row is for."""
-    return stride == 1 and tuple(padding) == (1, 1, 1, 1)
+def keeps_size(kernel, stride, padding, dilation, picture):
+    """Whether a window slides and as many pixels come out as go in: what filter_row is for."""
+    return slides(kernel, stride, dilation, picture) and stride == 1 and tuple(padding) == (1, 1, 1, 1)
 
 
 @serial
@@ -56,10 +57,9 @@ def _filter_row_loops(out, out_start, a, first, second, third, zeros, weight, wi
     for q in range(width):
         for c in range(channels):
             total = a.dtype.type(0)
-            for v in range(SIDE):
-                total += pixel(a, first, q + v - 1, width, c, channels) * weight[v * channels + c]
-                total += pixel(a, second, q + v - 1, width, c, channels) * weight[(3 + v) * channels + c]
-                total += pixel(a, third, q + v - 1, width, c, channels) * weight[(6 + v) * channels + c]
+            for u, start in enumerate((first, second, third)):
+                for v in range(SIDE):
+                    total += pixel(a, start, q + v - 1, width, c, channels) * weight[(SIDE * u + v) * channels + c]
             out[out_start + q * channels + c] = total
 
 
@@ -69,11 +69,10 @@ def _sum_row_loops(
     for q in range(width):
         for c in range(channels):
             here = x[x_start + q * channels + c]
-            for v in range(SIDE):
-                at, place = q * stride + v - left, sums_start + v * channels + c
-                sums[place] += here * pixel(a, first, at, a_width, c, channels)
-                sums[place + 3 * channels] += here * pixel(a, second, at, a_width, c, channels)
-                sums[place + 6 * channels] += here * pixel(a, third, at, a_width, c, channels)
+            for u, start in enumerate((first, second, third)):
+                for v in range(SIDE):
+                    place = sums_start + (SIDE * u + v) * channels + c
+                    sums[place] += here * pixel(a, start, q * stride + v - left, a_width, c, channels)
 
 
 class _Window:
@@ -104,9 +103,9 @@ class _Window:
         return context.get_dummy_value()
 
     def row(self, emit, a_width, left, stride):
-        """Emit loops over the channels, by whole vectors, then quarters, then single ones."""
+        """Emit loops over the channels, by whole vectors, then narrow ones, then single numbers."""
         place = cgutils.alloca_once_value(emit.builder, INTEGER(0))
-        for lanes in (emit.lanes, emit.lanes // 4, 1):
+        for lanes in (emit.lanes, emit.few_lanes, 1):
             kind = ir.VectorType(emit.element, lanes) if lanes > 1 else emit.element
             with emit.while_room(place, lanes, emit.args[self.shape + 1]) as c:
                 self.slide(emit, a_width, left, stride, kind, c)
@@ -157,12 +156,9 @@ class _Window:
                 carried = [*carried, *pixels]
             window = [carried[SIDE * v + u] for u in range(SIDE) for v in range(SIDE)]
             if weights:
-                lines = []  # a sum for each row, which need not wait for each other
-                for t in range(0, TAPS, SIDE):
-                    line = builder.fmul(window[t], weights[t])
-                    line = product(window[t + 1], weights[t + 1], line)
-                    lines.append(product(window[t + 2], weights[t + 2], line))
-                total = builder.fadd(builder.fadd(lines[0], lines[1]), lines[2])
+                total = builder.fmul(window[0], weights[0])
+                for t in range(1, TAPS):  # one after another, as kernels/rows.py adds: the same bits
+                    total = product(window[t], weights[t], total)
                 emit.store(total, emit.vector_at(moving[0], 0, kind))
             if sums:
                 here = read(moving[-1])
@@ -185,7 +181,7 @@ if VECTOR_BYTES:
         """Write a row of sums over a window.
 
         first, second, third    where three rows begin in a; -1 for one that is not there
-        zeros                   at least 16 zeros
+        zeros                   ZEROS of them
         width                   of all rows, in pixels, at least 1
         Shapes                  out, a, zeros, weight (9 * channels,) one-dimensional, of one floating-point dtype
         """
