@@ -163,13 +163,12 @@ NO_AUGMENTATION = {"flip": False, "shift": 0.0, "rotation": 0.0, "zoom": 0.0, "b
 # What trained the network that ships. Without mixup pictures without a copy in training were read best after three
 # quarters of the epochs, and worse from then on. Adam, an end phase (end_phase=0.1) and stronger warps gave less: the
 # card beside the weights tells how much.
-BEST = {
-    "model": "skip", "stem_stride": 1, "blocks": "even", "alpha": 2.0, "linear": True, "register": True, "dropout": 0.2,
-    "epochs": 120, "batch_size": 64, "optimizer": "sgd", "learning_rate": 0.05, "weight_decay": 5e-4,
-    "schedule": "cosine", "warmup": 3.0, "average": 0.9995,
-    "keep": "last", "calibrate": True, "recalibrate": 2048, "label_smoothing": 0.1,
-    "shift": 0.09, "rotation": 10.0, "zoom": 0.12, "brightness": 0.2, "contrast": 0.2, "erasing": 0.35, "mixup": 0.2,
-}  # fmt: skip
+BEST = TrainConfig(
+    model="skip", stem_stride=1, blocks="even", alpha=2.0, linear=True, register=True, dropout=0.2, epochs=120,
+    batch_size=64, optimizer="sgd", learning_rate=0.05, weight_decay=5e-4, schedule="cosine", warmup=3.0,
+    average=0.9995, keep="last", calibrate=True, recalibrate=2048, label_smoothing=0.1,
+    shift=0.09, rotation=10.0, zoom=0.12, brightness=0.2, contrast=0.2, erasing=0.35, mixup=0.2,
+)  # fmt: skip
 
 PRESETS = {
     "demo": TrainConfig(
@@ -183,8 +182,8 @@ PRESETS = {
     "paper": TrainConfig(
         attention_blocks=None, plateau_patience=5, min_learning_rate=0.00025, early_stopping=20, **NO_AUGMENTATION
     ),
-    "best": TrainConfig(**BEST),
-    "small": TrainConfig(**BEST),  # until a wider network reads new faces better than one of 0.81 million weights
+    "best": BEST,
+    "small": BEST,  # until a wider network reads new faces better than one of 0.81 million weights
 }  # fmt: skip
 
 

@@ -111,9 +111,8 @@ def test_a_folder_for_a_model_hub(capsys, tmp_path):
     assert {path.name for path in folder.iterdir()} == {"model.safetensors", "config.json", "README.md"}
     card = (folder / "README.md").read_text()
     assert card.startswith("---\nlicense: other\n") and "# my-network" in card
-    model, meta = load_weights(find_weights("small"))
-    assert f"{meta['val_top1']:.2%}" in card and "809,351" in card
+    assert "68.68%" in card and "809,351" in card
     described = json.loads((tmp_path / "my-network" / "config.json").read_text())
     assert described["classes"][0] == "angry" and described["library_name"] == "minifer"
-    again, _ = load_weights(tmp_path / "my-network" / "model.safetensors")
-    assert (again["stem"].weight.value == model["stem"].weight.value).all()
+    model, _ = load_weights(tmp_path / "my-network" / "model.safetensors")
+    assert (model["stem"].weight.value == load_weights(find_weights("small"))[0]["stem"].weight.value).all()
