@@ -21,6 +21,7 @@ Source: Vaswani et al., Attention Is All You Need, 2017, eq. 1; Dao et al., Flas
 import numpy as np
 from numba import prange
 
+from minifer.kernels.denormals import flush_denormals, restore
 from minifer.kernels.exponentials import exponentials
 from minifer.kernels.packing import transpose_panel
 from minifer.kernels.tile import PANEL, TILE_ROWS, multiply_tiles, round_up
@@ -131,6 +132,7 @@ def attention_forward_numba(query, key, value, scale):
     length, table = round_up(width, PANEL), round_up(tokens, PANEL)  # of rows: the arguments', and the scores'
     block = min(BLOCK, round_up(tokens, TILE_ROWS))
     for task in prange(batch * heads):
+        control = flush_denormals()
         n, a = task // heads, task % heads
         key_columns = np.empty(table * width, query.dtype)
         values, queries = np.zeros(tokens * length, query.dtype), np.zeros(block * length, query.dtype)
@@ -156,6 +158,7 @@ def attention_forward_numba(query, key, value, scale):
                 for d in range(t * length, t * length + width):
                     out[d] *= share
             _return_rows(out, length, first, last, y, n, a)
+        restore(control)
     return y, log_sum
 
 
@@ -170,6 +173,7 @@ def attention_backward_numba(dy, query, key, value, y, log_sum, scale):
     block = min(BLOCK, tile_tokens)
     table_row = max(table, tile_tokens)  # the tables are read as rows of panels and as columns of tiles
     for task in prange(batch * heads):
+        control = flush_denormals()
         n, a = task // heads, task % heads
         key_columns, value_columns = np.empty(table * width, query.dtype), np.empty(table * width, query.dtype)
         keys = np.zeros(tokens * length, query.dtype)
@@ -211,6 +215,7 @@ def attention_backward_numba(dy, query, key, value, y, log_sum, scale):
             _return_rows(dqueries, length, first, last, dquery, n, a)
         _return_rows(dkeys, length, 0, tokens, dkey, n, a)
         _return_rows(dvalues, length, 0, tokens, dvalue, n, a)
+        restore(control)
     return dquery, dkey, dvalue
 
 

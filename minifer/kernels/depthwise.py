@@ -16,6 +16,7 @@ import functools
 import numpy as np
 from numba import prange
 
+from minifer.kernels.denormals import flush_denormals, restore
 from minifer.kernels.rows import multiply_rows
 from minifer.kernels.twin import Twin, parallel, serial
 from minifer.kernels.window import TAPS, ZEROS, filter_row, keeps_size, slides, sum_row, three_rows
@@ -119,12 +120,14 @@ def _gather(source, pixels, weight, starts, source_offsets, weight_offsets, batc
     source_size = source.size // batch
     chunks = min(pixels, 8)
     for task in prange(batch * chunks):
+        control = flush_denormals()
         n, chunk = task // chunks, task % chunks
         for pixel in range(pixels * chunk // chunks, pixels * (chunk + 1) // chunks):
             multiply_rows(
                 out, (n * pixels + pixel) * channels, source, n * source_size, source_offsets,
                 weight, 0, weight_offsets, starts[pixel], starts[pixel + 1], channels, False,
             )  # fmt: skip
+        restore(control)
     return out
 
 
@@ -148,11 +151,13 @@ def _filter_rows(source, weight, batch, height, width, channels):
     out, line = np.empty_like(source), width * channels
     chunks = min(height, 8)
     for task in prange(batch * chunks):
+        control = flush_denormals()
         n, chunk = task // chunks, task % chunks
         zeros = np.zeros(ZEROS, source.dtype)
         for row in range(height * chunk // chunks, height * (chunk + 1) // chunks):
             first, second, third = three_rows(row - 1, height, n * height * line, line, height)
             filter_row(out, second, source, first, second, third, zeros, weight, width, channels)
+        restore(control)
     return out
 
 
@@ -189,6 +194,7 @@ def _sum_over_positions(x, dy, starts, x_offsets, dy_offsets, bands, taps, batch
     parts_flat = parts.reshape(-1)
     x_size, dy_size = x.size // batch, dy.size // batch
     for block in prange(blocks):
+        control = flush_denormals()
         for n in range(batch * block // blocks, batch * (block + 1) // blocks):
             for band in range(bands):
                 for tap in range(taps):
@@ -197,6 +203,7 @@ def _sum_over_positions(x, dy, starts, x_offsets, dy_offsets, bands, taps, batch
                         parts_flat, (block * taps + tap) * channels, x, n * x_size, x_offsets,
                         dy, n * dy_size, dy_offsets, starts[group], starts[group + 1], channels, True,
                     )  # fmt: skip
+        restore(control)
     return parts
 
 
@@ -206,6 +213,7 @@ def _sum_over_rows(x, dy, batch, height, width, channels, top, left, stride, oh,
     blocks, line, dy_line = min(BLOCKS, batch), width * channels, ow * channels
     parts = np.zeros((blocks, TAPS * channels), x.dtype)
     for block in prange(blocks):
+        control = flush_denormals()
         zeros, part = np.zeros(ZEROS, x.dtype), parts[block]
         for n in range(batch * block // blocks, batch * (block + 1) // blocks):
             for row in range(oh):
@@ -214,6 +222,7 @@ def _sum_over_rows(x, dy, batch, height, width, channels, top, left, stride, oh,
                     x, first, second, third, zeros, width, left, stride, dy, (n * oh + row) * dy_line, part, 0, ow,
                     channels,
                 )  # fmt: skip
+        restore(control)
     return parts
 
 

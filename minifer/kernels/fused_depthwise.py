@@ -9,6 +9,7 @@ One picture at a time is normalized into a cache, filtered as in kernels/depthwi
 import numpy as np
 from numba import prange
 
+from minifer.kernels.denormals import flush_denormals, restore
 from minifer.kernels.depthwise import (
     depthwise_forward_numpy,
     depthwise_grad_weight_numpy,
@@ -64,6 +65,7 @@ def _depthwise_forward(
 ):
     blocks, size = counts.size, v.size // batch
     for block in prange(blocks):
+        control = flush_denormals()
         first, last = batch * block // blocks, batch * (block + 1) // blocks
         counts[block] = (last - first) * oh * ow
         lazy = norm.shape[0] > 0
@@ -86,6 +88,7 @@ def _depthwise_forward(
                     for c in range(channels):
                         pivots[block, c] = y[place + c]
                 sum_moments(y, place, channels, pivots[block], sums[block], stop - start, channels)
+        restore(control)
 
 
 def fused_depthwise_forward_numba(v, norm, low, high, weight, stride, padding, dilation):
@@ -119,6 +122,7 @@ def _depthwise_backward(
     more_size = (height + more_stride - 1) // more_stride * more_width * channels
     infinite = y.dtype.type(np.inf)
     for block in prange(blocks):
+        control = flush_denormals()
         lazy = norm.shape[0] > 0
         picture, dy = np.empty(size if lazy else 1, y.dtype), np.empty(y_size, y.dtype)
         part = parts[block].reshape(-1)
@@ -165,6 +169,7 @@ def _depthwise_backward(
                         dx, place, channels, also, place, channels, also_norm, -infinite, infinite, sums[1, block],
                         stop - start, channels,
                     )  # fmt: skip
+        restore(control)
 
 
 def fused_depthwise_backward_numba(

@@ -11,6 +11,7 @@ so that a layer of many weights is better off with kernels/pointwise.py.
 import numpy as np
 from numba import prange
 
+from minifer.kernels.denormals import flush_denormals, restore
 from minifer.kernels.fused import add_pieces, grad_numpy, kept_sums_numpy, merge_moments, moments_numpy, read_numpy
 from minifer.kernels.normalized import copy_sum_kept, copy_summing, grad_normalized, read_normalized
 from minifer.kernels.packing import copy_panel, transpose_panel
@@ -73,6 +74,7 @@ def _pointwise_forward(
         )  # fmt: skip
     x_row, y_row = _padded(channels, 16), _padded(filters, PANEL)
     for task in prange(tasks):
+        control = flush_denormals()
         first, last = tiles * task // tasks * TILE_ROWS, min(tiles * (task + 1) // tasks * TILE_ROWS, rows)
         counts[task] = last - first
         x_rows, y_rows = np.zeros(ROWS * x_row, y.dtype), np.empty(ROWS * y_row, y.dtype)
@@ -87,6 +89,7 @@ def _pointwise_forward(
                 for c in range(filters):
                     pivots[task, c] = y_rows[c]
             copy_summing(y_rows, 0, y_row, y, start * filters, filters, pivots[task], sums[task], valid, filters)
+        restore(control)
 
 
 def _tasks(rows):
@@ -124,6 +127,7 @@ def _pointwise_backward(
     x_row, y_row, dx_row = _padded(channels, TILE_ROWS), _padded(filters, PANEL), _padded(channels, PANEL)
     parts = np.zeros((tasks, round_up(channels, TILE_ROWS), part_row), y.dtype)
     for task in prange(tasks):
+        control = flush_denormals()
         first, last = tiles * task // tasks * TILE_ROWS, min(tiles * (task + 1) // tasks * TILE_ROWS, rows)
         x_rows, dy_rows = np.zeros(ROWS * x_row, y.dtype), np.zeros(ROWS * y_row, y.dtype)
         dx_rows, part = np.empty(ROWS * dx_row, y.dtype), parts[task].reshape(-1)
@@ -148,6 +152,7 @@ def _pointwise_backward(
                 target, source = dx[(start + r) * channels : (start + r + 1) * channels], dx_rows[r * dx_row :]
                 for c in range(target.size):
                     target[c] = source[c]
+        restore(control)
     for c in prange(channels):
         target = dweight[c]
         for f in range(filters):

@@ -7,6 +7,7 @@ is written, so that a map passes through a core's first-level cache once. Backwa
 import numpy as np
 from numba import prange
 
+from minifer.kernels.denormals import flush_denormals, restore
 from minifer.kernels.normalized import grad_normalized, read_normalized, sum_kept, sum_moments
 from minifer.kernels.twin import parallel
 from minifer.kernels.window import SIDE, ZEROS, filter_and_sum_row, filter_row, three_rows
@@ -17,6 +18,7 @@ def window_forward(v, norm, low, high, weight, batch, height, width, channels, y
     """Write y, and the sums of its moments for each piece of the batch."""
     blocks, line, lazy = counts.size, width * channels, norm.shape[0] > 0
     for block in prange(blocks):
+        control = flush_denormals()
         start, stop = batch * block // blocks, batch * (block + 1) // blocks
         counts[block] = (stop - start) * height * width
         zeros, kept = np.zeros(ZEROS, y.dtype), np.empty(SIDE * line if lazy else 1, y.dtype)
@@ -38,6 +40,7 @@ def window_forward(v, norm, low, high, weight, batch, height, width, channels, y
                     for c in range(channels):
                         pivots[block, c] = y[place + c]
                 sum_moments(y, place, channels, pivots[block], sums[block], width, channels)
+        restore(control)
 
 
 @parallel
@@ -50,6 +53,7 @@ def window_backward(
     more_rows, more_width = (height + more_stride - 1) // more_stride, (width + more_stride - 1) // more_stride
     infinite = y.dtype.type(np.inf)
     for block in prange(blocks):
+        control = flush_denormals()
         part, zeros = parts[block].reshape(-1), np.zeros(ZEROS, y.dtype)
         dy, x_row = np.empty(SIDE * line, y.dtype), np.empty(line if lazy else 1, y.dtype)
         for n in range(batch * block // blocks, batch * (block + 1) // blocks):
@@ -86,3 +90,4 @@ def window_backward(
                         dx, place, channels, also, place, channels, also_norm, -infinite, infinite, sums[1, block],
                         width, channels,
                     )  # fmt: skip
+        restore(control)

@@ -7,7 +7,7 @@
 All three are one loop nest. b is cut into panels two vectors wide, copied (kernels/packing.py) so that each is
 read front to back; tiles of out are then summed in registers (kernels/tile.py). The product is cut into tasks for the
 threads along its rows, its columns and its sums. How depends on the shapes alone, never on the number of threads, so
-neither does any bit of the result.
+neither does any bit of the result. Arrays of uint32 hold pairs of neighbours along the sum (see kernels/bfloat16.py).
 
 Source: Goto & van de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008.
 """
@@ -17,6 +17,7 @@ import functools
 import numpy as np
 from numba import prange
 
+from minifer.kernels.denormals import flush_denormals, restore
 from minifer.kernels.packing import copy_panel, copy_tile, transpose_panel
 from minifer.kernels.tile import PANEL, TILE_ROWS, multiply_tile
 from minifer.kernels.twin import parallel, serial
@@ -72,15 +73,16 @@ def _multiply(a, a_transposed, copy_a, b, b_transposed, copy_b, rows, columns, s
     copied_row, copied_step = (1, TILE_ROWS) if a_transposed else (TILE_STEPS, 1)
     b_step, b_panel = (PANEL, STEPS * PANEL) if copy_b else (columns, PANEL)
     for task in prange(splits * row_blocks * groups):
+        control = flush_denormals()
         split, rest = task // (row_blocks * groups), task % (row_blocks * groups)
         block, group = rest // groups, rest % groups
         first_tile, last_tile = tiles * block // row_blocks, tiles * (block + 1) // row_blocks
         first_panel, last_panel = panels * group // groups, panels * (group + 1) // groups
         start, stop = steps * split // splits, steps * (split + 1) // splits
-        tile_a = np.zeros(TILE_ROWS * TILE_STEPS, out.dtype)  # an incomplete tile leaves rows as they are
+        tile_a = np.zeros(TILE_ROWS * TILE_STEPS, a.dtype)  # an incomplete tile leaves rows as they are
         tile_out = np.empty(TILE_ROWS * PANEL, out.dtype)
-        packed = np.empty((last_panel - first_panel) * STEPS * PANEL + LINE if copy_b else 1, out.dtype)
-        packed_start = (-packed.ctypes.data % LINE) // out.itemsize  # vectors that straddle two lines cost twice
+        packed = np.empty((last_panel - first_panel) * STEPS * PANEL + LINE if copy_b else 1, b.dtype)
+        packed_start = (-packed.ctypes.data % LINE) // b.itemsize  # vectors that straddle two lines cost twice
         parts = (stop - start + STEPS - 1) // STEPS
         for part in range(parts):
             k0 = start + (stop - start) * part // parts
@@ -111,6 +113,7 @@ def _multiply(a, a_transposed, copy_a, b, b_transposed, copy_b, rows, columns, s
                             for v in range(valid_columns):
                                 before = out[place + r * columns + v] if part > 0 else out.dtype.type(0)
                                 out[place + r * columns + v] = before + tile_out[r * PANEL + v]
+        restore(control)
 
 
 @parallel
@@ -164,8 +167,8 @@ def _product(a, a_transposed, b, b_transposed, rows, columns, steps, out=None):
     # Rows a power of two apart compete for the same few lines of the cache, the more the larger that power is.
     copy_a = panels > groups and a.strides[0] % (1024 if a_transposed else 4096) == 0
     if out is None:
-        out = np.empty((rows, columns), a.dtype)
-    parts = out if splits == 1 else np.empty((splits, rows * columns), a.dtype)
+        out = np.empty((rows, columns), np.float32 if a.dtype == np.uint32 else a.dtype)
+    parts = out if splits == 1 else np.empty((splits, rows * columns), out.dtype)
     _multiply(
         a.reshape(-1), a_transposed, copy_a, b.reshape(-1), b_transposed, copy_b,
         rows, columns, steps, splits, row_blocks, groups, parts.reshape(-1),

@@ -23,6 +23,7 @@ Source    Kingma & Ba 2015, algorithm 1 (Adam); Loshchilov & Hutter 2019, algori
 import numpy as np
 from numba import prange
 
+from minifer.kernels.denormals import flush_denormals, restore
 from minifer.kernels.twin import Twin, parallel
 
 
@@ -72,6 +73,7 @@ def adam_update_numba(value, mean, square, grad, learning_rate, beta1, beta2, ep
     eps_ = real(eps)
     one, shrink = real(1), real(1 - learning_rate * weight_decay)
     for b in prange((value.size + block - 1) // block):
+        control = flush_denormals()
         own = slice(b * block, (b + 1) * block)
         x, m, s, g = value[own], mean[own], square[own], grad[own]
         for i in range(x.size):
@@ -81,6 +83,7 @@ def adam_update_numba(value, mean, square, grad, learning_rate, beta1, beta2, ep
             m[i] = mi
             s[i] = si
             x[i] = xi - pace * mi / (np.sqrt(si) * inverse_root + eps_)
+        restore(control)
 
 
 @parallel
@@ -94,6 +97,7 @@ def sgd_update_numba(value, velocity, grad, learning_rate, momentum, nesterov, w
     along_grad = real(1) if nesterov else zero
     along_velocity = keep if nesterov else real(1)
     for b in prange((value.size + block - 1) // block):
+        control = flush_denormals()
         own = slice(b * block, (b + 1) * block)
         x, v, g = value[own], velocity[own], grad[own]
         for i in range(x.size):
@@ -101,6 +105,7 @@ def sgd_update_numba(value, velocity, grad, learning_rate, momentum, nesterov, w
             vi = keep * v[i] + gi
             v[i] = vi
             x[i] -= pace * (along_grad * gi + along_velocity * vi)
+        restore(control)
 
 
 @parallel
@@ -109,10 +114,12 @@ def average_update_numba(average, value, decay):
     block = 16384
     share = average.dtype.type(1 - decay)
     for b in prange((average.size + block - 1) // block):
+        control = flush_denormals()
         own = slice(b * block, (b + 1) * block)
         a, x = average[own], value[own]
         for i in range(a.size):
             a[i] += share * (x[i] - a[i])
+        restore(control)
 
 
 adam_update = Twin(adam_update_numpy, adam_update_numba)
