@@ -3,17 +3,29 @@
 joblib starts the processes, hands them work and brings back what they return; with a scheduler's address it hands the
 work to Dask instead, whose workers then need the same minifer and the same folders. A piece of work gets its share of
 the cores, and its result does not depend on how many that is, nor on where it is computed.
+
+Who stops this process stops the others, too: it hands a signal on to them, and waits until each has ended what it was
+doing as it would alone. A training saves first.
 """
 
+import itertools
+import multiprocessing
 import os
-from contextlib import ExitStack
+import signal
+from contextlib import ExitStack, suppress
 
 from minifer.errors import ConfigError, MiniferError
 from minifer.kernels.threads import threads
-from minifer.process import without_ctrl_c
+from minifer.process import STOPPING, noted, without_ctrl_c
 
 MOST_JOBS = 1024  # no more than there are cores are started
 PATIENCE = "10s"  # for a scheduler to answer
+_calls = itertools.count()  # of run_jobs in this process
+_here = {"call": None, "busy": False, "stopped": None}  # in a process that works: for which call, and which was stopped
+
+
+class Stopped:
+    """In place of the result of a piece of work that a signal has stopped."""
 
 
 def run_jobs(function, tasks, jobs=1, scheduler=None):
@@ -21,7 +33,8 @@ def run_jobs(function, tasks, jobs=1, scheduler=None):
 
     jobs         processes; where one is enough, the work is done in this one, with all its threads
     scheduler    address of a Dask scheduler, such as tcp://node1:8786, in place of the processes
-    Raises       MiniferError when a process was ended from outside; ConfigError when there is no such scheduler
+    Raises       MiniferError when a process was ended from outside; ConfigError when there is no such scheduler;
+                 KeyboardInterrupt when a signal has stopped the work
     """
     from concurrent.futures.process import BrokenProcessPool
 
@@ -38,23 +51,59 @@ def run_jobs(function, tasks, jobs=1, scheduler=None):
             share = max(cores // workers, 1)
         from joblib import Parallel, delayed
 
+        call = next(_calls)
         with without_ctrl_c():
             done = Parallel(n_jobs=workers, return_as="generator_unordered", max_nbytes=None)(
-                delayed(numbered)(number, share, function, task) for number, task in enumerate(tasks)
+                delayed(numbered)(call, number, share, function, task) for number, task in enumerate(tasks)
             )
+        # What a cluster does, other machines do: there Ctrl-C ends this process alone, as it always does.
+        signals = [] if scheduler else stack.enter_context(noted(stop_processes))
         try:
-            yield from done
+            for number, result in done:
+                if not isinstance(result, Stopped):
+                    yield number, result
         except BrokenProcessPool as error:
-            raise MiniferError(
-                "a process was ended from outside, perhaps for want of memory: the same command goes on, with "
-                "--jobs 1 in less memory"
-            ) from error
+            if not signals:
+                raise MiniferError(
+                    "a process was ended from outside, perhaps for want of memory: the same command goes on, with "
+                    "--jobs 1 in less memory"
+                ) from error
+        if signals:
+            raise KeyboardInterrupt
 
 
-def numbered(number, share, function, task):
-    """Return (number, function(*task)), computed by so many threads at most."""
+def stop_processes():
+    """Ask the processes that this one has started to stop."""
+    for process in multiprocessing.active_children():
+        process.terminate()
+
+
+def numbered(call, number, share, function, task):
+    """Return (number, function(*task)), computed by so many threads at most; after a signal to stop, Stopped()."""
     threads(min(share, threads()))
-    return number, function(*task)
+    _here["call"] = call
+    with suppress(ValueError):  # a thread of a Dask worker, which hears no signals
+        for each in STOPPING:
+            if each != signal.SIGINT and signal.getsignal(each) is not signal.SIG_IGN:
+                signal.signal(each, stop_here)
+    try:
+        _here["busy"] = True
+        return number, Stopped() if _here["stopped"] == call else function(*task)
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            _here["stopped"] = call
+        if _here["stopped"] != call:  # inside a kernel a signal becomes a SystemError
+            raise
+        return number, Stopped()
+    finally:
+        _here["busy"] = False
+
+
+def stop_here(signal_number, frame):
+    """End the piece of work that this process is at, and refuse all others of the same call."""
+    _here["stopped"] = _here["call"]
+    if _here["busy"]:
+        raise KeyboardInterrupt
 
 
 def connect(scheduler, stack):

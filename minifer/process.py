@@ -116,16 +116,21 @@ def without_ctrl_c():
 
 
 @contextlib.contextmanager
-def noted(signals=STOPPING):
-    """Yield a list that collects the signals which come during the body of a with statement, and do nothing else.
+def noted(then=lambda: None):
+    """Yield a list that collects the signals to stop which come during the body of a with statement.
 
-    One that the process was started to ignore, as with nohup, is ignored.
+    All that each does is to call then(). One that the process was started to ignore, as with nohup, is ignored.
     """
     came, before = [], {}
+
+    def note(number, frame):
+        came.append(number)
+        then()
+
     with contextlib.suppress(ValueError):  # not the main thread
-        for number in signals:
+        for number in STOPPING:
             if signal.getsignal(number) is not signal.SIG_IGN:
-                before[number] = signal.signal(number, lambda number, frame: came.append(number))
+                before[number] = signal.signal(number, note)
     try:
         yield came
     finally:
