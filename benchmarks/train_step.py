@@ -4,7 +4,7 @@ python benchmarks/train_step.py [--threads 2] [--json] [--rounds 9] [--no-compil
 
 Forward, loss, backward and Adam on 32 pictures of 48x48. Of PyTorch the best setting counts: eager or compiled, its own
 attention or the math backend, how OpenMP's threads wait and where they run. Also: memory, 2 threads against 1, the
-share of the sgemm rate that a step reaches, and augmentation's share of a step.
+share of the sgemm rate that a step reaches, augmentation's share of a step, and products from bfloat16.
 """
 
 import argparse
@@ -66,9 +66,10 @@ def twin_of_inverted(network):
     return {"blocks": blocks, "activation": network.layers["stem_norm"].activation or "hard-swish", **sizes}
 
 
-def training(network):
+def training(network, numbers="float32"):
     """Return minifer's training step."""
     from minifer.fusion import fused
+    from minifer.kernels.bfloat16 import products
     from minifer.losses import SoftmaxCrossEntropy
     from minifer.optimizers import Adam
 
@@ -80,8 +81,9 @@ def training(network):
     loss, optimizer = SoftmaxCrossEntropy(), Adam(model.parameters())
 
     def step():
-        loss.forward(net.forward(x, training=True), labels, training=True)
-        net.backward(loss.backward())
+        with products(numbers):
+            loss.forward(net.forward(x, training=True), labels, training=True)
+            net.backward(loss.backward())
         optimizer.step()
 
     return {"step": step}
@@ -134,8 +136,9 @@ def against_pytorch(name, args):
 
 
 def within_minifer(name, args):
-    """Return rows: a step on one thread, augmentation against a step, and a step against its products alone."""
+    """Return rows: a step on one thread, augmentation against a step, its products alone, and those of bfloat16."""
     from minifer.cost import count
+    from minifer.kernels.vectors import HAS_BFLOAT16
 
     step = ("train_step:training", {"network": NETWORKS[name]})
     contestants = [
@@ -143,14 +146,18 @@ def within_minifer(name, args):
         Contestant("minifer, 1 thread", *step, 1),
         Contestant("augmentation", "train_step:augmentation", {}, args.threads),
     ]
+    if HAS_BFLOAT16:
+        rounded = {**step[1], "numbers": "bfloat16"}
+        contestants.append(Contestant("minifer, bfloat16", step[0], rounded, args.threads))
     with contest(contestants, seconds=0.5) as running:
-        whole, on_one_thread, augment = running.times("step", args.rounds).values()
+        whole, on_one_thread, augment, *of_bfloat16 = running.times("step", args.rounds).values()
     multiply_adds = count(network_of(*NETWORKS[name]), (48, 48, 1)).multiply_adds
     floor = 2e-9 * 3 * BATCH * multiply_adds / sgemm_rate(args.threads)
     return [
         row(f"step on {args.threads} threads against 1", whole, on_one_thread, "minifer, 1 thread"),
         row("augmentation of a batch", augment, whole, "the training step"),
         row("step against its products alone", whole, [floor], "OpenBLAS"),
+        *(row("step with products from bfloat16", times, whole, "float32") for times in of_bfloat16),
     ]
 
 

@@ -76,6 +76,12 @@ class TrainConfig:
         "the number of ranks does not",
         (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024),
     )
+    products: str = setting(
+        "float32",
+        "numbers that the larger layers multiply in a training step: float32, or these rounded to bfloat16 where the "
+        "processor has AVX-512 BF16",
+        ("float32", "bfloat16"),
+    )
     optimizer: str = setting("adam", "adam, or sgd with Nesterov momentum", ("adam", "sgd"))
     learning_rate: float = setting(1e-3, "learning rate at the start, or at the top of the cosine", within=(1e-30, 100))
     weight_decay: float = setting(0.0, "decoupled weight decay of Adam, L2 of SGD", within=(0, 100))

@@ -26,6 +26,7 @@ from minifer.evaluation import predict  # noqa: F401  (also found here)
 from minifer.files.documents import checked_fields
 from minifer.files.guard import guarded
 from minifer.fusion import fused
+from minifer.kernels.bfloat16 import products
 from minifer.layers import Dropout, Layer
 from minifer.losses import SoftmaxCrossEntropy
 from minifer.networks import Own, build_model, check_output, freeze_body, own_name
@@ -63,6 +64,10 @@ class Training:
         if model is not None and not is_target(settings.model):
             settings = config.replace(settings, model=own_name(model))
         ranks.check(settings)
+        try:
+            products(settings.products)
+        except ValueError as error:
+            raise ConfigError(f"products={settings.products}: {error}: take float32") from error
         self.balanced = None  # rows per class before and after, kept, dropped and synthetic: see data.balance.counts
         rows = ranks.do_first(lambda: self._rows_to_use(settings, train, val)) or (None, None)
         train, val = (share_dataset(ranks, part) for part in rows)
@@ -194,14 +199,15 @@ class Training:
     def block_gradients(self, rows, epoch):
         """Leave the gradients of rows that go through the network together; return as gradients does."""
         x, targets = self.batches.read(rows, epoch)
-        logits = self.network.forward(x, training=True)
-        loss = float(self.phase.loss.forward(logits, targets, training=True))
-        if not np.isfinite(loss):
-            raise TrainingError(
-                f"training has diverged: the loss is {loss} at epoch {self.epoch + 1}, step {self.step + 1}: "
-                f"{first_bad_layer(self.model, x)}; try a lower --learning-rate"
-            )
-        self.network.backward(self.phase.loss.backward())
+        with products(self.settings.products):
+            logits = self.network.forward(x, training=True)
+            loss = float(self.phase.loss.forward(logits, targets, training=True))
+            if not np.isfinite(loss):
+                raise TrainingError(
+                    f"training has diverged: the loss is {loss} at epoch {self.epoch + 1}, step {self.step + 1}: "
+                    f"{first_bad_layer(self.model, x)}; try a lower --learning-rate"
+                )
+            self.network.backward(self.phase.loss.backward())
         labels = targets if targets.ndim == 1 else targets.argmax(axis=1)
         return loss, int((logits.argmax(axis=1) == labels).sum())
 

@@ -100,7 +100,7 @@ def training_step(settings, kernels):
 
     tiny = config.replace(
         settings, alpha=1 / 16, epochs=1, batch_size=FEW_PICTURES, warmup=0.0, end_phase=0.0, limit=0, pretrained="",
-        freeze=False, teacher="", register=False, balance="none", recalibrate=0,
+        freeze=False, teacher="", register=False, balance="none", recalibrate=0, products="float32",
     )  # fmt: skip
     faces = synthetic.load(seed=0, train=FEW_PICTURES, val=2)
     with use_kernels({twin.name: twin.reference for twin in TWINS if twin.name not in kernels}):

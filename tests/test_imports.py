@@ -43,7 +43,7 @@ ALLOWED = {
     "run_folder": {"allowed", "config", "data", "errors", "files", "report"},
     "parallel": {"data", "errors", "evaluation", "layers", "process"},
     "training": {"allowed", "averaging", "calibration", "checkpoint", "config", "data", "errors", "evaluation",
-        "faces", "files", "fusion", "layers", "losses", "networks", "optimizers", "own_code", "parallel",
+        "faces", "files", "fusion", "kernels", "layers", "losses", "networks", "optimizers", "own_code", "parallel",
         "run_folder", "schedules", "trained"},
     "rate_finder": {"averaging", "errors", "files", "report"},
     "recognizer": {"data", "errors", "faces", "files", "inference", "losses", "networks", "output", "trained"},

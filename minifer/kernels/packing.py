@@ -41,9 +41,9 @@ def _emit_copy(context, builder, signature, args, width):
         )
         for h in vectors
     ]
-    zero = ir.Constant(emit.vector, [0.0] * emit.lanes)
+    kind = "i" if isinstance(emit.element, ir.IntType) else "f"
     masked_load = emit.function(
-        f"llvm.masked.load.v{emit.lanes}f{8 * emit.element_bytes}.p0",
+        f"llvm.masked.load.v{emit.lanes}{kind}{8 * emit.element_bytes}.p0",
         emit.vector, emit.vector.as_pointer(), INDEX, mask, emit.vector,
     )  # fmt: skip
 
@@ -54,7 +54,7 @@ def _emit_copy(context, builder, signature, args, width):
             emit.prefetch(builder.gep(ahead, [INTEGER(line // emit.element_bytes)]))
         for h in vectors:
             source = emit.vector_at(a_k, h * emit.lanes)
-            value = builder.call(masked_load, [source, INDEX(emit.element_bytes), masks[h], zero])
+            value = builder.call(masked_load, [source, INDEX(emit.element_bytes), masks[h], emit.zero(emit.vector)])
             emit.store(value, emit.vector_at(out_k, h * emit.lanes))
         return builder.gep(a_k, [a_step]), builder.gep(out_k, [out_step])
 

@@ -7,7 +7,6 @@ A processor multiplies and adds whole vectors, and only from registers. The tile
 loaded serves all rows, every a value serves both vectors, so arithmetic and not memory sets the pace.
 """
 
-from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
@@ -39,12 +38,11 @@ def _emit_tile(context, builder, signature, args, tile_rows):
     rows, vectors = range(tile_rows), range(PANEL // emit.lanes)
     a, b, out = emit.pointer(0, a_start), emit.pointer(4, b_start), emit.pointer(7, out_start)
     places = [
-        emit.vector_at(out, builder.add(builder.mul(INTEGER(r), out_row), INTEGER(h * emit.lanes)))
+        emit.vector_at(out, builder.add(builder.mul(INTEGER(r), out_row), INTEGER(h * emit.lanes)), emit.sums)
         for r in rows
         for h in vectors
     ]
-    zero = ir.Constant(emit.vector, [0.0] * emit.lanes)
-    first = [builder.select(accumulate, emit.load(place), zero) for place in places]
+    first = [builder.select(accumulate, emit.load(place), emit.zero(emit.sums)) for place in places]
 
     def step(values):
         a_k, b_k, *sums = values
@@ -56,7 +54,7 @@ def _emit_tile(context, builder, signature, args, tile_rows):
         for r in rows:
             value = emit.fill(builder.load(builder.gep(a_k, [builder.mul(INTEGER(r), a_row)])), emit.vector)
             for h in vectors:
-                totals.append(builder.call(emit.fma(), [value, b_vectors[h], sums[len(totals)]]))
+                totals.append(emit.multiply_add(value, b_vectors[h], sums[len(totals)]))
         return [builder.gep(a_k, [a_step]), builder.gep(b_k, [b_step]), *totals]
 
     for total, place in zip(emit.loop(steps, [a, b, *first], step)[2:], places, strict=True):

@@ -1,6 +1,6 @@
 """Vector instructions written by hand: what the files that emit them share.
 
-They are tile, packing, rows, window, normalized and exponentials.
+They are tile, packing, rows, window, normalized, exponentials and denormals.
 
 A loop that Numba compiles is turned into vector instructions when the compiler can prove that it may; in the innermost
 loops of this package it can't, or finds a slower form. There the instructions are emitted with llvmlite. Where the
@@ -35,10 +35,16 @@ def _vector_bytes():
 
 
 VECTOR_BYTES = _vector_bytes()
+# Whether it multiplies pairs of bfloat16 (AVX-512 BF16: AMD's since Zen 4, Intel's for servers since Cooper Lake).
+HAS_BFLOAT16 = VECTOR_BYTES == 64 and bool(llvmlite.binding.get_host_cpu_features().get("avx512bf16"))
 
 
 class Emitter:
-    """The builder of one function's instructions, with its arguments and the vector type of its first array."""
+    """The builder of one function's instructions, with its arguments and the vector type of its first array.
+
+    An array of uint32 holds pairs of bfloat16 (see kernels/bfloat16.py): they are moved as they are, and `sums` is the
+    vector that their products are added to. For all other arrays that is `vector` itself.
+    """
 
     def __init__(self, context, builder, signature, args):
         self.context, self.builder, self.signature, self.args = context, builder, signature, args
@@ -46,7 +52,9 @@ class Emitter:
         self.element_bytes = context.get_abi_sizeof(self.element)
         self.lanes = VECTOR_BYTES // self.element_bytes
         self.few_lanes = max(1, self.lanes // 4)  # for what a whole vector is too wide for
-        self.vector = ir.VectorType(self.element, self.lanes)
+        self.vector = self.sums = ir.VectorType(self.element, self.lanes)
+        if isinstance(self.element, ir.IntType):
+            self.sums = ir.VectorType(ir.FloatType(), self.lanes)
         if VECTOR_BYTES == 64:
             # Left to itself LLVM splits 64-byte vectors into halves on most processors; llvmlite's list of permitted
             # attributes lacks this one, hence set.add.
@@ -83,6 +91,17 @@ class Emitter:
         kind = kind or self.vector
         lanes = f"v{kind.count}" if isinstance(kind, ir.VectorType) else ""
         return self.function(f"llvm.fma.{lanes}f{8 * self.element_bytes}", kind, kind, kind, kind)
+
+    def multiply_add(self, a, b, total):
+        """Return total + a * b for two vectors of the first array's kind; pairs add both their products."""
+        if self.sums is self.vector:
+            return self.builder.call(self.fma(), [a, b, total])
+        pairs = self.function("llvm.x86.avx512bf16.dpbf16ps.512", self.sums, self.sums, self.vector, self.vector)
+        return self.builder.call(pairs, [total, a, b])
+
+    def zero(self, kind):
+        """Return a vector of zeros."""
+        return ir.Constant(kind, [0 if isinstance(kind.element, ir.IntType) else 0.0] * kind.count)
 
     def fill(self, value, kind):
         """Return a vector with the same value in every lane."""
