@@ -9,6 +9,7 @@ softmax   y[m,c] = exp(x[m,c] - max_c) / sum_c exp(x[m,c] - max_c)
 import numpy as np
 from numba import prange
 
+from minifer.kernels.denormals import flush_denormals, restore
 from minifer.kernels.twin import Twin, parallel
 
 CHUNK = 4096  # entries per task
@@ -68,6 +69,7 @@ def softmax_forward_numba(x):
     rows, width = x.shape
     y = np.empty_like(x)
     for m in prange(rows):
+        control = flush_denormals()
         top = x[m, 0]
         for c in range(1, width):
             top = max(top, x[m, c])
@@ -77,6 +79,7 @@ def softmax_forward_numba(x):
             total += y[m, c]
         for c in range(width):
             y[m, c] /= total
+        restore(control)
     return y
 
 
@@ -86,11 +89,13 @@ def softmax_grad_x_numba(dy, y):
     rows, width = y.shape
     dx = np.empty_like(y)
     for m in prange(rows):
+        control = flush_denormals()
         dot = y.dtype.type(0)
         for c in range(width):
             dot += dy[m, c] * y[m, c]
         for c in range(width):
             dx[m, c] = y[m, c] * (dy[m, c] - dot)
+        restore(control)
     return dx
 
 

@@ -23,6 +23,7 @@ threads. Equations: kernels/normalization.py.
 import numpy as np
 from numba import prange
 
+from minifer.kernels.denormals import flush_denormals, restore
 from minifer.kernels.normalization import kept_sums_numba
 from minifer.kernels.normalized import add_normalized, read_normalized
 from minifer.kernels.twin import Twin, parallel, serial
@@ -104,6 +105,7 @@ def _normalize_add(v, norm, low, high, shortcut, shortcut_norm, rows, channels, 
     blocks = min(BLOCKS, rows)
     infinite = y.dtype.type(np.inf)
     for block in prange(blocks):
+        control = flush_denormals()
         last = rows * (block + 1) // blocks
         for start in range(rows * block // blocks, last, SOME):
             count, place = min(SOME, last - start), start * channels
@@ -115,6 +117,7 @@ def _normalize_add(v, norm, low, high, shortcut, shortcut_norm, rows, channels, 
             add_normalized(
                 v, place, channels, y if lazy else shortcut, place, channels, y, norm, low, high, count, channels
             )
+        restore(control)
 
 
 def normalize_add_numba(v, norm, low, high, shortcut, shortcut_norm):

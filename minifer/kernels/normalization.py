@@ -19,6 +19,7 @@ Source: Ioffe & Szegedy, 2015; Ba, Kiros & Hinton, Layer Normalization, 2016.
 import numpy as np
 from numba import prange
 
+from minifer.kernels.denormals import flush_denormals, restore
 from minifer.kernels.normalized import grad_normalized, read_normalized, sum_kept, sum_moments
 from minifer.kernels.twin import Twin, parallel, serial
 
@@ -70,9 +71,11 @@ def _batch_moments(x, rows, channels, pivot, mean, var):
     blocks = max(1, min(BLOCKS, rows // BLOCK_ROWS))
     sums = np.zeros((blocks, 2, channels), np.float64)
     for block in prange(blocks):
+        control = flush_denormals()
         last = rows * (block + 1) // blocks
         for start in range(rows * block // blocks, last, FEW):
             sum_moments(x, start * channels, channels, pivot, sums[block], min(FEW, last - start), channels)
+        restore(control)
     _add_blocks(sums)
     for c in range(channels):
         d = sums[0, 0, c] / rows
@@ -91,10 +94,12 @@ def batch_moments_numba(x):
 def _normalize(x, rows, channels, norm, low, high, y):
     blocks = max(1, min(BLOCKS, rows // BLOCK_ROWS))
     for block in prange(blocks):
+        control = flush_denormals()
         last = rows * (block + 1) // blocks
         for start in range(rows * block // blocks, last, FEW):
             place = start * channels
             read_normalized(x, place, channels, y, place, channels, norm, low, high, min(FEW, last - start), channels)
+        restore(control)
 
 
 def normalize_numba(x, mean, inv_std, gamma, beta, low, high):
@@ -109,12 +114,14 @@ def _kept_sums(dy, x, rows, channels, norm, low, high, out):
     blocks = max(1, min(BLOCKS, rows // BLOCK_ROWS))
     sums = np.zeros((blocks, 2, channels), np.float64)
     for block in prange(blocks):
+        control = flush_denormals()
         last = rows * (block + 1) // blocks
         for start in range(rows * block // blocks, last, FEW):
             place = start * channels
             sum_kept(
                 dy, place, channels, x, place, channels, norm, low, high, sums[block], min(FEW, last - start), channels
             )
+        restore(control)
     _add_blocks(sums)
     for part in range(2):
         for c in range(channels):
@@ -138,12 +145,14 @@ def normalize_sums_numba(dy, x, mean, inv_std, gamma, beta, low, high):
 def _normalize_grad_x(dy, x, rows, channels, norm, low, high, dx):
     blocks = max(1, min(BLOCKS, rows // BLOCK_ROWS))
     for block in prange(blocks):
+        control = flush_denormals()
         last = rows * (block + 1) // blocks
         for start in range(rows * block // blocks, last, FEW):
             place = start * channels
             grad_normalized(
                 dy, x, place, channels, dx, place, channels, norm, low, high, min(FEW, last - start), channels
             )
+        restore(control)
 
 
 def normalize_grad_x_numba(dy, x, mean, inv_std, gamma, beta, low, high, dgamma, dbeta):
@@ -181,6 +190,7 @@ def layer_norm_forward_numba(x, gamma, beta, eps):
     rows, width = x.shape
     y, x_hat, inv_std = np.empty_like(x), np.empty_like(x), np.empty(rows, x.dtype)
     for m in prange(rows):
+        control = flush_denormals()
         mean = 0.0
         for d in range(width):
             mean += x[m, d]
@@ -192,6 +202,7 @@ def layer_norm_forward_numba(x, gamma, beta, eps):
         for d in range(width):
             x_hat[m, d] = (x[m, d] - mean) * inv_std[m]
             y[m, d] = x_hat[m, d] * gamma[d] + beta[d]
+        restore(control)
     return y, x_hat, inv_std
 
 
@@ -201,6 +212,7 @@ def layer_norm_grad_x_numba(dy, x_hat, inv_std, gamma):
     rows, width = dy.shape
     dx = np.empty_like(dy)
     for m in prange(rows):
+        control = flush_denormals()
         mean_g, mean_gx = 0.0, 0.0
         for d in range(width):
             g = dy[m, d] * gamma[d]
@@ -210,6 +222,7 @@ def layer_norm_grad_x_numba(dy, x_hat, inv_std, gamma):
         mean_gx /= width
         for d in range(width):
             dx[m, d] = inv_std[m] * (dy[m, d] * gamma[d] - mean_g - x_hat[m, d] * mean_gx)
+        restore(control)
     return dx
 
 

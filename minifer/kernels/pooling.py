@@ -3,6 +3,7 @@
 import numpy as np
 from numba import prange
 
+from minifer.kernels.denormals import flush_denormals, restore
 from minifer.kernels.twin import Twin, parallel
 
 
@@ -24,12 +25,14 @@ def global_average_numba(x):
     y = np.zeros((batch, channels), x.dtype)
     share = x.dtype.type(1) / x.dtype.type(height * width)
     for n in prange(batch):
+        control = flush_denormals()
         for i in range(height):
             for j in range(width):
                 for c in range(channels):
                     y[n, c] += x[n, i, j, c]
         for c in range(channels):
             y[n, c] *= share
+        restore(control)
     return y
 
 
@@ -40,10 +43,12 @@ def global_average_grad_x_numba(dy, height, width):
     dx = np.empty((batch, height, width, channels), dy.dtype)
     size = dy.dtype.type(height * width)
     for n in prange(batch):
+        control = flush_denormals()
         for i in range(height):
             for j in range(width):
                 for c in range(channels):
                     dx[n, i, j, c] = dy[n, c] / size
+        restore(control)
     return dx
 
 

@@ -15,6 +15,7 @@ import math
 import numpy as np
 from numba import prange
 
+from minifer.kernels.denormals import flush_denormals, restore
 from minifer.kernels.twin import Twin, parallel
 
 CHUNK = 4096  # entries per task
@@ -63,10 +64,12 @@ def silu_forward_numba(x):
     y = np.empty_like(x)
     one = x.dtype.type(1)
     for chunk in prange((x.size + CHUNK - 1) // CHUNK):
+        control = flush_denormals()
         part = slice(chunk * CHUNK, (chunk + 1) * CHUNK)
         x_part, y_part = x[part], y[part]
         for i in range(y_part.size):
             y_part[i] = x_part[i] / (one + np.exp(-x_part[i]))
+        restore(control)
     return y
 
 
@@ -76,11 +79,13 @@ def silu_grad_x_numba(dy, x):
     dx = np.empty_like(x)
     one = x.dtype.type(1)
     for chunk in prange((x.size + CHUNK - 1) // CHUNK):
+        control = flush_denormals()
         part = slice(chunk * CHUNK, (chunk + 1) * CHUNK)
         dy_part, x_part, dx_part = dy[part], x[part], dx[part]
         for i in range(dx_part.size):
             s = one / (one + np.exp(-x_part[i]))
             dx_part[i] = dy_part[i] * s * (one + x_part[i] * (one - s))
+        restore(control)
     return dx
 
 
@@ -90,10 +95,12 @@ def gelu_forward_numba(x):
     y = np.empty_like(x)
     one, half, root = x.dtype.type(1), x.dtype.type(0.5), x.dtype.type(ROOT_HALF)
     for chunk in prange((x.size + CHUNK - 1) // CHUNK):
+        control = flush_denormals()
         part = slice(chunk * CHUNK, (chunk + 1) * CHUNK)
         x_part, y_part = x[part], y[part]
         for i in range(y_part.size):
             y_part[i] = x_part[i] * half * (one + math.erf(root * x_part[i]))
+        restore(control)
     return y
 
 
@@ -104,11 +111,13 @@ def gelu_grad_x_numba(dy, x):
     one, half, root = x.dtype.type(1), x.dtype.type(0.5), x.dtype.type(ROOT_HALF)
     density = x.dtype.type(DENSITY)
     for chunk in prange((x.size + CHUNK - 1) // CHUNK):
+        control = flush_denormals()
         part = slice(chunk * CHUNK, (chunk + 1) * CHUNK)
         dy_part, x_part, dx_part = dy[part], x[part], dx[part]
         for i in range(dx_part.size):
             z = x_part[i]
             dx_part[i] = dy_part[i] * (half * (one + math.erf(root * z)) + z * density * np.exp(-half * z * z))
+        restore(control)
     return dx
 
 
@@ -118,10 +127,12 @@ def hard_swish_forward_numba(x):
     y = np.empty_like(x)
     zero, three, six = x.dtype.type(0), x.dtype.type(3), x.dtype.type(6)
     for chunk in prange((x.size + CHUNK - 1) // CHUNK):
+        control = flush_denormals()
         part = slice(chunk * CHUNK, (chunk + 1) * CHUNK)
         x_part, y_part = x[part], y[part]
         for i in range(y_part.size):
             y_part[i] = x_part[i] * min(max(x_part[i] + three, zero), six) / six
+        restore(control)
     return y
 
 
@@ -131,6 +142,7 @@ def hard_swish_grad_x_numba(dy, x):
     dx = np.empty_like(x)
     zero, two, three, six = x.dtype.type(0), x.dtype.type(2), x.dtype.type(3), x.dtype.type(6)
     for chunk in prange((x.size + CHUNK - 1) // CHUNK):
+        control = flush_denormals()
         part = slice(chunk * CHUNK, (chunk + 1) * CHUNK)
         dy_part, x_part, dx_part = dy[part], x[part], dx[part]
         for i in range(dx_part.size):
@@ -141,6 +153,7 @@ def hard_swish_grad_x_numba(dy, x):
                 dx_part[i] = dy_part[i] * (two * z + three) / six
             else:
                 dx_part[i] = zero
+        restore(control)
     return dx
 
 

@@ -11,6 +11,7 @@ What lies outside the picture is never the largest and is not averaged, as in Te
 import numpy as np
 from numba import prange
 
+from minifer.kernels.denormals import flush_denormals, restore
 from minifer.kernels.twin import Twin, parallel, serial
 
 
@@ -87,6 +88,7 @@ def max_pool_forward_numba(x, kernel, stride, top, left, oh, ow):
     y = np.empty((batch, oh, ow, channels), x.dtype)
     tap = np.empty((batch, oh, ow, channels), np.int64)
     for task in prange(batch * oh):
+        control = flush_denormals()
         n, i = task // oh, task % oh
         first, last = _span(i, stride, top, kernel, height)
         for j in range(ow):
@@ -100,6 +102,7 @@ def max_pool_forward_numba(x, kernel, stride, top, left, oh, ow):
                     for c in range(channels):
                         if x[n, p, q, c] > y[n, i, j, c]:
                             y[n, i, j, c], tap[n, i, j, c] = x[n, p, q, c], number
+        restore(control)
     return y, tap
 
 
@@ -109,11 +112,13 @@ def max_pool_grad_x_numba(dy, tap, kernel, stride, top, left, height, width):
     batch, oh, ow, channels = dy.shape
     dx = np.zeros((batch, height, width, channels), dy.dtype)
     for n in prange(batch):
+        control = flush_denormals()
         for i in range(oh):
             for j in range(ow):
                 for c in range(channels):
                     u, v = tap[n, i, j, c] // kernel, tap[n, i, j, c] % kernel
                     dx[n, i * stride + u - top, j * stride + v - left, c] += dy[n, i, j, c]
+        restore(control)
     return dx
 
 
@@ -123,6 +128,7 @@ def average_pool_forward_numba(x, kernel, stride, top, left, oh, ow):
     batch, height, width, channels = x.shape
     y = np.zeros((batch, oh, ow, channels), x.dtype)
     for task in prange(batch * oh):
+        control = flush_denormals()
         n, i = task // oh, task % oh
         first, last = _span(i, stride, top, kernel, height)
         for j in range(ow):
@@ -134,6 +140,7 @@ def average_pool_forward_numba(x, kernel, stride, top, left, oh, ow):
             size = x.dtype.type((last - first) * (right_most - left_most))
             for c in range(channels):
                 y[n, i, j, c] /= size
+        restore(control)
     return y
 
 
@@ -143,6 +150,7 @@ def average_pool_grad_x_numba(dy, kernel, stride, top, left, height, width):
     batch, oh, ow, channels = dy.shape
     dx = np.zeros((batch, height, width, channels), dy.dtype)
     for n in prange(batch):
+        control = flush_denormals()
         for i in range(oh):
             first, last = _span(i, stride, top, kernel, height)
             for j in range(ow):
@@ -152,6 +160,7 @@ def average_pool_grad_x_numba(dy, kernel, stride, top, left, height, width):
                     for q in range(left_most, right_most):
                         for c in range(channels):
                             dx[n, p, q, c] += dy[n, i, j, c] / size
+        restore(control)
     return dx
 
 
