@@ -93,8 +93,8 @@ def run(arguments):
     except SystemExit as stop:  # argparse has said why
         return stop.code
     except KeyboardInterrupt:
-        if alone:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the end is near, and does not want to be interrupted
+        for number in process.STOPPING if alone else ():  # the end is near, and does not want to be interrupted
+            signal.signal(number, signal.SIG_IGN)
         return failed(name, "interrupted", 130)
     except ConfigError as error:
         return failed(name, error, 2)

@@ -58,18 +58,22 @@ def run_jobs(function, tasks, jobs=1, scheduler=None):
             )
         # What a cluster does, other machines do: there Ctrl-C ends this process alone, as it always does.
         signals = [] if scheduler else stack.enter_context(noted(stop_processes))
+        stopped = False
         try:
             for number, result in done:
-                if not isinstance(result, Stopped):
+                if isinstance(result, Stopped):
+                    stopped = True
+                else:
                     yield number, result
-        except BrokenProcessPool as error:
-            if not signals:
-                raise MiniferError(
-                    "a process was ended from outside, perhaps for want of memory: the same command goes on, with "
-                    "--jobs 1 in less memory"
-                ) from error
+        except BrokenProcessPool:
+            stopped = True
         if signals:
             raise KeyboardInterrupt
+        if stopped:
+            raise MiniferError(
+                "a process was ended from outside, perhaps for want of memory: the same command goes on, with "
+                "--jobs 1 in less memory"
+            )
 
 
 def stop_processes():

@@ -23,6 +23,9 @@ def settle():
             os.open(os.devnull, os.O_RDWR)
     if placed()[0]:  # of the ranks of mpiexec, the first one speaks for all
         sys.stdout = sys.stderr = open(os.devnull, "w")
+    for number in STOPPING:  # each ends a command as Ctrl-C does, with one line
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
         os.environ["PYTHONWARNINGS"] = "ignore"  # for the processes that this one starts
@@ -100,7 +103,8 @@ def placed():
 def without_ctrl_c():
     """Start processes that Ctrl-C does not reach, in the body of a with statement; this one hears it at the end.
 
-    A terminal sends it to every process, and each would say in twenty lines what it was interrupted at.
+    A terminal sends it to every process, and each would say in twenty lines what it was interrupted at. The same goes
+    for the signal of a terminal that is closed.
     """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
@@ -108,7 +112,7 @@ def without_ctrl_c():
     from multiprocessing.resource_tracker import ensure_running
 
     ensure_running()  # started later, together with the first process, it would unblock the signal
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGHUP])
     try:
         yield
     finally:

@@ -35,10 +35,10 @@ def read_rows(path, settings):
 
 
 def run_to_end(training, folder, quiet=False):
-    """Run the training, saving after every epoch and when interrupted; return whether it is finished."""
+    """Run the training, saving after every epoch and when interrupted; return (finished, signals that came)."""
     with noted() as signals:
         if not training.ranks.first:
-            return training.run(Observer(), lambda: bool(signals))
+            return training.run(Observer(), lambda: bool(signals)), signals
         observer = Saving(folder) if quiet else Progress(training, folder)
         try:
             finished = training.run(observer, lambda: bool(signals))
@@ -46,7 +46,7 @@ def run_to_end(training, folder, quiet=False):
             observer.close()
         if not finished:
             training.save(folder)
-    return finished
+    return finished, signals
 
 
 def evaluate_best(training, folder):
@@ -81,12 +81,14 @@ def train_claimed(folder, settings, data, noted_data, quiet):
         training = Training(settings, *read_rows(data, settings))
         if (folder / "last.npz").exists():
             training.restore(folder)
-        if not run_to_end(training, folder, quiet):
-            if not quiet:
-                log("interrupted and saved: the same command goes on")
+        finished, signals = run_to_end(training, folder, quiet)
+        if finished:
+            evaluate_best(training, folder)
+            (folder / "last.npz").unlink()  # only needed to go on
+        elif not quiet:
+            log("interrupted and saved: the same command goes on")
+        if signals:  # also one that came in the last epoch: this run is whole, and no other begins
             raise KeyboardInterrupt
-        evaluate_best(training, folder)
-        (folder / "last.npz").unlink()  # only needed to go on
     return read_evaluation(folder), read_losses(folder)
 
 

@@ -67,7 +67,7 @@ class Training:
         try:
             products(settings.products)
         except ValueError as error:
-            raise ConfigError(f"products={settings.products}: {error}: take float32") from error
+            raise ConfigError(f"products={settings.products}: {error}: choose float32 for a new run") from error
         self.balanced = None  # rows per class before and after, kept, dropped and synthetic: see data.balance.counts
         rows = ranks.do_first(lambda: self._rows_to_use(settings, train, val)) or (None, None)
         train, val = (share_dataset(ranks, part) for part in rows)

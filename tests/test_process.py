@@ -261,6 +261,18 @@ def test_who_stops_one_process_stops_all_that_it_has_started(archive, tmp_path):
     assert len(runs) == 2 and not any(run["finished"] for run in runs)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_a_stop_between_two_pieces_of_work_is_one_line(archive, tmp_path):
+    process = start("reproduce", "--data", archive, "--out", tmp_path / "r", "--jobs", "2")
+    wait_for(process, "")  # the first stage has begun
+    for _ in range(3):
+        process.terminate()
+        time.sleep(0.1)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130 and said.splitlines()[-1] == "minifer reproduce: interrupted"
+    assert "Traceback" not in said
+
+
 @pytest.fixture(scope="module")
 def faces_of_many(tmp_path_factory):
     from minifer.data import synthetic

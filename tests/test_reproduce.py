@@ -112,7 +112,7 @@ def test_an_interrupted_run_goes_on(reproduced, drawn, monkeypatch, capsys):
 
     shutil.rmtree(reproduced / "arms" / "plain-0")
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "run_to_end", lambda training, folder, quiet: False)
+        patch.setattr(runs, "run_to_end", lambda training, folder, quiet: (False, [2]))
         assert cli.main(["reproduce", "--data", str(drawn), "--out", str(reproduced)]) == 130
     assert "the same command goes on" in capsys.readouterr().err
     assert cli.main(["reproduce", "--data", str(drawn), "--out", str(reproduced)]) == 0

@@ -1,17 +1,22 @@
 """Sweeps and other independent work: the same bits wherever it is done, and what fails does not end the rest."""
 
 import csv
+import os
+import signal
 
 import numpy as np
 import pytest
-from small_runs import run
+from small_runs import SHORT, run
 
 from minifer import config, jobs
 from minifer.data import fer2013, synthetic
-from minifer.errors import ConfigError
+from minifer.errors import ConfigError, MiniferError
 from minifer.faces.prepare import process
 from minifer.jobs import run_jobs
+from minifer.run_folder import is_evaluated
+from minifer.runs import train_once
 from minifer.sweep import parse_changes
+from minifer.training import Training
 
 START = ["sweep", "--preset", "quick", "--set", "epochs=1", "--set", "alpha=.0625", "--seeds", 2]
 GRID = ["--set", "rate=1e-3,3e-3"]
@@ -103,6 +108,32 @@ def test_settings_are_read_as_what_they_are():
 
 
 # Where the work is done.
+
+
+def test_a_signal_in_the_last_epoch_lets_the_run_end_and_no_other_begin(archive, tmp_path, monkeypatch):
+    run = Training.run
+
+    def run_then_signal(*args):
+        finished = run(*args)
+        signal.raise_signal(signal.SIGINT)
+        return finished
+
+    monkeypatch.setattr(Training, "run", run_then_signal)
+    with pytest.raises(KeyboardInterrupt):
+        list(run_jobs(train_once, [(tmp_path / name, SHORT, archive, archive, True) for name in "ab"]))
+    assert is_evaluated(tmp_path / "a") and not (tmp_path / "b").exists()
+
+
+def end_own_process(number):
+    """Be stopped by a signal that the process at the head has not had."""
+    signal.raise_signal(signal.SIGTERM)
+    return number
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_a_process_that_is_stopped_alone_is_told():
+    with pytest.raises(MiniferError, match="a process was ended from outside"):
+        list(run_jobs(end_own_process, [(k,) for k in range(3)], 2))
 
 
 def three_halves(number):

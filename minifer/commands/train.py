@@ -232,7 +232,8 @@ def carry_out(training, folder, as_json):
     from minifer.report.text import format_report
     from minifer.runs import evaluate_best, run_to_end
 
-    if not run_to_end(training, folder):
+    finished, _ = run_to_end(training, folder)
+    if not finished:
         own = f" --model {training.settings.model}" if training.own else ""
         log(f"interrupted and saved: minifer train --resume {folder}{own} goes on")
         return 130

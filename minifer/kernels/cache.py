@@ -45,7 +45,12 @@ caching.FunctionCache.save_overload = _save_if_possible
 
 
 def has_compiled(kernel):
-    """Return whether a kernel stands in the cache, compiled by this or an earlier process, for whatever types."""
+    """Return whether a kernel stands in the cache, compiled by this or an earlier process, for whatever types.
+
+    Where nothing is compiled, nothing has to be.
+    """
+    if numba.config.DISABLE_JIT:
+        return True
     return bool(kernel.signatures) or Path(kernel._cache._cache_file._index_path).exists()
 
 

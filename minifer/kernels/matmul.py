@@ -168,6 +168,9 @@ def _product(a, a_transposed, b, b_transposed, rows, columns, steps, out=None):
     copy_a = panels > groups and a.strides[0] % (1024 if a_transposed else 4096) == 0
     if out is None:
         out = np.empty((rows, columns), np.float32 if a.dtype == np.uint32 else a.dtype)
+    if steps == 0:
+        out[...] = 0
+        return out
     parts = out if splits == 1 else np.empty((splits, rows * columns), out.dtype)
     _multiply(
         a.reshape(-1), a_transposed, copy_a, b.reshape(-1), b_transposed, copy_b,

@@ -36,7 +36,11 @@ def _vector_bytes():
 
 VECTOR_BYTES = _vector_bytes()
 # Whether it multiplies pairs of bfloat16 (AVX-512 BF16: AMD's since Zen 4, Intel's for servers since Cooper Lake).
-HAS_BFLOAT16 = VECTOR_BYTES == 64 and bool(llvmlite.binding.get_host_cpu_features().get("avx512bf16"))
+HAS_BFLOAT16 = (
+    VECTOR_BYTES == 64
+    and not (numba.config.CPU_NAME or numba.config.CPU_FEATURES)  # Numba was told to compile for another processor
+    and bool(llvmlite.binding.get_host_cpu_features().get("avx512bf16"))
+)
 
 
 class Emitter:
