@@ -18,13 +18,13 @@ from minifer.kernels.fused import begin_norm, end_norm, kept_sums, normalize_add
 from minifer.kernels.fused_depthwise import fused_depthwise_backward, fused_depthwise_forward
 from minifer.kernels.fused_pointwise import fused_pointwise_backward, fused_pointwise_forward
 from minifer.kernels.normalization import batch_moments, normalize, normalize_grad_x
+from minifer.kernels.pointwise import MANY_WEIGHTS
 from minifer.layers import BatchNorm, Conv2D, DepthwiseConv2D, PointwiseConv2D, Residual, Sequential
 from minifer.layers.base import computes_as
 from minifer.layers.normalization import CLIPS
 
 FEW_PICTURES = 8  # below that a picture for each thread is too coarse a cut
 FEW_ROWS = 768  # below that a product's maps stay in the cache anyway, and the weights are what is read
-MANY_WEIGHTS = 128 * 256  # above that the sums of dweight leave the cache
 
 
 def _is(layer, *kinds):

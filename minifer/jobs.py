@@ -5,13 +5,15 @@ work to Dask instead, whose workers then need the same minifer and the same fold
 the cores, and its result does not depend on how many that is, nor on where it is computed.
 
 Who stops this process stops the others, too: it hands a signal on to them, and waits until each has ended what it was
-doing as it would alone. A training saves first.
+doing as it would alone. A training saves first. The same happens when one piece of work fails.
 """
 
 import itertools
 import multiprocessing
 import os
 import signal
+import traceback
+import warnings
 from contextlib import ExitStack, suppress
 
 from minifer.errors import ConfigError, MiniferError
@@ -26,6 +28,13 @@ _here = {"call": None, "busy": False, "stopped": None}  # in a process that work
 
 class Stopped:
     """In place of the result of a piece of work that a signal has stopped."""
+
+
+class Failed:
+    """In place of the result of a piece of work that failed: the error, and where it was raised."""
+
+    def __init__(self, error):
+        self.error, self.place = error, traceback.format_exc()
 
 
 def run_jobs(function, tasks, jobs=1, scheduler=None):
@@ -58,10 +67,18 @@ def run_jobs(function, tasks, jobs=1, scheduler=None):
             )
         # What a cluster does, other machines do: there Ctrl-C ends this process alone, as it always does.
         signals = [] if scheduler else stack.enter_context(noted(stop_processes))
-        stopped = False
+        stopped, failed = False, None
         try:
             for number, result in done:
-                if isinstance(result, Stopped):
+                if isinstance(result, Failed):
+                    failed = failed or result
+                    if not scheduler:
+                        stop_processes()
+                        continue
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("ignore")  # joblib's, that the cluster's other work is cancelled
+                        done.close()
+                elif isinstance(result, Stopped):
                     stopped = True
                 else:
                     yield number, result
@@ -69,6 +86,8 @@ def run_jobs(function, tasks, jobs=1, scheduler=None):
             stopped = True
         if signals:
             raise KeyboardInterrupt
+        if failed:
+            raise failed.error from RuntimeError(failed.place)
         if stopped:
             raise MiniferError(
                 "a process was ended from outside, perhaps for want of memory: the same command goes on, with "
@@ -83,7 +102,7 @@ def stop_processes():
 
 
 def numbered(call, number, share, function, task):
-    """Return (number, function(*task)), computed by so many threads at most; after a signal to stop, Stopped()."""
+    """Return (number, function(*task)), computed by so many threads at most, or in its place Stopped() or Failed()."""
     threads(min(share, threads()))
     _here["call"] = call
     with suppress(ValueError):  # a thread of a Dask worker, which hears no signals
@@ -96,9 +115,8 @@ def numbered(call, number, share, function, task):
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             _here["stopped"] = call
-        if _here["stopped"] != call:  # inside a kernel a signal becomes a SystemError
-            raise
-        return number, Stopped()
+        # Inside a kernel a signal becomes a SystemError.
+        return number, Stopped() if _here["stopped"] == call else Failed(error)
     finally:
         _here["busy"] = False
 

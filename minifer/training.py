@@ -26,7 +26,7 @@ from minifer.evaluation import predict  # noqa: F401  (also found here)
 from minifer.files.documents import checked_fields
 from minifer.files.guard import guarded
 from minifer.fusion import fused
-from minifer.kernels.bfloat16 import products
+from minifer.kernels.bfloat16 import check_products, products
 from minifer.layers import Dropout, Layer
 from minifer.losses import SoftmaxCrossEntropy
 from minifer.networks import Own, build_model, check_output, freeze_body, own_name
@@ -65,7 +65,7 @@ class Training:
             settings = config.replace(settings, model=own_name(model))
         ranks.check(settings)
         try:
-            products(settings.products)
+            check_products(settings.products)
         except ValueError as error:
             raise ConfigError(f"products={settings.products}: {error}: choose float32 for a new run") from error
         self.balanced = None  # rows per class before and after, kept, dropped and synthetic: see data.balance.counts

@@ -3,6 +3,7 @@
 import csv
 import os
 import signal
+import time
 
 import numpy as np
 import pytest
@@ -136,6 +137,33 @@ def test_a_process_that_is_stopped_alone_is_told():
         list(run_jobs(end_own_process, [(k,) for k in range(3)], 2))
 
 
+def fail_or_save(number, folder):
+    """Fail once the other has begun, or wait until a signal comes, and save."""
+    if number == 0:
+        while not (folder / "begun").exists():
+            time.sleep(0.01)
+        raise MiniferError("the disk is full")
+    try:
+        (folder / "begun").touch()
+        time.sleep(60)
+    except KeyboardInterrupt:
+        (folder / "saved").touch()
+        raise
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.skipif(os.cpu_count() == 1, reason="wants two processes")
+def test_when_one_fails_the_others_save_and_the_error_is_told(tmp_path):
+    with pytest.raises(MiniferError, match="the disk is full") as told:
+        list(run_jobs(fail_or_save, [(k, tmp_path) for k in range(3)], 2))
+    assert (tmp_path / "saved").exists()
+    assert "in fail_or_save" in str(told.value.__cause__)
+
+
+def fail(number):
+    raise MiniferError(f"no number is right, {number} least of all")
+
+
 def three_halves(number):
     return number * 3 / 2
 
@@ -175,3 +203,8 @@ def test_no_scheduler_is_one_line(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(jobs, "PATIENCE", "1s")
     code, _, err = run(capsys, *START, "--out", tmp_path / "run", "--scheduler", "tcp://127.0.0.1:9")
     assert code == 2 and err.count("\n") == 1 and "127.0.0.1:9" in err
+
+
+def test_what_fails_on_a_cluster_is_told(cluster):
+    with pytest.raises(MiniferError, match="no number is right"):
+        list(run_jobs(fail, [(k,) for k in range(3)], 1, cluster))

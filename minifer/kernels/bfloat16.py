@@ -24,6 +24,7 @@ from numba import prange
 
 from minifer.kernels import matmul
 from minifer.kernels.pointwise import (
+    MANY_WEIGHTS,
     pointwise_forward,
     pointwise_grad_weight,
     pointwise_grad_weight_numpy,
@@ -32,7 +33,6 @@ from minifer.kernels.pointwise import (
 from minifer.kernels.twin import Twin, parallel, serial, use_kernels
 from minifer.kernels.vectors import HAS_BFLOAT16
 
-FEW_WEIGHTS = 128 * 256  # of a layer that stays in float32
 UPPER = np.uint32(0xFFFF0000)
 
 
@@ -121,28 +121,28 @@ bfloat16_grad_weight = Twin(bfloat16_grad_weight_numpy, bfloat16_grad_weight_num
 
 
 def _forward(x, weight):
-    return (bfloat16_forward if weight.size > FEW_WEIGHTS else pointwise_forward.itself)(x, weight)
+    return (bfloat16_forward if weight.size > MANY_WEIGHTS else pointwise_forward.itself)(x, weight)
 
 
 def _grad_x(dy, weight):
-    return (bfloat16_grad_x if weight.size > FEW_WEIGHTS else pointwise_grad_x.itself)(dy, weight)
+    return (bfloat16_grad_x if weight.size > MANY_WEIGHTS else pointwise_grad_x.itself)(dy, weight)
 
 
 def _grad_weight(x, dy, out=None):
-    many = x.shape[1] * dy.shape[1] > FEW_WEIGHTS
+    many = x.shape[1] * dy.shape[1] > MANY_WEIGHTS
     return (bfloat16_grad_weight if many else pointwise_grad_weight.itself)(x, dy, out)
 
 
 STAND_INS = {"pointwise_forward": _forward, "pointwise_grad_x": _grad_x, "pointwise_grad_weight": _grad_weight}
 
 
-def products(name):
-    """Return a context in which pointwise products multiply "float32" or "bfloat16", as the setting is called.
-
-    Raises     ValueError where the processor cannot
-    """
-    if name == "float32":
-        return nullcontext()
-    if not HAS_BFLOAT16:
+def check_products(name):
+    """Raise ValueError where this processor cannot multiply "float32" or "bfloat16", as the setting is called."""
+    if name == "bfloat16" and not HAS_BFLOAT16:
         raise ValueError("this processor has no instructions for bfloat16 (AVX-512 BF16), or nothing is compiled")
-    return use_kernels(STAND_INS)
+
+
+def products(name):
+    """Return a context in which pointwise products multiply numbers of that name; errors as in check_products."""
+    check_products(name)
+    return use_kernels(STAND_INS) if name == "bfloat16" else nullcontext()

@@ -15,6 +15,8 @@ from numba import prange
 from minifer.kernels import matmul
 from minifer.kernels.twin import Twin, parallel
 
+MANY_WEIGHTS = 128 * 256  # of a layer: above that the sums of dweight leave the cache, and products pay for packing
+
 
 def pointwise_forward_numpy(x, weight):
     """y = x @ weight for x (M, C), weight (C, F)."""
