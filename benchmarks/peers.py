@@ -22,7 +22,7 @@ def conv_norm(channels, filters, kernel, stride, groups=1, activation="relu6"):
 
 
 class Attention(nn.Module):
-    """x + attention(normalized x) over the positions of a map."""
+    """x + normalized attention(normalized x) over the positions of a map."""
 
     def __init__(self, channels, heads, units):
         super().__init__()
@@ -30,6 +30,7 @@ class Attention(nn.Module):
         self.norm = nn.LayerNorm(channels)
         self.into = nn.Linear(channels, 3 * heads * units)
         self.out = nn.Linear(heads * units, channels)
+        self.out_norm = nn.BatchNorm2d(channels, eps=1e-3)
 
     def forward(self, x):
         """Return x + attention."""
@@ -39,7 +40,7 @@ class Attention(nn.Module):
             self.into(self.norm(tokens)).view(batch, -1, 3, self.heads, self.units).permute(2, 0, 3, 1, 4)
         )
         y = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).reshape(batch, height * width, -1)
-        return x + self.out(y).view(batch, height, width, channels).permute(0, 3, 1, 2)
+        return x + self.out_norm(self.out(y).view(batch, height, width, channels).permute(0, 3, 1, 2))
 
 
 class Block(nn.Module):

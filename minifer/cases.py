@@ -60,13 +60,18 @@ def _conv(channels=2, filters=3, **settings):
 
 
 def _attention(**settings):
-    return lambda rng: away_from_zero(layers.MultiHeadSelfAttention(3, heads=2, head_units=4, rng=rng, **settings), rng)
+    def make(rng):
+        norm = layers.BatchNorm(3) if "normalize" in settings else None
+        layer = layers.MultiHeadSelfAttention(3, heads=2, head_units=4, output_norm=norm, rng=rng, **settings)
+        return away_from_zero(layer, rng)
+
+    return make
 
 
 def away_from_zero(layer, rng):
-    """Give layers that start at zero, such as classifiers, weights that let gradients through."""
-    for parameter in layer.parameters().values():
-        if parameter.value.ndim > 1 and not parameter.value.any():
+    """Give layers that start at zero, such as classifiers and attention, factors that let gradients through."""
+    for path, parameter in layer.parameters().items():
+        if not parameter.value.any() and (parameter.value.ndim > 1 or path.endswith("gamma")):
             parameter.value = rng.normal(0, 0.5, parameter.value.shape).astype(np.float32)
     return layer
 

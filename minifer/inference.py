@@ -278,7 +278,10 @@ class InferenceNetwork:
         attended = self._take(x.height, x.width, inner)
         self._step(kernel.ATTENTION, heads, attended, weight=size, heads=layer.heads)
         shortcut = x if layer.residual else None
-        y = self._write_pointwise(layer.output.weight.value, self._bias(layer.output), attended, shortcut=shortcut)
+        weight, bias = layer.output.weight.value, self._bias(layer.output)
+        if layer.output_norm is not None:
+            weight, bias = fold(weight, layer.output_norm, bias)
+        y = self._write_pointwise(weight, bias, attended, shortcut=shortcut)
         self._free.extend((tokens.slot, heads.slot, attended.slot))
         return y
 

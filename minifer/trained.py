@@ -101,6 +101,7 @@ def load_weights(path, model=None):
     except ConfigError as error:
         raise (ConfigError if own or model is not None else CheckpointError)(f"{path}: {error}") from error
     source = f"{path}, trained with {settings.model}," if own else str(path)
+    arrays = with_output_norms(arrays, network)
     with np.errstate(over="ignore"):
         network.load_state(arrays, source)
     for name, array in network.state().items():
@@ -112,6 +113,19 @@ def load_weights(path, model=None):
             f"more than {MOST_MULTIPLY_ADDS}: is its description that of another network?"
         )
     return network, {**meta, "config": config.to_dict(settings), "classes": classes, "image_shape": image_shape}
+
+
+def with_output_norms(arrays, network):
+    """Return the arrays of a weights file, with BatchNorms that change nothing where earlier versions had none."""
+    arrays = dict(arrays)
+    for path, norm in network.walk():
+        before = path.removesuffix("_norm")  # the last projection of attention
+        if path.endswith(".output_norm") and f"{before}.weight" in arrays and f"{path}.gamma" not in arrays:
+            one, zero = (np.full(norm.channels, number, np.float32) for number in (1, 0))
+            identity = {"gamma": one * np.sqrt(one + np.float32(norm.eps)), "beta": zero}
+            identity |= {"running_mean": zero, "running_var": one}
+            arrays |= {f"{path}.{name}": array for name, array in identity.items()}
+    return arrays
 
 
 def check_classes(trained_for, classes, path):
@@ -132,7 +146,7 @@ def start_from(model, path):
     if interop.is_foreign(path):
         interop.load(path, model)
         return
-    arrays, _ = read_arrays(path)
+    arrays = with_output_norms(read_arrays(path)[0], model)
     same = {name: array.shape for name, array in arrays.items()} == {
         name: array.shape for name, array in model.state().items()
     }

@@ -107,6 +107,17 @@ def test_attention_blocks_and_positions():
     assert net["attention13"].position.value.shape == (4, 128)
 
 
+def test_what_attention_adds_is_limited_however_large_its_weights_grow(rng):
+    layer = mobilenet("mha", alpha=0.125, attention_blocks=(6,), heads=2, head_units=8)["attention6"]
+    x = rng.random((8, 3, 3, 64), np.float32)
+    np.testing.assert_array_equal(layer.forward(x, training=True), x)  # it begins as the identity
+    layer.output_norm.gamma.value[...] = 0.1
+    for linear in (layer.value, layer.output):
+        linear.weight.value *= 50
+    added = layer.forward(x, training=True) - x
+    assert np.std(added) == pytest.approx(0.1, rel=1e-3)
+
+
 def test_variants_share_the_paths_of_the_extraction():
     plain, mha = (set(mobilenet(v, alpha=0.125).state()) for v in ("plain", "mha"))
     assert plain < mha

@@ -62,7 +62,8 @@ class TorchTwin:
         ]
         y = F.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2)
         y = y @ self.leaves[f"{path}.output.weight"] + self.leaves[f"{path}.output.bias"]
-        return x + y.transpose(1, 2).unflatten(2, (height, width))
+        y = y.transpose(1, 2).unflatten(2, (height, width))
+        return x + self.norm(y, f"{path}.output_norm", layer.output_norm)
 
     def forward(self, x):
         y = x.permute(0, 3, 1, 2)

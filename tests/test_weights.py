@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from small_runs import run
 
-from minifer import checkpoint, weights
-from minifer.trained import load_weights
+from minifer import checkpoint, config, weights
+from minifer.cases import away_from_zero
+from minifer.models import mobilenet
+from minifer.trained import load_weights, start_from
 
 
 def test_every_file_that_ships_has_its_checksum():
@@ -53,3 +55,24 @@ def test_export_to_npz_loses_nothing(capsys, tmp_path):
     assert code == 2 and "16 bits cannot hold" in err and not (tmp_path / "half.npz").exists()
     code, _, err = run(capsys, "export", path, "--to", path)
     assert code == 2 and "is what is read" in err and path.read_bytes() == before
+
+
+def test_weights_from_before_attention_was_normalized_are_read_as_they_were(tmp_path, rng):
+    settings = {"alpha": 1 / 16, "attention_blocks": (6, 13), "heads": 2, "head_units": 4}
+    old = away_from_zero(mobilenet("mha", **settings), rng)
+    for number in (6, 13):
+        layer = old[f"attention{number}"]
+        layer.output_norm = None
+        layer.output.weight.value[...] = rng.normal(0, 0.5, layer.output.weight.value.shape)
+    meta = {
+        "config": config.to_dict(config.TrainConfig(model="mha", **settings)),
+        "classes": list("abcdefg"),
+        "image_shape": [48, 48],
+    }
+    checkpoint.save(tmp_path / "old.npz", old.state(), meta)
+    pictures = rng.random((3, 48, 48, 1), np.float32)
+    read, _ = load_weights(tmp_path / "old.npz")
+    np.testing.assert_allclose(read.forward(pictures), old.forward(pictures), rtol=1e-4, atol=1e-5)
+    begun = mobilenet("mha", **settings, seed=1)
+    start_from(begun, str(tmp_path / "old.npz"))
+    np.testing.assert_array_equal(begun.forward(pictures), read.forward(pictures))

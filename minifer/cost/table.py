@@ -122,6 +122,7 @@ def multi_head_attention(layer, shape, path):
     tokens, inner = height * width, layer.heads * layer.head_units
     parts = [(part, (tokens, channels)) for part in (layer.norm, layer.query, layer.key, layer.value) if part]
     parts += [(layer.attention, (tokens, layer.heads, layer.head_units)), (layer.output, (tokens, inner))]
+    parts += [(layer.output_norm, (tokens, channels))] if layer.output_norm else []
     cost = sum((count(part, shape) for part, shape in parts), Cost())
     if layer.position is not None:
         size = layer.position.value.size

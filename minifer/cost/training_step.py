@@ -191,7 +191,7 @@ class TrainingStep:
         height, width, channels = x.shape[1:]
         tokens, inner = height * width, layer.heads * layer.head_units
         per_head, rows = (1, tokens, layer.heads, layer.head_units), (1, tokens, channels)
-        z, norm = x.reshape(rows), None
+        z, norm, output_norm = x.reshape(rows), None, None
         self._row(layer, path, x.shape[1:])
         if layer.position is not None:
             z = self._array(rows[1:])
@@ -208,6 +208,8 @@ class TrainingStep:
         with self._held(x, z, *made):
             mixed, attention = self.follow(layer.attention, made, path)
             mixed, output = self.follow(layer.output, (mixed.reshape(1, tokens, inner),), path)
+            if layer.output_norm is not None:
+                mixed, output_norm = self.follow(layer.output_norm, (mixed.reshape(x.shape),), path)
             y = mixed.reshape(x.shape)
             if layer.residual:
                 y = self._array(x.shape[1:])
@@ -215,7 +217,9 @@ class TrainingStep:
 
         def backward(dy):
             with self._held(dy):
-                dattended = output(dy)
+                dbranch = dy if output_norm is None else output_norm(dy)
+                with self._held(dbranch):
+                    dattended = output(dbranch)
                 with self._held(dattended):
                     heads = attention(dattended)
                 dz = []

@@ -50,7 +50,7 @@ class MultiHeadSelfAttention(Layer):
 
     Forward    z = x (+ position), with normalize=True z = LayerNorm(z);   query, key, value = z Wq + bq, z Wk + bk,
                z Wv + bv, each split into A heads
-               y = attention(query, key, value), heads side by side, Wo + bo (+ x with residual=True)
+               y = output_norm(attention(query, key, value), heads side by side, Wo + bo) (+ x with residual=True)
     Backward   through the same steps in reverse; dz is the sum of what comes back through query, key and value
     Shapes     x, y (N,H,W,C)   Wq, Wk, Wv (C,A*D)   Wo (A*D,C)   position (T,C)   D = head_units
     Cost       4 T C A D + 2 T^2 A D multiply-adds a picture: the second term grows with the square of the positions
@@ -59,10 +59,17 @@ class MultiHeadSelfAttention(Layer):
     Source     Vaswani et al., 2017, section 3.2.2; Nouisser et al., 2023, equations 2 and 3, with 8 heads of 64 units.
                Normalizing first (Xiong et al., 2020) keeps the scores small however deep the layer stands.
 
-    With a residual path Wo starts at zero: the layer then begins as the identity and does not disturb the others.
+    output_norm is a BatchNorm of the channels, or None. Without one nothing limits what the layer adds to its residual
+    path: Wv and Wo grow together, at Adam's usual rate of 0.001 to fifty times what passes by within an epoch, and the
+    network ends in the same answer for every picture.
+
+    With a residual path the last factor, gamma of output_norm or Wo, starts at zero: the layer then begins as the
+    identity and does not disturb the others (Goyal et al., 2017, section 5.1).
     """
 
-    def __init__(self, channels, heads=8, head_units=64, *, residual=True, normalize=False, positions=None, rng):
+    def __init__(
+        self, channels, heads=8, head_units=64, *, residual=True, normalize=False, output_norm=None, positions=None, rng
+    ):
         if heads < 1 or head_units < 1:
             raise ConfigError(
                 f"MultiHeadSelfAttention: heads and head_units are at least 1, got {heads} and {head_units}"
@@ -78,8 +85,10 @@ class MultiHeadSelfAttention(Layer):
         self.query, self.key, self.value = (Linear(channels, heads * head_units, rng=rng) for _ in range(3))
         self.attention = ScaledDotProductAttention()
         self.output = Linear(heads * head_units, channels, rng=rng)
+        self.output_norm = output_norm
         if residual:
-            self.output.weight.value[...] = 0
+            last = self.output.weight if output_norm is None else output_norm.gamma
+            last.value[...] = 0
 
     def forward(self, x, training=False):
         x = self.check_input(x, "NHWC", self.channels)
@@ -92,6 +101,8 @@ class MultiHeadSelfAttention(Layer):
         )
         y = self.attention.forward(q, k, v, training=training).reshape(batch * tokens, -1)
         y = self.output.forward(y, training=training).reshape(x.shape)
+        if self.output_norm is not None:
+            y = self.output_norm.forward(y, training=training)
         self.save(training, x.shape, x.dtype)
         return add(y, x) if self.residual else y
 
@@ -129,7 +140,8 @@ class MultiHeadSelfAttention(Layer):
         batch, height, width, channels = shape
         rows = batch * height * width
         per_head = (batch, height * width, self.heads, self.head_units)
-        dattended = self.output.backward(dy.reshape(rows, channels)).reshape(per_head)
+        dattended = dy if self.output_norm is None else self.output_norm.backward(dy)
+        dattended = self.output.backward(dattended.reshape(rows, channels)).reshape(per_head)
         dq, dk, dv = self.attention.backward(dattended)
         dz = [
             layer.backward(dhead.reshape(rows, -1))
@@ -156,6 +168,7 @@ class MultiHeadSelfAttention(Layer):
             below = self.norm.require_input_gradient(below)
         for layer in (self.query, self.key, self.value):
             layer.require_input_gradient(below)
-        for layer in (self.attention, self.output):
-            layer.require_input_gradient(self.has_backward())
+        for layer in (self.attention, self.output, self.output_norm):
+            if layer is not None:
+                layer.require_input_gradient(self.has_backward())
         return self.has_backward()

@@ -167,8 +167,8 @@ def mobilenet(
                          the 3x3 and 2x2 maps.
     heads, head_units    attention heads, and units of query, key and value in each
     attention_positions  True adds a learned position to the tokens; without it attention cannot tell places apart
-    attention_normalize  normalize the tokens first, which the paper does not mention; without it the scores grow with
-                         the depth of the network and training starts badly
+    attention_normalize  normalize the tokens first and what attention adds last, which the paper does not mention;
+                         without it both grow with the depth of the network, and training fails at the paper's rate
     padding              "same" (TensorFlow's) or "symmetric" (PyTorch's); weights from elsewhere need the one that
                          they grew up with
     bn_eps               what BatchNorm adds to the variance: likewise, 1e-3 in TensorFlow and 1e-5 in PyTorch
@@ -213,8 +213,9 @@ def mobilenet(
         if variant == "mha" and number in attention_blocks:
             positions = (int(size[0]), int(size[1])) if attention_positions else None
             layers[f"attention{number}"] = MultiHeadSelfAttention(
-                channels, heads, head_units, normalize=attention_normalize, positions=positions, rng=rng
-            )
+                channels, heads, head_units, positions=positions, rng=rng, normalize=attention_normalize,
+                output_norm=BatchNorm(channels, bn_momentum, bn_eps) if attention_normalize else None,
+            )  # fmt: skip
     layers["pool"] = GlobalAveragePool()
     layers |= classifier(channels, classes, dropout, seed, rng)
     return MobileNet(**layers)

@@ -29,7 +29,7 @@ def test_attention_maps_are_what_attention_uses(model, image):
         tokens = layer.norm.forward(x.reshape(-1, channels)) if layer.norm else x.reshape(-1, channels)
         value = layer.value.forward(tokens).reshape(-1, 2, 4)
         attended = np.einsum("ats,sad->tad", probs.reshape(2, height * width, -1), value).reshape(height * width, -1)
-        y = layer.output.forward(attended).reshape(x.shape) + x
+        y = layer.output_norm.forward(layer.output.forward(attended).reshape(x.shape)) + x
         np.testing.assert_allclose(y, layer.forward(x), rtol=1e-4, atol=1e-4)
 
 
