@@ -742,3 +742,77 @@ class RootInBackwardOnly:
     def backward(self, dy):
         self.dweight = self.x.T @ dy / 5
         return dy @ self.weight.T / np.sqrt(5)
+
+
+class Standardized:
+    """Batch normalization of rows (N,D), right with ddof = 0."""
+
+    ddof, less = 0, 0
+
+    def forward(self, x):
+        self.inv_std = 1 / np.sqrt(x.var(axis=0, ddof=self.ddof) + 1e-5)
+        self.x_hat = (x - x.mean(axis=0)) * self.inv_std
+        return self.x_hat
+
+    def backward(self, dy):
+        mean = (dy * self.x_hat).sum(axis=0) / (len(dy) - self.less)
+        return self.inv_std * (dy - dy.mean(axis=0) - self.x_hat * mean)
+
+
+@animal("by 8/7: a variance over 8 in forward or backward, over 7 in the other", (8, 3))
+class UnbiasedInForward(Standardized):
+    ddof = 1
+
+
+@animal("by 8/7: a variance over 8 in forward or backward, over 7 in the other", (8, 3))
+class UnbiasedInBackward(Standardized):
+    less = 1
+
+
+@animal(r"\(1 - gate\^2\) stands where gate\*\(1 - gate\) belongs", (5, 4))
+class GateWithTanhsDerivative:
+    """y = x * sigmoid(x @ weight)"""
+
+    def __init__(self):
+        self.weight = np.random.default_rng(0).standard_normal((4, 4))
+
+    def forward(self, x):
+        self.x, self.gate = x, 1 / (1 + np.exp(-x @ self.weight))
+        return x * self.gate
+
+    def backward(self, dy):
+        dz = dy * self.x * self.gate * (1 - self.gate)
+        self.dweight = self.x.T @ (dy * self.x * (1 - self.gate**2))
+        return dy * self.gate + dz @ self.weight.T
+
+
+@animal(r"one of two terms is missing: x\.T @ \(dy @ weight\.T\)", (5, 4))
+class TiedWeightCountedOnce:
+    """y = x @ weight @ weight"""
+
+    def __init__(self):
+        self.weight = np.random.default_rng(0).standard_normal((4, 4))
+
+    def forward(self, x):
+        self.x, self.h = x, x @ self.weight
+        return self.h @ self.weight
+
+    def backward(self, dy):
+        self.dweight = self.h.T @ dy
+        return dy @ self.weight.T @ self.weight.T
+
+
+@animal(r"two of three terms are missing\n *right .*dy\.T @ h \+ x\.T @ \(dy @ weight\)", (5, 4))
+class TiedDecoder:
+    """y = tanh(x @ weight) @ weight.T, an autoencoder, of whose weight only the second use is counted"""
+
+    def __init__(self):
+        self.weight = np.random.default_rng(0).standard_normal((4, 3))
+
+    def forward(self, x):
+        self.x, self.h = x, np.tanh(x @ self.weight)
+        return self.h @ self.weight.T
+
+    def backward(self, dy):
+        self.dweight = dy.T @ self.h
+        return (dy @ self.weight * (1 - self.h**2)) @ self.weight.T

@@ -212,6 +212,8 @@ def difference(right, here):
     if odd and not missing and not extra:
         what = "sign" if all(abs(ratio + 1) < 1e-4 for ratio in odd) else "factor"
         return f"the {what} of {number[len(odd)]} of {number[len(right)]} terms is wrong"
+    if missing == ["dy"] and not extra:
+        return f"dy itself, as of a skip connection, is missing{also}"
     if missing and not extra:
         means = all(re.search(r"mean\(|sum\(", name) for name in missing)
         why = TREATED[len(missing) == 2 and "x_hat" in missing[1]] if means else ""
@@ -369,14 +371,19 @@ def sums(e):
             yield Vocabulary(words, [], e.value.shape, names)
 
 
+def rows_and_weights(e):
+    """Return {a0: (name, rows)} of the known arrays with y's leading axes, and {w0: (path, weight)} of all matrices."""
+    known = [(name, a) for name, a in e.known.items() if a.shape[:-1] == e.y.shape[:-1] and a.ndim == e.y.ndim]
+    rows = {f"a{i}": (name, a.reshape(-1, a.shape[-1])) for i, (name, a) in enumerate(known)}
+    return rows, {f"w{i}": (path, w) for i, (path, w) in enumerate(e.weights.items()) if w.ndim == 2}
+
+
 def products(e):
     """Matrix products with activations between, a.T @ d, d @ weight.T and sum(d), with or without a hidden layer."""
     y, value, lead = e.y, e.value, e.y.shape[:-1]
     if y.ndim < 2:
         return
-    known = [(name, a) for name, a in e.known.items() if a.shape[:-1] == lead and a.ndim == y.ndim]
-    rows = {f"a{i}": (name, a.reshape(-1, a.shape[-1])) for i, (name, a) in enumerate(known)}
-    weights = {f"w{i}": (path, w) for i, (path, w) in enumerate(e.weights.items()) if w.ndim == 2}
+    rows, weights = rows_and_weights(e)
     ways = [(f"{name}.T", w) for name, (_, w) in weights.items()]
     ways += [(name, w) for name, (_, w) in weights.items() if w.shape[0] == w.shape[1]]
     names = rows | weights | {"y": ("y", y.reshape(-1, y.shape[-1])), "N": (name_axes(range(y.ndim - 1)), 0)}
@@ -395,6 +402,43 @@ def products(e):
             words = [f"{a}.T @ ({d})" for a, (_, h) in rows.items() if h.shape[-1] == len(value) for d in some]
         if words:
             yield Vocabulary(words, [], value.shape, names, lambda dy: {"dy": dy.reshape(-1, dy.shape[-1])})
+    if e.of_input or value.ndim != 2:
+        return
+    # A weight that is used twice, in the layer's last product and before it: the sum of both.
+    sizes = {a: h.shape[-1] for a, (_, h) in rows.items()}
+    words = [f"{a}.T @ dy" for a, size in sizes.items() if (size, y.shape[-1]) == value.shape]
+    words += [f"dy.T @ {a}" for a, size in sizes.items() if (y.shape[-1], size) == value.shape]
+    through = [way for name, (_, w) in weights.items() for way, m in ((f"{name}.T", w.T), (name, w))
+               if m.shape == (y.shape[-1], value.shape[1])]  # fmt: skip
+    words += [
+        f"{a}.T @ ({f.format(b)}(dy @ {way}))"
+        for way, a, b, f in product(through, sizes, sizes, after[:3])
+        if (sizes[a], sizes[b]) == value.shape
+    ]
+    if through:
+        words = list(dict.fromkeys(words))
+        yield Vocabulary(words, [], value.shape, names, lambda dy: {"dy": dy.reshape(-1, dy.shape[-1])})
+
+
+def gates(e):
+    """A product of two arrays, one of them behind a matrix and an activation: x * sigmoid(x @ w)."""
+    y, value = e.y, e.value
+    if y.ndim < 2:
+        return
+    rows, weights = rows_and_weights(e)
+    names = rows | weights
+    wide = [a for a, (name, h) in rows.items() if h.shape[-1] == y.shape[-1] and name != "y"]  # y is their product
+    first, second = ["", *(f"{a}*" for a in wide)], ["", *(f"{a}{p}*" for a in wide for p in ("", "^2"))]
+    deltas = [f"{a}{b}dy" for a, b in product(first, second)]
+    ways = [f"{name}.T" for name, (_, w) in weights.items() if w.shape == (value.shape[-1], y.shape[-1])]
+    if e.of_input and value.shape[:-1] == y.shape[:-1]:
+        words = [f"({d}) @ {way}" for way in ways for d in deltas]
+        words += deltas if words and value.shape == y.shape else []
+    else:
+        left = [a for a, (_, h) in rows.items() if (h.shape[-1], y.shape[-1]) == value.shape]
+        words = [f"{a}.T @ ({d})" for a in left for d in deltas]
+    if words:
+        yield Vocabulary(words, [], value.shape, names, lambda dy: {"dy": dy.reshape(-1, dy.shape[-1])})
 
 
 def attention(e):
@@ -421,4 +465,4 @@ def attention(e):
         yield Vocabulary(words[: (2, 2, 1)[which]], words, e.y.shape, names, of_dy, tokens)
 
 
-VOCABULARIES = (pointwise, coupled, grouped, losses, sums, products, attention)
+VOCABULARIES = (pointwise, coupled, grouped, losses, sums, products, gates, attention)
