@@ -415,7 +415,7 @@ def products(e):
         for way, a, b, f in product(through, sizes, sizes, after[:3])
         if (sizes[a], sizes[b]) == value.shape
     ]
-    if through:
+    if through and words:
         words = list(dict.fromkeys(words))
         yield Vocabulary(words, [], value.shape, names, lambda dy: {"dy": dy.reshape(-1, dy.shape[-1])})
 
