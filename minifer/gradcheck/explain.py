@@ -225,21 +225,8 @@ def formula(e):
             right, here = merged(right), merged(here)
         if written(right) != written(here):
             lines = f"right   {written(right)}", f"here    {written(here)}"
-            return Guess("formula", difference(right, here) + one_less(right, here, e.y.shape), lines)
+            return Guess("formula", difference(right, here, e.y.shape), lines)
     return None
-
-
-def one_less(right, here, shape):
-    """Return what it means that a term is N / (N - 1) times what it should be, N the size of some axes, or nothing."""
-    odd = [here[name] / right[name] for name in right if name in here and abs(here[name] / right[name] - 1) > 1e-4]
-    if len(odd) != 1 or right.keys() != here.keys():
-        return ""
-    for axes in subsets_of_axes(len(shape)):
-        size = math.prod(shape[axis] for axis in axes)
-        less = size - 1
-        if less > 1 and math.isclose(max(odd[0], 1 / odd[0]), size / less, rel_tol=1e-4):
-            return f", by {size}/{less}: a variance over {size} in forward or backward, over {less} in the other"
-    return ""
 
 
 def with_dy(e):

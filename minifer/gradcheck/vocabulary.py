@@ -9,6 +9,7 @@ fit rejects a vocabulary that cannot say the right gradient.
 
 import dataclasses
 import functools
+import math
 import re
 from collections.abc import Callable
 from itertools import combinations, product
@@ -65,6 +66,7 @@ OF_GROUPS = (
     "inv_std*dy; inv_std*mean(dy, A); inv_std*x_hat*mean(x_hat*dy, A)"
 )
 OVER_OTHERS = "inv_std*mean(g*dy, B); inv_std*x_hat*mean(x_hat*g*dy, B)"
+AFTER = "", "{0}*", "{0}^2*", "({0} > 0)*"  # before a product: what was multiplied by an array
 LOSS = "x; ones(x); softmax(x); sigmoid(x); tanh(x); 1/x; 1/(1 - x); x^2; sign(x)"
 TARGET = "t; t/x; (1 - t)/(1 - x); t/softmax(x); t*softmax(x); t*(x*t < 1); sign(x - t); (x > t)"
 TABLES = (
@@ -203,15 +205,16 @@ def written(terms):
     return " ".join(parts).removeprefix("+ ")
 
 
-def difference(right, here):
-    """Return in words what is wrong with a formula {name: coefficient}, given the right one."""
+def difference(right, here, shape):
+    """Return in words what is wrong with a formula {name: coefficient} for a y of this shape, given the right one."""
     missing, extra = ([name for name in one if name not in other] for one, other in ((right, here), (here, right)))
     odd = [here[name] / right[name] for name in right if name in here and abs(here[name] / right[name] - 1) > 1e-4]
     number = ("no", "one", "two", "three", "four")
     also = ", and a factor is wrong" if odd else ""
     if odd and not missing and not extra:
         what = "sign" if all(abs(ratio + 1) < 1e-4 for ratio in odd) else "factor"
-        return f"the {what} of {number[len(odd)]} of {number[len(right)]} terms is wrong"
+        less = one_less(odd[0], shape) if len(odd) == 1 else ""
+        return f"the {what} of {number[len(odd)]} of {number[len(right)]} terms is wrong{less}"
     if missing == ["dy"] and not extra:
         return f"dy itself, as of a skip connection, is missing{also}"
     if missing and not extra:
@@ -224,6 +227,15 @@ def difference(right, here):
     if len(missing) == len(extra) == 1 and abs(abs(here[extra[0]] / right[missing[0]]) - 1) > 1e-4:
         also = ", and a factor is wrong"
     return f"{substituted(missing, extra)}{also}"
+
+
+def one_less(ratio, shape):
+    """Return what it means that a term is N / (N - 1) times what it should be, N the size of some axes, or nothing."""
+    for axes in subsets_of_axes(len(shape)):
+        n = math.prod(shape[axis] for axis in axes)
+        if n > 2 and math.isclose(max(ratio, 1 / ratio), n / (n - 1), rel_tol=1e-4):
+            return f", by {n}/{n - 1}: a variance over {n} in forward or backward, over {n - 1} in the other"
+    return ""
 
 
 def substituted(missing, extra):
@@ -371,6 +383,11 @@ def sums(e):
             yield Vocabulary(words, [], e.value.shape, names)
 
 
+def in_rows(dy):
+    """Return dy as the matrix that words of products are written for: a row for each entry of the leading axes."""
+    return {"dy": dy.reshape(-1, dy.shape[-1])}
+
+
 def rows_and_weights(e):
     """Return {a0: (name, rows)} of the known arrays with y's leading axes, and {w0: (path, weight)} of all matrices."""
     known = [(name, a) for name, a in e.known.items() if a.shape[:-1] == e.y.shape[:-1] and a.ndim == e.y.ndim]
@@ -387,11 +404,10 @@ def products(e):
     ways = [(f"{name}.T", w) for name, (_, w) in weights.items()]
     ways += [(name, w) for name, (_, w) in weights.items() if w.shape[0] == w.shape[1]]
     names = rows | weights | {"y": ("y", y.reshape(-1, y.shape[-1])), "N": (name_axes(range(y.ndim - 1)), 0)}
-    after = ("", "{0}*", "{0}^2*", "({0} > 0)*")
-    deltas = [(y.shape[-1], [f"{f.format('y')}dy" for f in after])]
+    deltas = [(y.shape[-1], [f"{f.format('y')}dy" for f in AFTER])]
     for (way, w), out in product(ways, ("dy", "((1 - y^2)*dy)", "(y*(1 - y)*dy)", "((y > 0)*dy)")):
         hidden = [a for a, (_, h) in rows.items() if h.shape[-1] == len(w) and w.shape[1] == y.shape[-1]]
-        deltas.append((len(w), [f"{f.format(a)}({out} @ {way})" for a in hidden for f in after]))
+        deltas.append((len(w), [f"{f.format(a)}({out} @ {way})" for a in hidden for f in AFTER]))
     for width, some in deltas:
         words = []
         if e.of_input and value.shape[:-1] == lead:
@@ -401,10 +417,15 @@ def products(e):
         elif not e.of_input and value.ndim == 2 and value.shape[1] == width:
             words = [f"{a}.T @ ({d})" for a, (_, h) in rows.items() if h.shape[-1] == len(value) for d in some]
         if words:
-            yield Vocabulary(words, [], value.shape, names, lambda dy: {"dy": dy.reshape(-1, dy.shape[-1])})
-    if e.of_input or value.ndim != 2:
+            yield Vocabulary(words, [], value.shape, names, in_rows)
+
+
+def used_twice(e):
+    """A weight in the layer's last product and in one before it, such as a tied decoder: the sum of both."""
+    y, value = e.y, e.value
+    if e.of_input or value.ndim != 2 or y.ndim < 2:
         return
-    # A weight that is used twice, in the layer's last product and before it: the sum of both.
+    rows, weights = rows_and_weights(e)
     sizes = {a: h.shape[-1] for a, (_, h) in rows.items()}
     words = [f"{a}.T @ dy" for a, size in sizes.items() if (size, y.shape[-1]) == value.shape]
     words += [f"dy.T @ {a}" for a, size in sizes.items() if (y.shape[-1], size) == value.shape]
@@ -412,12 +433,11 @@ def products(e):
                if m.shape == (y.shape[-1], value.shape[1])]  # fmt: skip
     words += [
         f"{a}.T @ ({f.format(b)}(dy @ {way}))"
-        for way, a, b, f in product(through, sizes, sizes, after[:3])
+        for way, a, b, f in product(through, sizes, sizes, AFTER[:3])
         if (sizes[a], sizes[b]) == value.shape
     ]
     if through and words:
-        words = list(dict.fromkeys(words))
-        yield Vocabulary(words, [], value.shape, names, lambda dy: {"dy": dy.reshape(-1, dy.shape[-1])})
+        yield Vocabulary(list(dict.fromkeys(words)), [], value.shape, rows | weights, in_rows)
 
 
 def gates(e):
@@ -438,7 +458,7 @@ def gates(e):
         left = [a for a, (_, h) in rows.items() if (h.shape[-1], y.shape[-1]) == value.shape]
         words = [f"{a}.T @ ({d})" for a in left for d in deltas]
     if words:
-        yield Vocabulary(words, [], value.shape, names, lambda dy: {"dy": dy.reshape(-1, dy.shape[-1])})
+        yield Vocabulary(words, [], value.shape, names, in_rows)
 
 
 def attention(e):
@@ -465,4 +485,4 @@ def attention(e):
         yield Vocabulary(words[: (2, 2, 1)[which]], words, e.y.shape, names, of_dy, tokens)
 
 
-VOCABULARIES = (pointwise, coupled, grouped, losses, sums, products, gates, attention)
+VOCABULARIES = (pointwise, coupled, grouped, losses, sums, products, used_twice, gates, attention)
