@@ -3,6 +3,7 @@
 import re
 import warnings
 
+import broken_cells
 import broken_layers
 import broken_maps
 import broken_own_layers
@@ -16,7 +17,7 @@ from minifer.gradcheck.report import MISSING
 
 ZOO = {
     name: animal
-    for zoo in (broken_layers, broken_own_layers, more_broken_layers, broken_maps)
+    for zoo in (broken_layers, broken_own_layers, more_broken_layers, broken_maps, broken_cells)
     for name, animal in zoo.zoo(np.random.default_rng(0)).items()
 }
 

@@ -88,14 +88,24 @@ def powers():
 def factors(known, shape):
     """Yield products with, and quotients of, arrays of the layer; names first that stand for themselves."""
     known = {name: array for name, array in known.items() if fits(array, shape)}
-    for name, k in known.items():
+    for name, k in (known | derivatives(known)).items():
         yield f"the factor {name} is missing", lambda a, k=k: a / k
         yield f"the factor {name} does not belong there (or a division by it is missing)", lambda a, k=k: a * k
+    for name, k in known.items():
         yield f"the factor {name} is used as a divisor (or is not, where it should be)", lambda a, k=k: a * k * k
         yield f"only where {name} > 0: a mask that does not belong there", lambda a, k=k: a * (k > 0)
         yield f"only where {name} < 0: the mask is inverted, or does not belong there", lambda a, k=k: a * (k < 0)
     for one, other in permutations(known, 2):
         yield f"{one} is used where {other} belongs", lambda a, k=known[one], j=known[other]: a * k / j
+
+
+def derivatives(known):
+    """Return {text: array} of what the derivatives of sigmoids, tanh and gates hold of the arrays between -1 and 1."""
+    gates = {name: k for name, k in known.items() if np.abs(k).max() < 1}
+    found = {f"(1 - {name}^2)": 1 - k**2 for name, k in gates.items()}
+    for name, k in gates.items():
+        found |= {f"(1 - {name})": 1 - k, f"{name}*(1 - {name})": k * (1 - k)} if k.min() > 0 else {}
+    return found
 
 
 def activations(y):

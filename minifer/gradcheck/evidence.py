@@ -133,10 +133,21 @@ class Evidence:
     @cached_property
     def saved(self):
         """{name: array}: all arrays that the layer holds after forward, weights among them."""
+        return {name: array for name, array in self._held.items() if array.size > 1}
+
+    @cached_property
+    def numbers(self):
+        """{name: number}: the layer's own numbers, and the fractions that forward saved."""
+        subject = self.experiment.subject
+        own = {name: subject.get(name) for name in subject.leaves}
+        later = {name: array for name, array in self._held.items() if name not in own and array.dtype.kind == "f"}
+        return {name: array.item() for name, array in (own | later).items() if array.size == 1}
+
+    @cached_property
+    def _held(self):
         between = self.experiment.between.copy()
         between.look_around()
-        found = {name: between.get(name) for name, leaf in between.leaves.items() if not leaf.fixed}
-        return {name: array for name, array in found.items() if array.size > 1}
+        return {name: between.get(name) for name, leaf in between.leaves.items() if not leaf.fixed}
 
     @cached_property
     def known(self):

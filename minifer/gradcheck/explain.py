@@ -19,6 +19,7 @@ from minifer.errors import MiniferError
 from minifer.gradcheck import changes, where
 from minifer.gradcheck.evidence import Evidence, close, fits, name_axes, same, subsets_of_axes
 from minifer.gradcheck.nonlinear import NOT_LINEAR, is_linear, nonlinear
+from minifer.gradcheck.term import term
 from minifer.gradcheck.vocabulary import OTHER, VOCABULARIES, difference, merged, written
 
 MOST_READINGS = 5  # of a constant factor; with more, none is said
@@ -51,7 +52,11 @@ def guess(e):
     vague = None
     with np.errstate(all="ignore"):  # a change may divide by zero
         linear = is_linear(e)
-        more = (where.masks, activation, formula, upstream, reading) if linear else (nonlinear, activation, upstream)
+        of_linear, others = (
+            (where.masks, activation, formula, upstream, reading, term),
+            (nonlinear, activation, upstream),
+        )
+        more = of_linear if linear else others
         for kind in (plain, result, *(more if e.small else ())):
             found = kind(e)
             found = Guess(kind.__name__, found) if isinstance(found, str) else found
@@ -205,9 +210,8 @@ def numbers(e):
     last = e.value.shape[-1] if e.value.ndim else 1
     if last > 1:
         yield math.sqrt(last), f"the root of {last}, the size of the last axis of {e.name} (1 / sqrt(D)?)"
-    for name in e.experiment.subject.leaves:
-        number = e.experiment.subject.get(name)
-        if number.size == 1 and math.isfinite(number := number.item()):
+    for name, number in e.numbers.items():
+        if math.isfinite(number):
             for form, one in {name: number, f"{name}^2": number**2, f"(1 - {name})": 1 - number}.items():
                 if one > 0 and one != 1:
                     yield (one, form) if one > 1 else (1 / one, f"1 / {form}")
@@ -242,12 +246,12 @@ def activation(e):
 
 def upstream(e):
     """given = J^T T(dy), or the sum of J^T dy is over other axes."""
-    if not e.y.ndim:
-        return None
     shape, known = e.dy.shape, e.known
     for text, change in changes.factors(known, e.given.shape):  # of the result
         if e.factor(lambda draw, change=change: change(draw.numeric)) == 1:
             return text
+    if not e.y.ndim:
+        return None
     if e.multiplier is not None:
         found = [text for text, total in other_axes(e) if close(e.given, total)]
         if found:
@@ -262,7 +266,7 @@ def upstream(e):
 def other_axes(e):
     """Yield (what was done, the gradient of a parameter whose sum is over other axes)."""
     each, shape, right = e.dy * e.multiplier, e.given.shape, summed_axes(e)
-    belongs = f", where {name_axes(right)} belongs" if right else ""
+    belongs = f", where {name_axes(right)} {'belong' if right[1:] else 'belongs'}" if right else ""
     for axes in subsets_of_axes(e.dy.ndim):
         for way, name in ((np.sum, "summed"), (np.mean, "averaged")):
             total, text = way(each, axis=axes), f"{name} over {name_axes(axes)}{belongs}"
@@ -274,23 +278,20 @@ def other_axes(e):
 def reading(e):
     """given = J'^T dy of a layer with T(weight), or another input; or backward is right if it reads something else."""
     ways = np.random.default_rng(0).standard_normal((3, *e.given.shape))
-    ours, loose = np.array([np.sum(e.given * way) for way in ways]), None
+    ours = np.array([np.sum(e.given * way) for way in ways])
     for name, text, array in readings(e):
         try:
             slopes = np.array([e.experiment.slope(e.name, way, {name: array}) for way in ways])
         except (MiniferError, ValueError):  # forward fails with it
             continue
-        factor = float(np.sum(slopes * ours) / np.sum(slopes**2))
-        if close(ours, factor * slopes, 1e-6):
-            if abs(factor - 1) < 1e-5:
-                return text
-            loose = loose or f"{text}; besides, {amount(e, factor)}"
+        if close(ours, slopes, 1e-6):
+            return text
     matrix = e.jacobian.reshape(e.y.size, e.value.size)
     if e.y.size == e.value.size and e.factor(lambda draw: np.reshape(matrix @ draw.dy.ravel(), e.given.shape)):
         return "a matrix is used where its transpose belongs (a weight without .T, attention's probabilities, a kernel)"
     if e.dy.shape == e.given.shape and e.factor(lambda draw: draw.dy) == 1:
         return "dy is passed through: the derivative is missing"
-    return repaired(e) or loose
+    return repaired(e)
 
 
 def readings(e):

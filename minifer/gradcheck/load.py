@@ -60,7 +60,10 @@ def parse_input(text, rng):
     match = re.fullmatch(r"(\d+(?:x\d+)*)(?::(\d+))?", text)
     shape = tuple(int(length) for length in match[1].split("x")) if match else ()
     if not match or 0 in shape or match[2] == "0":
-        raise ConfigError(f"--input {text!r} is not a shape: write 2x5x4x3, or 4:10 for four labels from 0 to 9")
+        raise ConfigError(
+            f"--input {text!r} is not a shape: write 2x5x4x3, or 4:10 for four "
+            "labels from 0 to 9, and --input again for a second input"
+        )
     if match[2]:
         return rng.integers(int(match[2]), size=shape)
     x = rng.standard_normal(shape)

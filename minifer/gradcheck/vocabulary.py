@@ -39,7 +39,7 @@ def softmax(x):
 FUNCTIONS = {
     "exp": np.exp, "tanh": np.tanh, "sin": np.sin, "cos": np.cos, "sign": np.sign, "softmax": softmax,
     "sigmoid": lambda x: 1 / (1 + np.exp(-x)), "mean": functools.partial(np.mean, keepdims=True),
-    "sum": functools.partial(np.sum, keepdims=True), "total": np.sum, "ones": np.ones_like,
+    "sum": functools.partial(np.sum, keepdims=True), "total": np.sum,
 }  # fmt: skip
 
 # Words are separated by semicolons; A stands for the axes of the right gradient, B for any.
@@ -57,6 +57,8 @@ COUPLED = (
 )
 NORMALIZED = "inv_std*g*dy; inv_std*mean(g*dy, A); inv_std*x_hat*mean(x_hat*g*dy, A)"
 ROOT_MEAN_SQUARE = "inv_std*g*dy; inv_std*x_hat*mean(x_hat*g*dy, A)"
+UNIT = "inv_norm*dy; inv_norm*y*mean(y*dy, A)"  # y = x / norm
+OF_A_UNIT = "dy; y*mean(y*dy, A); inv_norm^2*dy; inv_norm^2*y*mean(y*dy, A); y*dy; inv_norm*mean(y*dy, A)"
 OF_A_NORM = (  # after inv_std, its square, or neither; with and without gamma, g
     "g*dy; mean(g*dy, A); x_hat*mean(x_hat*g*dy, A); x*mean(x*g*dy, A); x_hat*mean(g*dy, A); mean(x_hat*g*dy, A); "
     "(x - mean(x, A))*mean((x - mean(x, A))*g*dy, A)"
@@ -67,7 +69,7 @@ OF_GROUPS = (
 )
 OVER_OTHERS = "inv_std*mean(g*dy, B); inv_std*x_hat*mean(x_hat*g*dy, B)"
 AFTER = "", "{0}*", "{0}^2*", "({0} > 0)*"  # before a product: what was multiplied by an array
-LOSS = "x; ones(x); softmax(x); sigmoid(x); tanh(x); 1/x; 1/(1 - x); x^2; sign(x)"
+LOSS = "1; x; softmax(x); sigmoid(x); tanh(x); 1/x; 1/(1 - x); x^2; sign(x)"
 TARGET = "t; t/x; (1 - t)/(1 - x); t/softmax(x); t*softmax(x); t*(x*t < 1); sign(x - t); (x > t)"
 TABLES = (
     "probs*dprobs; probs*sum(probs*dprobs, K); dprobs; probs^2*dprobs; probs*sum(probs*dprobs, Q); "
@@ -185,15 +187,22 @@ def tidy(text):
 
 
 def merged(terms):
-    """Return y*dy - y^2*dy as the one term y*(1 - y)*dy, and dy - y^2*dy as (1 - y^2)*dy; other terms as they are."""
+    """Return y*dy - y^2*dy as the one term y*(1 - y)*dy, dy - y^2*dy as (1 - y^2)*dy; other terms as they are."""
     for name, factor in terms.items():
-        for power in re.finditer(r"([\w.]+)(\^2)?\*", name):
-            stems = {f"{power[1]}*": "{0}*(1 - {0})*", "": "(1 - {0}^2)*"} if power[2] else {"": "(1 - {0})*"}
+        for found in re.finditer(FACTOR, name):
+            base, squared = found[1].removesuffix("^2"), found[1].endswith("^2")
+            if "*" in base or "1 - " in base:
+                continue
+            if squared:
+                stems = {f"{base}*": f"{base}*(1 - {base})*", "": f"(1 - {base}^2)*"}
+            else:
+                stems = {"": f"{base.replace('> 0', '<= 0')}*" if "> 0" in base else f"(1 - {base})*"}
             for stem, text in stems.items():
-                other = tidy(name.replace(power[0], stem, 1))
+                before, after = name[: found.start()], name[found.end() + 1 :]
+                other = tidy(before + stem + after)
                 if other in terms and abs(terms[other] + factor) < 1e-4 * abs(factor):
                     rest = {term: c for term, c in terms.items() if term not in (name, other)}
-                    return rest | {name.replace(power[0], text.format(power[1]), 1): terms[other]}
+                    return rest | {before + text + after: terms[other]}
     return terms
 
 
@@ -215,7 +224,7 @@ def difference(right, here, shape):
         what = "sign" if all(abs(ratio + 1) < 1e-4 for ratio in odd) else "factor"
         less = one_less(odd[0], shape) if len(odd) == 1 else ""
         return f"the {what} of {number[len(odd)]} of {number[len(right)]} terms is wrong{less}"
-    if missing == ["dy"] and not extra:
+    if missing == ["dy"] and not extra and shape:  # a loss has no skip connection
         return f"dy itself, as of a skip connection, is missing{also}"
     if missing and not extra:
         means = all(re.search(r"mean\(|sum\(", name) for name in missing)
@@ -246,7 +255,8 @@ def substituted(missing, extra):
 
     if key(missing, AXES) == key(extra, AXES):
         way = "averaged" if any("mean(" in name for name in extra) else "summed"
-        return f"{way} over {re.search(AXES, extra[0])[0]}, where {re.search(AXES, missing[0])[0]} belongs"
+        axes, right = (re.search(AXES, some[0])[0] for some in (extra, missing))
+        return f"{way} over {axes}, where {right} {'belong' if 'axes' in right else 'belongs'}"
     if key(missing, r"\.T") == key(extra, r"\.T"):
         return f"transposed (or not, where it should be): {extra[0]} stands where {missing[0]} belongs"
     for one, other, what in ((missing, extra, "is missing"), (extra, missing, "does not belong there")):
@@ -290,6 +300,11 @@ def coupled(e):
     names = {"x": (e.name[1:], x), "y": ("y", e.y)} | axes
     for words, a in product((SOFTMAX, LOG_SOFTMAX, CENTRED), axes):
         yield Vocabulary(split(words, A=a), split(COUPLED, axes), shape, names)
+    for a, (_, some) in axes.items():
+        inv_norm = 1 / np.sqrt((x**2).sum(axis=some, keepdims=True))
+        if close(x * inv_norm, e.y, 1e-4):
+            of_x = {"inv_norm": ("inv_norm", inv_norm)}
+            yield Vocabulary(split(UNIT, A=a), split(OF_A_UNIT, A=a), shape, names | of_x)
     gammas = {path: weight for path, weight in e.weights.items() if weight.size > 1 and fits(weight, shape)}
     own = [e.experiment.subject.get(name) for name in e.experiment.subject.leaves]
     epsilons = [float(one) for one in own if one.size == 1 and 0 < one < 0.1] + list(EPS)
@@ -362,7 +377,7 @@ def losses(e):
         elif t is not x and t.shape == x.shape:
             names[f"t{i}"] = name[1:], t
         words += split(TARGET, t=f"t{i}") if f"t{i}" in names else []
-    yield Vocabulary(words, [], x.shape, names)
+    yield Vocabulary(["dy" if word == "1" else f"{word}*dy" for word in words], [], x.shape, names)
 
 
 def sums(e):
@@ -395,12 +410,27 @@ def rows_and_weights(e):
     return rows, {f"w{i}": (path, w) for i, (path, w) in enumerate(e.weights.items()) if w.ndim == 2}
 
 
+def sliced(weights, size):
+    """Return the first and last rows, and columns, of matrices that read several arrays put beside each other."""
+    found = {}
+    for name, (path, w) in weights.items():
+        if (rest := w.shape[0] - size) > 0:
+            found |= {f"{name}a": (f"{path}[:{size}]", w[:size]), f"{name}b": (f"{path}[{rest}:]", w[rest:])}
+        if (rest := w.shape[1] - size) > 0:
+            found |= {
+                f"{name}c": (f"{path}[:, :{size}]", w[:, :size]),
+                f"{name}d": (f"{path}[:, {rest}:]", w[:, rest:]),
+            }
+    return found
+
+
 def products(e):
     """Matrix products with activations between, a.T @ d, d @ weight.T and sum(d), with or without a hidden layer."""
     y, value, lead = e.y, e.value, e.y.shape[:-1]
     if y.ndim < 2:
         return
     rows, weights = rows_and_weights(e)
+    weights |= sliced(weights, value.shape[-1]) if e.of_input else {}
     ways = [(f"{name}.T", w) for name, (_, w) in weights.items()]
     ways += [(name, w) for name, (_, w) in weights.items() if w.shape[0] == w.shape[1]]
     names = rows | weights | {"y": ("y", y.reshape(-1, y.shape[-1])), "N": (name_axes(range(y.ndim - 1)), 0)}

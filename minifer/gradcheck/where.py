@@ -1,17 +1,20 @@
 """Where a gradient is wrong, if nothing explains all of it: masks, branches, indices, the border, terms of a sum."""
 
+import math
 from itertools import chain, product
 
 import numpy as np
 
 from minifer.gradcheck.evidence import close, name_axes, subsets_of_axes
 
+CHANCE = 200  # ways to choose as many entries; with fewer an array may part them by accident
+
 
 def masks(e):
     """given differs from right only in which entries are zero: a mask is missing, inverted or another one."""
     passes, right = e.given != 0, np.abs(e.numeric) > 1e-9 * np.abs(e.numeric).max()
     both, too_many, too_few = passes & right, passes & ~right, right & ~passes
-    if not (too_many | too_few).any() or not e.y.ndim:  # the targets of a loss may look like a mask
+    if not (too_many | too_few).any() or (not e.y.ndim and too_few.any()):  # a loss's targets may look like a mask
         return None
     if not both.any() and (passes | right).all():
         return "the mask is inverted: it passes what it should block"
@@ -133,6 +136,7 @@ def by_comparing(e):
     if error < 0.02:
         yield f"nearly right, {error:.1g} off: an epsilon left out, N - 1 for N, float32, or a rounded constant"
     yield from at_indices(e)
+    yield from one_branch(e) if e.experiment else ()
     for axes in subsets_of_axes(ndim):
         inside = tuple(slice(1, -1) if axis in axes else slice(None) for axis in range(ndim))
         if ndim < 3 or min(e.given.shape[axis] for axis in axes) < 3:  # only maps have a border
@@ -149,6 +153,19 @@ def by_comparing(e):
                 f"the right gradient sums to zero over {name_axes(axes)}, this one does not: a term with a mean or sum "
                 "is missing, or taken over other axes"
             )
+
+
+def one_branch(e):
+    """Yield which size of an array parts the entries that are wrong from those that are right: one case of several."""
+    wrong, count = e.wrong, int(e.wrong.sum())
+    if math.comb(wrong.size, count) < CHANCE:
+        return
+    known = {name: k for name, k in e.known.items() if k.shape == wrong.shape}
+    for name, k in (known | {f"|{name}|": np.abs(k) for name, k in known.items()}).items():
+        if k[wrong].min() > k[~wrong].max():
+            yield f"wrong where {name} is from {k[wrong].min():.3g}, right elsewhere: one of several branches"
+        if k[wrong].max() < k[~wrong].min():
+            yield f"wrong where {name} is up to {k[wrong].max():.3g}, right elsewhere: one of several branches"
 
 
 def at_indices(e):
