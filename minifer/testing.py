@@ -17,12 +17,14 @@ import numpy as np
 from minifer.errors import GradientError, MiniferError
 from minifer.gradcheck import TOLERANCE, compare_gradients
 from minifer.gradcheck.explain import Evidence, guess
+from minifer.gradcheck.functions import as_layer
 
 
 def assert_gradients(layer, *inputs, seed=0, constants=(), required=(), forward=None):
     """Assert that backward agrees with central differences of forward; return the gradcheck Report.
 
-    layer       any object with forward and backward; it is left alone
+    layer       any object with forward and backward; it is left alone. Or a function: affine_forward, which returns
+                (y, cache), with affine_backward(dy, cache) in its module, or softmax_loss, which returns (loss, dx)
     inputs      what forward takes: arrays, or tuples such as (2, 5, 4, 3), for which random numbers are drawn
     constants   names of what forward reads and nobody trains, such as "table"
     required    names of numbers that are trained, such as "slope": one without a gradient passes for a constant
@@ -35,7 +37,7 @@ def assert_gradients(layer, *inputs, seed=0, constants=(), required=(), forward=
     """
     __tracebackhide__ = True  # pytest then shows the line of the test, not lines in here
     rng = np.random.default_rng(seed)
-    inputs = drawn(inputs, rng)
+    layer, inputs = as_layer(layer), drawn(inputs, rng)
     try:
         report = compare_gradients(layer, *inputs, rng=rng, constants=constants, required=required)
     except MiniferError as error:  # its line says it all; a traceback through the check would bury it

@@ -1,6 +1,7 @@
 """Compare backward passes with central differences in float64, of all layers, of some by name, or of your own.
 
-Your own layer is file.py:Class, or a function that returns one. It needs forward(x) and backward(dy), no more.
+Your own layer is file.py:Class, or a function that returns one. It needs forward(x) and backward(dy), no more. Or it is
+a pair of functions, affine_forward and affine_backward, or one that returns a loss and its gradient, softmax_loss.
 """
 
 import argparse
@@ -14,6 +15,7 @@ EXAMPLE = """\
 your own layer:
   minifer gradcheck my_layer.py:MyLayer --with channels=3 --input 2x5x4x3
   minifer gradcheck my_loss.py:make_loss --input 4x3 --input 4:3
+  minifer gradcheck my_functions.py:affine_forward --input 5x3 --input 3x4 --input 4   (with affine_backward in there)
   minifer gradcheck my_network.py:network --input 2x8x8x1        (a function of input_shape, classes and rng)
 
 backward(dy) returns the gradient of each input. That of self.weight is looked for in self.dweight, self.grad_weight,
@@ -41,7 +43,7 @@ def add_arguments(parser):
         dest="arguments",
         default="",
         metavar="ARGS",
-        help="the constructor's arguments: 'channels=3, stride=2'",
+        help="the constructor's arguments, or a function's: 'channels=3, stride=2'",
     )
     parser.add_argument(
         "--constant", action="append", default=[], metavar="NAME", help="an array that is not trained, such as table"

@@ -1,6 +1,7 @@
 """Is a backward pass right, and if not, what is the likely mistake?
 
 load.py         finds a student's layer: file.py:Class
+functions.py    functions in place of a layer: affine_forward with affine_backward, softmax_loss
 subject.py      any object with forward and backward, a student's own included, in one form
 state.py        every array and number that it holds, wherever
 outputs.py      several outputs seen as one
@@ -12,6 +13,7 @@ report.py       the comparison as text
 explain.py      the likely mistake: which change of the result, of dy, of what is read, or of the formula it is
 changes.py      the one table of changes
 vocabulary.py   gradients read as sums of usual terms
+term.py         the one term of many that is wrong
 where.py        in which places a gradient is wrong, where nothing explains it
 evidence.py     what an explanation may look at, and when it holds
 """

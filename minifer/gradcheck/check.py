@@ -11,6 +11,7 @@ import numpy as np
 from minifer.errors import GradientError, LayerError
 from minifer.gradcheck.experiment import Experiment, other_draws
 from minifer.gradcheck.explain import Evidence, guess, guess_of_shape
+from minifer.gradcheck.functions import as_layer
 from minifer.gradcheck.report import MISSING, NOTHING, OK, ROUNDING, WRONG, ArrayCheck, Report
 from minifer.gradcheck.subject import Subject
 from minifer.gradcheck.survey import survey
@@ -25,7 +26,7 @@ UNDECIDED = NOTHING, ROUNDING
 def compare_gradients(layer, *inputs, rng, tolerance=TOLERANCE, constants=(), required=()):
     """Check a layer and return a Report; raise for what is wrong beyond numbers.
 
-    layer       any object with forward and backward; it is copied and left alone
+    layer       any object with forward and backward; it is copied and left alone. Or a function, see functions.py
     inputs      what its forward takes; integer inputs, such as labels, have no gradient
     rng         numpy Generator for dy
     constants   names of arrays and numbers that are not trained, such as "table" or "blocks.0.table"
@@ -43,7 +44,7 @@ def compare_gradients(layer, *inputs, rng, tolerance=TOLERANCE, constants=(), re
              layer holds nothing of the name in constants or required
     """
     inputs = [x.astype(np.float64) if np.issubdtype(x.dtype, np.floating) else x for x in map(np.asarray, inputs)]
-    subject, remarks = survey(Subject(layer), inputs, rng, constants, required)
+    subject, remarks = survey(Subject(as_layer(layer)), inputs, rng, constants, required)
     moved = move_apart(subject, rng)
     experiment = Experiment(subject, inputs, rng)
     experiment.require_same_output()

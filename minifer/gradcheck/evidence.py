@@ -33,8 +33,18 @@ class Evidence:
         self.experiment, self.dy = experiment, None
         if experiment is not None:
             self.value, self.y, self.dy = experiment.values[name], experiment.y, experiment.dy
-            self.of_input = name not in experiment.paths
+            self.of_input = self.is_input(name)
             self.x = self.value if self.of_input else experiment.inputs[0]
+
+    def is_input(self, name):
+        """Whether an array is an input with a row for each of y's; weights that forward is given are parameters."""
+        value, y = self.experiment.values[name], self.experiment.y
+        first = value is self.experiment.inputs[0]
+        return name not in self.experiment.paths and (first or not y.ndim or value.shape[:1] == y.shape[:1])
+
+    def called(self, name):
+        """Return what the student calls an array: the gradient of the input x is called dx here."""
+        return name if name in self.experiment.paths else name[1:]
 
     @property
     def small(self):
@@ -161,13 +171,13 @@ class Evidence:
 
     @property
     def weights(self):
-        """{dotted path: value} of all parameters."""
-        return {path: self.experiment.values[path] for path in self.experiment.paths}
+        """{dotted path: value} of all parameters, also those that forward is given."""
+        return {self.called(name): value for name, value in self.experiment.values.items() if not self.is_input(name)}
 
     @cached_property
     def inputs(self):
         """{"dx": x} of all floating-point inputs."""
-        return {name: x for name, x in self.experiment.values.items() if name not in self.experiment.paths}
+        return {name: x for name, x in self.experiment.values.items() if self.is_input(name)}
 
 
 def close(a, b, tolerance=1e-5):

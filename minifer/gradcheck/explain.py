@@ -106,7 +106,7 @@ def plain(e):
         return "this array does not change y: its gradient is zero (a mask, or a sum that cancels, is missing)"
     if not e.reaching.all() and not e.elementwise and close(e.rerun(e.dy * e.reaching), e.numeric):
         return "the mask of the outputs is missing: dy passes where forward blocks y (multiply dy by it first)"
-    before = None if e.of_input else e.experiment.subject.gradient(e.name)
+    before = e.experiment.subject.gradient(e.name) if e.name in e.experiment.paths else None
     if np.shape(before) == e.given.shape and before is not None and close(e.given - before, e.numeric):
         return "added to the gradient that was there before: overwrite it (= instead of +=)"
     return None
@@ -209,7 +209,7 @@ def numbers(e):
     yield 2, "2, as in the derivative of a square"
     last = e.value.shape[-1] if e.value.ndim else 1
     if last > 1:
-        yield math.sqrt(last), f"the root of {last}, the size of the last axis of {e.name} (1 / sqrt(D)?)"
+        yield math.sqrt(last), f"the root of {last}, the size of the last axis of {e.called(e.name)} (1 / sqrt(D)?)"
     for name, number in e.numbers.items():
         if math.isfinite(number):
             for form, one in {name: number, f"{name}^2": number**2, f"(1 - {name})": 1 - number}.items():
@@ -257,7 +257,7 @@ def upstream(e):
         if found:
             return found[0]
         if not any(fits(a, shape) and close(a * np.ones(shape), e.multiplier) for a in known.values()):
-            known = known | {f"(the derivative of y by {e.name})": e.multiplier}
+            known = known | {f"(the derivative of y by {e.called(e.name)})": e.multiplier}
     tables = (changes.reductions, changes.rearrangements, changes.reorderings, changes.shifts)
     rows = chain(changes.powers(), changes.factors(known, shape), *(table(shape) for table in tables))
     return first_exact(e, rows, with_dy(e), "dy")
@@ -305,7 +305,7 @@ def readings(e):
             rows = chain(changes.rearrangements(array.shape), changes.powers())
             for text, change in chain(rows, [("the path through {} is missing", np.zeros_like)]):
                 if np.isfinite(change(array)).all():
-                    yield name, text.format(name[1:] if name in e.inputs else name), change(array)
+                    yield name, text.format(e.called(name)), change(array)
 
 
 def repaired(e):

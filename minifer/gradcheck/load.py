@@ -7,6 +7,7 @@ import re
 import numpy as np
 
 from minifer.errors import ConfigError, LayerError
+from minifer.gradcheck.functions import is_function, layer_of
 from minifer.gradcheck.subject import is_layer
 from minifer.own_code import call, find
 
@@ -14,7 +15,8 @@ from minifer.own_code import call, find
 def load_layer(target, arguments="", seed=0, input_shape=None):
     """Return a layer: the class or function that a target names, called with arguments; or the object it names.
 
-    target         file.py:Name or module:Name; a module is looked for in the current folder first
+    target         file.py:Name or module:Name; a module is looked for in the current folder first; or functions:
+                   file.py:relu_forward is used with relu_backward beside it, file.py:hinge_loss gives both itself
     arguments      what goes between the brackets, such as "3, stride=2"; a parameter `rng` is filled in if it is not
                    given
     input_shape    without the batch: a function of (input_shape, classes) that makes a network gets it, and 3 classes
@@ -25,6 +27,8 @@ def load_layer(target, arguments="", seed=0, input_shape=None):
     thing = find(target, _makes_layers, "class", "no class with forward and backward")
     if is_layer(thing) and arguments:
         raise ConfigError(f"{target} is a layer already, not a class: leave out --with {arguments!r}")
+    if is_function(thing):
+        return layer_of(thing, *parse_arguments(arguments))
     layer = thing
     if callable(thing) and not is_layer(thing):
         positional, keywords = parse_arguments(arguments)

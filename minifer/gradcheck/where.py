@@ -184,7 +184,7 @@ def by_running(e):
     added = e.rerun(0 * e.dy)
     if added is not None and np.abs(added).max() > 1e-9 and not e.of_input:
         times = np.sum(added * e.value) / np.sum(e.value**2)
-        yield f"something is added that does not depend on dy, such as {times:.3g} * {e.name}"
+        yield f"something is added that does not depend on dy, such as {times:.3g} * {e.called(e.name)}"
     if e.of_input and e.elementwise and np.abs(e.dy).min() > 0:
         place = np.unravel_index(np.argmax(np.abs(e.given - e.numeric)), e.given.shape)
         yield (
