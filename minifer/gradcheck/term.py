@@ -55,7 +55,7 @@ class Terms:
 
 def term(e):
     """Return which term is missing, too many, or wrong in one factor, or None."""
-    if e.y.ndim < 2 or e.equations < 8:
+    if e.y.ndim == 1 or e.equations < 8:
         return None
     for terms in candidates(e):
         if len(terms.texts) * max(e.y.size, e.value.size) > MOST_NUMBERS:
@@ -71,7 +71,7 @@ def multiples(e, terms):
     factors = None
     for draw in e.draws:
         missing = (draw.numeric - draw.given).ravel()
-        values = terms.values(in_rows(draw.dy)["dy"]).reshape(len(terms.texts), -1)
+        values = terms.values(in_rows(draw.dy)["dy"] if draw.dy.ndim else draw.dy).reshape(len(terms.texts), -1)
         if factors is None:
             factors = values @ missing / np.maximum((values**2).sum(axis=1), 1e-300)
         off = np.abs(factors[:, None] * values - missing).max(axis=1)
@@ -94,6 +94,12 @@ def said(text, factor):
 
 def candidates(e):
     """Yield Terms with values of the gradient's size: dy times something, also through one matrix or two."""
+    if not e.y.ndim:
+        rows = {name: a.reshape(len(a), -1) for name, a in e.known.items() if a.ndim and a.shape == e.value.shape}
+        if rows:
+            width = e.value.size // len(e.value)
+            yield Terms(["dy"], lambda dy: dy * np.ones((1, len(e.value), width)), width).times(factors(rows, width, 2))
+        return
     rows, matrices = rows_and_weights(e)
     matrices |= sliced(matrices, e.value.shape[-1]) if e.of_input else {}
     rows, matrices = dict(rows.values()) | of_whole_maps(e), dict(matrices.values())

@@ -23,7 +23,8 @@ def masks(e):
     if passes.all():
         return "the mask is missing: gradient passes where forward blocks"
     for name, array in (("dy", e.dy), ("y", e.y), ("the input", e.x)):
-        if np.shape(array) == passes.shape and np.array_equal(passes, array > 0) and (name == "dy" or too_few.any()):
+        theirs = np.shape(array) == passes.shape and np.array_equal(passes, array > 0)
+        if theirs and (name == "dy" or too_few.any()) and not right.all():
             return f"the mask is that of {name} > 0, which is not forward's"
     place = tuple(np.argwhere(too_many if too_many.any() else too_few)[0])
     example = f", such as at {e.value[place]:.3g}" if e.of_input else ""
