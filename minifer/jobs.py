@@ -5,13 +5,16 @@ work to Dask instead, whose workers then need the same minifer and the same fold
 the cores, and its result does not depend on how many that is, nor on where it is computed.
 
 Who stops this process stops the others, too: it hands a signal on to them, and waits until each has ended what it was
-doing as it would alone. A training saves first. The same happens when one piece of work fails.
+doing as it would alone. A training saves first. The same happens when one piece of work fails, and when this process is
+killed without a chance to say so: the others see that it is gone.
 """
 
 import itertools
 import multiprocessing
 import os
 import signal
+import threading
+import time
 import traceback
 import warnings
 from contextlib import ExitStack, suppress
@@ -23,7 +26,6 @@ from minifer.process import STOPPING, noted, without_ctrl_c
 MOST_JOBS = 1024  # no more than there are cores are started
 PATIENCE = "10s"  # for a scheduler to answer
 _calls = itertools.count()  # of run_jobs in this process
-_here = {"call": None, "busy": False, "stopped": None}  # in a process that works: for which call, and which was stopped
 
 
 class Stopped:
@@ -104,28 +106,61 @@ def stop_processes():
 def numbered(call, number, share, function, task):
     """Return (number, function(*task)), computed by so many threads at most, or in its place Stopped() or Failed()."""
     threads(min(share, threads()))
-    _here["call"] = call
     with suppress(ValueError):  # a thread of a Dask worker, which hears no signals
+        HERE.listen()
+    return number, HERE.result(call, function, task)
+
+
+class Worker:
+    """This process, where it does the work of another one.
+
+    call, stopped    the call of run_jobs that it works for, and the latest that was stopped
+    busy             whether a piece of work is at hand
+    """
+
+    def __init__(self):
+        self.call, self.stopped, self.busy, self.listens = None, None, False, False
+
+    def listen(self):
+        """Hear signals, and the end of the process that has started this one."""
         for each in STOPPING:
             if each != signal.SIGINT and signal.getsignal(each) is not signal.SIG_IGN:
-                signal.signal(each, stop_here)
-    try:
-        _here["busy"] = True
-        return number, Stopped() if _here["stopped"] == call else function(*task)
-    except BaseException as error:
-        if isinstance(error, KeyboardInterrupt):
-            _here["stopped"] = call
-        # Inside a kernel a signal becomes a SystemError.
-        return number, Stopped() if _here["stopped"] == call else Failed(error)
-    finally:
-        _here["busy"] = False
+                signal.signal(each, self.stop)
+        if not self.listens:
+            self.listens = True
+            threading.Thread(target=self.end_with, args=[os.getppid()], daemon=True).start()
+
+    def result(self, call, function, task):
+        """Return function(*task), or Stopped() or Failed()."""
+        self.call = call
+        try:
+            self.busy = True
+            return Stopped() if self.stopped == call else function(*task)
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):
+                self.stopped = call
+            # Inside a kernel a signal becomes a SystemError.
+            return Stopped() if self.stopped == call else Failed(error)
+        finally:
+            self.busy = False
+
+    def stop(self, *_):
+        """End the piece of work at hand, and refuse all others of the same call."""
+        self.stopped = self.call
+        if self.busy:
+            raise KeyboardInterrupt
+
+    def end_with(self, parent):
+        """Wait until a process is gone, then stop the work at hand, and end."""
+        while os.getppid() == parent:
+            time.sleep(2)
+        os.kill(os.getpid(), signal.SIGTERM)
+        while self.busy:
+            time.sleep(0.1)
+        os._exit(1)
 
 
-def stop_here(signal_number, frame):
-    """End the piece of work that this process is at, and refuse all others of the same call."""
-    _here["stopped"] = _here["call"]
-    if _here["busy"]:
-        raise KeyboardInterrupt
+HERE = Worker()
 
 
 def connect(scheduler, stack):

@@ -241,7 +241,8 @@ def test_ctrl_c_in_prepare_is_one_line(faces_of_many, tmp_path, times):
 
 
 @pytest.mark.skipif(os.name == "nt" or os.cpu_count() < 2, reason="signals of POSIX, two processes")
-def test_who_stops_one_process_stops_all_that_it_has_started(archive, tmp_path):
+@pytest.mark.parametrize(("way", "said"), [("terminate", "minifer sweep: interrupted\n"), ("kill", "")])
+def test_who_stops_one_process_stops_all_that_it_has_started(archive, tmp_path, way, said):
     """Each saves as it would alone, in the middle of an epoch, and none is left behind."""
     grid = {"model": "plain", "alpha": 1 / 16, "epochs": 10_000, "batch_size": 24, "learning_rate": "1e-3,2e-3,3e-3"}
     settings = [part for name, value in grid.items() for part in ("--set", f"{name}={value}")]
@@ -250,9 +251,9 @@ def test_who_stops_one_process_stops_all_that_it_has_started(archive, tmp_path):
     deadline = time.monotonic() + 120
     while len(list(out.glob("*/last.npz"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.terminate()
-    _, said = process.communicate(timeout=120)
-    assert process.returncode == 130 and said.endswith("minifer sweep: interrupted\n")
+    getattr(process, way)()
+    _, last_words = process.communicate(timeout=120)
+    assert process.returncode == (130 if said else -signal.SIGKILL) and last_words.endswith(said)
     with pytest.raises(ProcessLookupError):  # the group has ended
         for _ in range(100):
             os.killpg(process.pid, 0)
