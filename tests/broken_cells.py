@@ -167,6 +167,60 @@ class EluOfOneSide:
         return dy * (self.x > 0)
 
 
+class MultiHead:
+    """Right multi-head attention of one input, for others to break."""
+
+    def __init__(self):
+        rng = np.random.default_rng(1)
+        self.wq, self.wk, self.wv, self.wo = (0.7 * rng.standard_normal((4, 4)) for _ in range(4))
+        self.bias = rng.standard_normal(4)
+
+    def heads(self, rows):
+        return rows.reshape(*rows.shape[:2], 2, 2).transpose(0, 2, 1, 3)
+
+    def joined(self, heads):
+        return heads.transpose(0, 2, 1, 3).reshape(self.x.shape)
+
+    def forward(self, x):
+        self.x = x
+        self.q, self.k, self.v = (self.heads(x @ w) for w in (self.wq, self.wk, self.wv))
+        self.p = softmax(self.q @ self.k.swapaxes(2, 3) / np.sqrt(2))
+        self.o = (self.p @ self.v).transpose(0, 2, 1, 3).reshape(x.shape)
+        return self.o @ self.wo + self.bias
+
+    def of_scores(self, dp):
+        return self.p * (dp - (dp * self.p).sum(axis=-1, keepdims=True))
+
+    def backward(self, dy):
+        def product(x, d):
+            return np.einsum("ntc,ntd->cd", x, d)
+
+        self.dwo, self.dbias = product(self.o, dy), dy.sum(axis=(0, 1))
+        do = self.heads(dy @ self.wo.T)
+        ds = self.of_scores(do @ self.v.swapaxes(2, 3)) / np.sqrt(2)
+        dq, dk, dv = map(self.joined, (ds @ self.k, ds.swapaxes(2, 3) @ self.q, self.p.swapaxes(2, 3) @ do))
+        self.dwq, self.dwk, self.dwv = (product(self.x, d) for d in (dq, dk, dv))
+        return dq @ self.wq.T + dk @ self.wk.T + dv @ self.wv.T
+
+
+@animal(r"is missing: x\.T @ merge\(\(p\*sum\(p\*dp, over keys\)\) @ k\)", (2, 3, 4))
+class MultiHeadWithoutTheSum(MultiHead):
+    def of_scores(self, dp):
+        return self.p * dp
+
+
+@animal(r"here .* merge\(\(p\*sum\(p\*dp, over queries\)\)\.T @ q\)", (2, 3, 4))
+class MultiHeadSummedOverQueries(MultiHead):
+    def of_scores(self, dp):
+        return self.p * (dp - (dp * self.p).sum(axis=-2, keepdims=True))
+
+
+@animal(r"reshape stands where merge belongs\n *right *x\.T @ merge\(p\.T @ dheads\)", (2, 3, 4))
+class MultiHeadReshaped(MultiHead):
+    def joined(self, heads):
+        return heads.reshape(self.x.shape)
+
+
 class UnitRows:
     """Right rows of length 1, y = x / |x|, for others to break."""
 
@@ -250,7 +304,7 @@ class BinaryCrossEntropyOfProbabilities:
         return dy * (self.p - self.target) / (self.p * (1 - self.p)) / self.p.size
 
 
-@animal(r"wrong where \|d\| is from 1\.\d*, right elsewhere", (8, 5), (8, 5))
+@animal(r"wrong where \|d\| is from 1(\.\d+)?, right elsewhere", (8, 5), (8, 5))
 class HuberOfOneBranch:
     def forward(self, x, target):
         self.d = x - target

@@ -13,6 +13,7 @@ report.py       the comparison as text
 explain.py      the likely mistake: which change of the result, of dy, of what is read, or of the formula it is
 changes.py      the one table of changes
 vocabulary.py   gradients read as sums of usual terms
+attention.py    those of attention, also inside a layer
 term.py         the one term of many that is wrong
 where.py        in which places a gradient is wrong, where nothing explains it
 evidence.py     what an explanation may look at, and when it holds

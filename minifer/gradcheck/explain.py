@@ -16,7 +16,7 @@ from itertools import chain, permutations
 import numpy as np
 
 from minifer.errors import MiniferError
-from minifer.gradcheck import changes, where
+from minifer.gradcheck import attention, changes, where
 from minifer.gradcheck.evidence import Evidence, close, fits, name_axes, same, subsets_of_axes
 from minifer.gradcheck.nonlinear import NOT_LINEAR, is_linear, nonlinear
 from minifer.gradcheck.term import term
@@ -219,7 +219,11 @@ def numbers(e):
 
 def formula(e):
     """Both gradients are sums of a few usual terms, which say what is wrong."""
-    for vocabulary in chain.from_iterable(every(e) for every in VOCABULARIES) if e.equations > 5 else ():
+    for vocabulary in (
+        chain.from_iterable(every(e) for every in (*VOCABULARIES, attention.alone, attention.inside))
+        if e.equations > 5
+        else ()
+    ):
         right = vocabulary.read(vocabulary.right, e.draws, lambda draw: draw.numeric)
         here = right and vocabulary.read([*vocabulary.right, *vocabulary.more], e.draws, lambda draw: draw.given)
         if not here:

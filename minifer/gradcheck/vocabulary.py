@@ -71,10 +71,6 @@ OVER_OTHERS = "inv_std*mean(g*dy, B); inv_std*x_hat*mean(x_hat*g*dy, B)"
 AFTER = "", "{0}*", "{0}^2*", "({0} > 0)*"  # before a product: what was multiplied by an array
 LOSS = "1; x; softmax(x); sigmoid(x); tanh(x); 1/x; 1/(1 - x); x^2; sign(x)"
 TARGET = "t; t/x; (1 - t)/(1 - x); t/softmax(x); t*softmax(x); t*(x*t < 1); sign(x - t); (x > t)"
-TABLES = (
-    "probs*dprobs; probs*sum(probs*dprobs, K); dprobs; probs^2*dprobs; probs*sum(probs*dprobs, Q); "
-    "probs*sum(dprobs, K); sum(probs*dprobs, K) + 0*dprobs"
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -491,28 +487,4 @@ def gates(e):
         yield Vocabulary(words, [], value.shape, names, in_rows)
 
 
-def attention(e):
-    """Scaled dot-product attention: three inputs of one shape; probs = softmax(query @ key.T / sqrt(D))."""
-    inputs = list(e.inputs.values())
-    if not e.of_input or len(inputs) != 3 or any(x.shape != e.y.shape for x in inputs) or e.y.ndim < 2:
-        return
-    which = list(e.inputs).index(e.name)
-    words = ["probs.T @ dy", "probs @ dy", "scores.T @ dy", "scores @ dy"]
-    if which < 2:
-        rows, turns = ("key", ("", ".T")) if which == 0 else ("query", (".T", ""))
-        words = [f"({word}){turn} @ {rows}" for turn in turns for word in split(TABLES)]
-    for tokens, scale in product(range(e.y.ndim - 1), (e.y.shape[-1] ** -0.5, 1.0)):
-        query, key, value = (np.moveaxis(x, tokens, -2) for x in inputs)
-        scores = query @ key.mT * scale
-        arrays = {"query": query, "key": key, "probs": softmax(scores), "scores": scores}
-        names = {name: (name, array) for name, array in arrays.items()}
-        names |= {"K": ("over keys", -1), "Q": ("over queries", -2)}
-
-        def of_dy(dy, tokens=tokens, value=value):
-            dy = np.moveaxis(dy, tokens, -2)
-            return {"dy": dy, "dprobs": dy @ value.mT}
-
-        yield Vocabulary(words[: (2, 2, 1)[which]], words, e.y.shape, names, of_dy, tokens)
-
-
-VOCABULARIES = (pointwise, coupled, grouped, losses, sums, products, used_twice, gates, attention)
+VOCABULARIES = pointwise, coupled, grouped, losses, sums, products, used_twice, gates
