@@ -31,6 +31,7 @@ MISTAKEN = {  # (the sign of right - here, a factor in it): what is wrong, and w
     (-1, r"\(1 - 2\*([\w.]+)\)\*"): ("(1 - {0}) stands where {0} belongs", "{0}*"),
 }
 MOST_NUMBERS = 10_000_000  # in the values of terms that are tried together
+MOST_OUTPUTS = 10_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,9 +56,9 @@ class Terms:
 
 def term(e):
     """Return which term is missing, too many, or wrong in one factor, or None."""
-    if e.y.ndim == 1 or e.equations < 8:
+    if e.y.ndim == 1 or e.equations < 8 or e.y.size > MOST_OUTPUTS:
         return None
-    for terms in candidates(e):
+    for terms in candidates(e) if e.y.ndim else of_a_loss(e):
         if len(terms.texts) * max(e.y.size, e.value.size) > MOST_NUMBERS:
             continue
         found = multiples(e, terms)
@@ -94,12 +95,6 @@ def said(text, factor):
 
 def candidates(e):
     """Yield Terms with values of the gradient's size: dy times something, also through one matrix or two."""
-    if not e.y.ndim:
-        rows = {name: a.reshape(len(a), -1) for name, a in e.known.items() if a.ndim and a.shape == e.value.shape}
-        if rows:
-            width = e.value.size // len(e.value)
-            yield Terms(["dy"], lambda dy: dy * np.ones((1, len(e.value), width)), width).times(factors(rows, width, 2))
-        return
     rows, matrices = rows_and_weights(e)
     matrices |= sliced(matrices, e.value.shape[-1]) if e.of_input else {}
     rows, matrices = dict(rows.values()) | of_whole_maps(e), dict(matrices.values())
@@ -128,6 +123,14 @@ def candidates(e):
                 yield Terms(texts, lambda dy, t=terms, a=a: t.values(dy).mT @ a, 0)
 
 
+def of_a_loss(e):
+    """Yield Terms of a number: dy times something that has the shape of the gradient."""
+    rows = {name: a.reshape(len(a), -1) for name, a in e.known.items() if a.ndim and a.shape == e.value.shape}
+    if rows:
+        width = e.value.size // len(e.value)
+        yield Terms(["dy"], lambda dy: dy * np.ones((1, len(e.value), width)), width).times(factors(rows, width, 2))
+
+
 def of_whole_maps(e):
     """Return {name: rows} of arrays (batch, channels) that hold for all positions, such as a gate of channels."""
     shape = e.y.shape
@@ -144,6 +147,7 @@ def factors(rows, width, most=1):
             forms = OF_ANY | (OF_BOTH_SIGNS if k.min() < 0 < k.max() else {})
             forms |= OF_A_GATE if np.abs(k).max() <= 1 else {}
             single |= {form.format(name): function(k) for form, function in forms.items()}
-    both = combinations_with_replacement([text for text in single if text], 2) if most > 1 else ()
+    few = most > 1 and len(single) ** 2 * len(single[""]) * width < MOST_NUMBERS
+    both = combinations_with_replacement([text for text in single if text], 2) if few else ()
     found = single | {one + other: single[one] * single[other] for one, other in both}
     return {text: np.broadcast_to(array, (len(array), width)) for text, array in found.items()}
