@@ -75,6 +75,39 @@ class GruReadsTheInputOnce(Gru):
         return dx, dh + drh * self.r + dy * (1 - self.z)
 
 
+class Rnn:
+    """A right recurrent layer, h[t] = tanh(x[t] @ wx + h[t - 1] @ wh), for others to break."""
+
+    def __init__(self):
+        rng = np.random.default_rng(1)
+        self.wx, self.wh = 0.5 * rng.standard_normal((3, 4)), 0.5 * rng.standard_normal((4, 4))
+
+    def forward(self, x):
+        self.x, self.h = x, [np.zeros((len(x), 4))]
+        for t in range(x.shape[1]):
+            self.h.append(np.tanh(x[:, t] @ self.wx + self.h[t] @ self.wh))
+        return np.stack(self.h[1:], axis=1)
+
+    def slope(self, t):
+        return 1 - self.h[t + 1] ** 2
+
+    def backward(self, dy):
+        self.dwx, self.dwh = np.zeros_like(self.wx), np.zeros_like(self.wh)
+        dx, dh = np.zeros_like(self.x), 0
+        for t in reversed(range(self.x.shape[1])):
+            dz = (dy[:, t] + dh) * self.slope(t)
+            self.dwx += self.x[:, t].T @ dz
+            self.dwh += self.h[t].T @ dz
+            dx[:, t], dh = dz @ self.wx.T, dz @ self.wh.T
+        return dx
+
+
+@animal(r"h is read one place too early", (2, 5, 3))
+class RnnWithTheSlopeOfTheStepBefore(Rnn):
+    def slope(self, t):
+        return 1 - self.h[t] ** 2
+
+
 @animal(r"a term too many: x\.T @ \(x\*t\*\(1 - t\)\*dy\)", (3, 4))
 class HighwayOfOneSide:
     """y = t * tanh(x @ weight) + (1 - t) * x, of whose gate t one use is forgotten."""

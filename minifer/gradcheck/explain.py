@@ -11,7 +11,7 @@ for a constant factor. If nothing does, where.py says in which places it is wron
 
 import math
 from dataclasses import dataclass
-from itertools import chain, permutations
+from itertools import chain, permutations, product
 
 import numpy as np
 
@@ -323,7 +323,26 @@ def repaired(e):
             if belongs.shape == array.shape and not same(belongs, array):
                 if close(e.rerun(e.dy, {name: belongs}), e.numeric):
                     return f"{name} is used where {other} belongs"
-    return None
+    return next((text for text, moved in one_off(saved) if close(e.rerun(e.dy, moved), e.numeric)), None)
+
+
+def one_off(saved):
+    """Yield (sentence, {name: array}) of saved arrays, and lists of them, moved by one place, as steps of time are."""
+    lists = {}
+    for name, array in saved.items():
+        holder, _, index = name.rpartition(".")
+        if index.isdigit():
+            lists.setdefault((holder, array.shape), []).append(name)
+        for axis, by in product(range(array.ndim), (1, -1)):
+            which = f"{name} is read one place too {'far' if by > 0 else 'early'} along axis {axis}"
+            yield which, {name: np.roll(array, by, axis)}
+    for (holder, _), names in lists.items():
+        for by in (1, -1):
+            arrays = [saved[names[(i - by) % len(names)]] for i in range(len(names))]
+            yield (
+                f"{holder} is read one place too {'far' if by > 0 else 'early'}",
+                dict(zip(names, arrays, strict=True)),
+            )
 
 
 __all__ = ["Evidence", "Guess", "guess", "guess_of_shape"]

@@ -147,14 +147,17 @@ class Vocabulary:
 
         def sparse(counts):
             for count in counts:
-                subsets = list(combinations(range(len(usable)), count))
-                for chosen in subsets if len(subsets) <= MOST_SUBSETS and len(wanted) > count + 3 else ():
+                few = math.comb(len(usable), count) <= MOST_SUBSETS and len(wanted) > count + 3
+                for chosen in combinations(range(len(usable)), count) if few else ():
                     found = fit(chosen)
                     if found and min(abs(c) * sizes[k] for k, c in found.items()) > 1e-4:
                         return found
             return None
 
         sizes = np.linalg.norm(matrix, axis=0) / np.linalg.norm(wanted)
+        if len(usable) >= len(wanted):  # many words can say anything
+            found = sparse((1, 2))
+            return found and {words[usable[k]]: float(c) for k, c in found.items()}
         scaled = matrix / sizes
         ridge = 1e-12 * np.sum(wanted**2) * np.eye(len(usable))  # some words may say the same
         rough = scaled @ np.linalg.solve(scaled.T @ scaled + ridge, scaled.T @ wanted)
