@@ -156,7 +156,7 @@ class Vocabulary:
 
         sizes = np.linalg.norm(matrix, axis=0) / np.linalg.norm(wanted)
         if len(usable) >= len(wanted):  # many words can say anything
-            found = sparse((1, 2))
+            found = sparse((1, 2, 3))
             return found and {words[usable[k]]: float(c) for k, c in found.items()}
         scaled = matrix / sizes
         ridge = 1e-12 * np.sum(wanted**2) * np.eye(len(usable))  # some words may say the same
