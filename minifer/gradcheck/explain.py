@@ -5,8 +5,9 @@ The right gradient is J^T dy, and J is measured. A mistake changes one of four t
     the result    given = T(J^T dy)            what was read    given = J'^T dy, J' that of a layer with T(weight)
     the upstream  given = J^T T(dy)            the formula      both gradients are sums of a few terms: vocabulary.py
 
-T is a row of the table in changes.py. What explains a gradient does so for several dy (Evidence.factor), exactly or but
-for a constant factor. If nothing does, where.py says in which places it is wrong. A wrong guess is worse than none.
+T is a row of the table in changes.py. In a sum of many terms one alone may be wrong: term.py. What explains a gradient
+does so for several dy (Evidence.factor), exactly or but for a constant factor. If nothing does, where.py says in which
+places it is wrong. A wrong guess is worse than none.
 """
 
 import math
