@@ -21,6 +21,9 @@ caption { text-align: left; font-weight: 600; padding-bottom: .4rem; }
 th, td { padding: .32rem .7rem; text-align: right; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { font-weight: 600; color: var(--soft); vertical-align: bottom; border-bottom: 2px solid #bbb; }
 th.text, td.text { text-align: left; }
+.wide { font-size: .78rem; }
+.wide th, .wide td { padding: .32rem .32rem; }
+.wide td:first-child { min-width: 9rem; }
 .note { color: var(--soft); font-size: .88rem; margin-top: .2rem; }
 figure { margin: 1.4rem 0; }
 figure img { max-width: 100%; height: auto; }
@@ -30,6 +33,8 @@ code { font-size: .9em; background: #f2f2ef; padding: .05em .3em; border-radius:
            font-size: .86rem; overflow-x: auto; }
 @media print { body { background: #fff; } main { padding: 0; } nav { display: none; } }
 """
+
+MOST_COLUMNS = 10  # of a table in large letters
 
 
 def page(title, lead, sections):
@@ -72,9 +77,10 @@ def table(title, header, rows, note=""):
         pairs = zip(cells, kinds, strict=True)
         return f"<tr>{''.join(f'<{tag}{kind}>{escape(str(cell))}</{tag}>' for cell, kind in pairs)}</tr>"
 
+    wide = ' class="wide"' if len(header) > MOST_COLUMNS else ""
     below = f'<p class="note">{escape(note)}</p>' if note else ""
     return (
-        f'<div class="scroll"><table><caption>{escape(title)}</caption><thead>{line("th", header)}</thead>'
+        f'<div class="scroll"><table{wide}><caption>{escape(title)}</caption><thead>{line("th", header)}</thead>'
         f"<tbody>{''.join(line('td', row) for row in rows)}</tbody></table></div>{below}"
     )
 
