@@ -116,6 +116,7 @@ class Worker:
 
     call, stopped    the call of run_jobs that it works for, and the latest that was stopped
     busy             whether a piece of work is at hand
+    listens          whether it waits for the end of the process that has started it
     """
 
     def __init__(self):

@@ -49,6 +49,22 @@ def softmax_loss(x, labels, reg=0.0):
 def lonely_forward(x):
     return x, None
 
+class Scaled:
+    def __init__(self, factor):
+        self.factor, self.constants = factor, ("factor",)
+
+    def forward(self, x):
+        return self.factor * x
+
+    def backward(self, dy):
+        return self.factor * dy
+
+def feedforward(factor):
+    return Scaled(factor)
+
+def scaled_loss(factor, rng):
+    return Scaled(factor)
+
 def number_loss(x):
     return float((x**2).sum())
 """
@@ -79,6 +95,8 @@ def functions():
         ),
         (["softmax_loss", *LOGITS], True, r"dx .* ok"),
         (["softmax_loss", *LOGITS, "--with", "reg=.1"], False, r"right *0\.2\*x\*dy .*\n *here *0\.1\*x\*dy"),
+        (["feedforward", "--input", "5x3", "--with", "2.5"], True, r"dx .* ok"),
+        (["scaled_loss", "--input", "5x3", "--with", "factor=2.5"], True, r"dx .* ok"),
         (["lonely_forward", "--input", "5x3"], False, r"needs a function lonely_backward\(dy, cache\)"),
         (["number_loss", "--input", "5x3"], False, r"return loss, dx; this one returned"),
         (["affine_forward", "--input", "5x3"], False, r"missing a required argument: 'w'"),

@@ -60,7 +60,7 @@ def inside(e):
     rows, weights = rows_and_weights(e)
     for parts in found(e, [w for _, w in weights.values()]):
         for role, (name, x), turned in product(("query", "key", "value"), rows.values(), (False, True)):
-            made, w = merged(parts.arrays[role][1]), e.value.T if turned else e.value
+            made, w = in_tokens(parts.arrays[role][1]), e.value.T if turned else e.value
             if (x.shape[1], made.shape[1]) == w.shape and is_shifted(x @ w, made):
                 yield of_projection(e.value.shape, parts, role, (name, x), turned)
 
@@ -75,7 +75,7 @@ def of_projection(shape, parts, role, a, turned):
     form = "{0}({1}).T @ a" if turned else "a.T @ {0}({1})"
     right, *more = [[form.format(way, word) for word in some] for way in ("merge", "reshape") for some in (right, more)]
     probs, value = parts.arrays["probs"], parts.arrays["value"][1]
-    names = parts.arrays | {"a": a, "K": ("over keys", -1), "Q": ("over queries", -2), "merge": ("merge", merged)}
+    names = parts.arrays | {"a": a, "K": ("over keys", -1), "Q": ("over queries", -2), "merge": ("merge", in_tokens)}
     names |= {"reshape": ("reshape", lambda heads: heads.reshape(len(a[1]), -1))}
     names |= {"dheads": ("dheads", None), "dprobs": (f"d{probs[0]}", None)}
 
@@ -119,7 +119,7 @@ def way_back(e, heads, weights):
 
     A bias may have been added, and an array that the layer has saved, such as its input.
     """
-    joined, y = merged(heads), e.y.reshape(-1, e.y.shape[-1])
+    joined, y = in_tokens(heads), e.y.reshape(-1, e.y.shape[-1])
     bases = [0, *(array.reshape(y.shape) for array in e.known.values() if array.shape == e.y.shape)]
     for w in (np.eye(joined.shape[1]), *weights, *(w.T for w in weights)):
         if w.shape == (joined.shape[1], y.shape[1]):
@@ -137,13 +137,11 @@ def is_shifted(rows, others):
     return np.abs(difference - difference[0]).max() <= 1e-6 * np.abs(rows).max()
 
 
-def merged(heads):
+def in_tokens(heads):
     """Return heads (N,H,T,D), or rows (N,T,D) of one head, as a matrix: a row for each token."""
-    return (
-        np.moveaxis(heads, 1, 2).reshape(-1, heads.shape[1] * heads.shape[3])
-        if heads.ndim == 4
-        else in_rows(heads)["dy"]
-    )
+    if heads.ndim == 3:
+        return in_rows(heads)["dy"]
+    return np.moveaxis(heads, 1, 2).reshape(-1, heads.shape[1] * heads.shape[3])
 
 
 def parted(rows, shape):

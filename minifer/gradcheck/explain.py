@@ -53,11 +53,7 @@ def guess(e):
     vague = None
     with np.errstate(all="ignore"):  # a change may divide by zero
         linear = is_linear(e)
-        of_linear, others = (
-            (where.masks, activation, formula, upstream, reading, term),
-            (nonlinear, activation, upstream),
-        )
-        more = of_linear if linear else others
+        more = OF_LINEAR if linear else OF_OTHERS
         for kind in (plain, result, *(more if e.small else ())):
             found = kind(e)
             found = Guess(kind.__name__, found) if isinstance(found, str) else found
@@ -220,11 +216,8 @@ def numbers(e):
 
 def formula(e):
     """Both gradients are sums of a few usual terms, which say what is wrong."""
-    for vocabulary in (
-        chain.from_iterable(every(e) for every in (*VOCABULARIES, attention.alone, attention.inside))
-        if e.equations > 5
-        else ()
-    ):
+    every = (*VOCABULARIES, attention.alone, attention.inside)
+    for vocabulary in chain.from_iterable(kind(e) for kind in every) if e.equations > 5 else ():
         right = vocabulary.read(vocabulary.right, e.draws, lambda draw: draw.numeric)
         here = right and vocabulary.read([*vocabulary.right, *vocabulary.more], e.draws, lambda draw: draw.given)
         if not here:
@@ -345,5 +338,8 @@ def one_off(saved):
                 dict(zip(names, arrays, strict=True)),
             )
 
+
+OF_LINEAR = where.masks, activation, formula, upstream, reading, term
+OF_OTHERS = nonlinear, activation, upstream
 
 __all__ = ["Evidence", "Guess", "guess", "guess_of_shape"]

@@ -6,6 +6,7 @@ loss, dx = softmax_loss(x, labels)             what it returns after the loss ar
 
 import functools
 import inspect
+import re
 import sys
 
 from minifer.errors import ConfigError, LayerError
@@ -15,11 +16,19 @@ class Functions:
     """What stands in place of a layer."""
 
 
-def is_function(thing):
-    """Whether this is such a function, by its name, and by the inputs that it needs."""
-    if not inspect.isfunction(thing) or not ("forward" in thing.__name__ or thing.__name__.endswith("loss")):
+def is_function(thing, positional=(), keywords=()):
+    """Whether this is such a function, by its name, and since with these arguments it still needs inputs.
+
+    One that needs no more, but perhaps an rng, makes a layer: feedforward(channels), margin_loss(margin).
+    """
+    if not inspect.isfunction(thing) or not re.search(r"(^|_)forward(_|$)|loss$", thing.__name__):
         return False
-    return any(p.default is p.empty for p in inspect.signature(thing).parameters.values())
+    signature = inspect.signature(thing)
+    try:
+        signature.bind(*positional, **({"rng": None} if "rng" in signature.parameters else {}) | dict(keywords))
+    except TypeError:
+        return True
+    return False
 
 
 def as_layer(thing):

@@ -27,11 +27,11 @@ def load_layer(target, arguments="", seed=0, input_shape=None):
     thing = find(target, _makes_layers, "class", "no class with forward and backward")
     if is_layer(thing) and arguments:
         raise ConfigError(f"{target} is a layer already, not a class: leave out --with {arguments!r}")
-    if is_function(thing):
-        return layer_of(thing, *parse_arguments(arguments))
+    positional, keywords = parse_arguments(arguments)
+    if is_function(thing, positional, keywords):
+        return layer_of(thing, positional, keywords)
     layer = thing
     if callable(thing) and not is_layer(thing):
-        positional, keywords = parse_arguments(arguments)
         if not arguments and list(inspect.signature(thing).parameters)[:2] == ["input_shape", "classes"]:
             positional = (input_shape, 3)
         layer = call(thing, target, positional, keywords, seed, "; give arguments such as --with {}=3")
@@ -65,8 +65,8 @@ def parse_input(text, rng):
     shape = tuple(int(length) for length in match[1].split("x")) if match else ()
     if not match or 0 in shape or match[2] == "0":
         raise ConfigError(
-            f"--input {text!r} is not a shape: write 2x5x4x3, or 4:10 for four "
-            "labels from 0 to 9, and --input again for a second input"
+            f"--input {text!r} is not a shape: write 2x5x4x3, or 4:10 for four labels from 0 to 9, and --input again "
+            "for a second input"
         )
     if match[2]:
         return rng.integers(int(match[2]), size=shape)

@@ -145,6 +145,9 @@ class Vocabulary:
             factors = np.linalg.lstsq(matrix[:, chosen], wanted, rcond=None)[0]
             return dict(zip(chosen, factors, strict=True)) if close(matrix[:, chosen] @ factors, wanted) else None
 
+        def in_words(found):
+            return found and {words[usable[k]]: float(c) for k, c in found.items()}
+
         def sparse(counts):
             for count in counts:
                 few = math.comb(len(usable), count) <= MOST_SUBSETS and len(wanted) > count + 3
@@ -156,8 +159,7 @@ class Vocabulary:
 
         sizes = np.linalg.norm(matrix, axis=0) / np.linalg.norm(wanted)
         if len(usable) >= len(wanted):  # many words can say anything
-            found = sparse((1, 2, 3))
-            return found and {words[usable[k]]: float(c) for k, c in found.items()}
+            return in_words(sparse((1, 2, 3)))
         scaled = matrix / sizes
         ridge = 1e-12 * np.sum(wanted**2) * np.eye(len(usable))  # some words may say the same
         rough = scaled @ np.linalg.solve(scaled.T @ scaled + ridge, scaled.T @ wanted)
@@ -171,7 +173,7 @@ class Vocabulary:
             needed = [k for k, c in full.items() if abs(c) * sizes[k] > 1e-4]
             found = fit(needed) if 0 < len(needed) <= MOST_TERMS and len(free) < len(wanted) - 2 else None
             found = found or sparse((3,))
-        return found and {words[usable[k]]: float(c) for k, c in found.items()}
+        return in_words(found)
 
 
 @functools.cache
