@@ -26,12 +26,16 @@ def animal_of(zoo):
     return animal
 
 
-animal = animal_of(ZOO)
+def zoo_of(animals):
+    """Return the function of a generator that returns {name: (layer, inputs, mistake)}."""
+
+    def zoo(rng):
+        return {name: (make(rng) if make else kind(), draw(rng), kind.mistake) for name, make, draw, kind in animals}
+
+    return zoo
 
 
-def zoo(rng):
-    """Return {name: (layer, inputs, mistake)}."""
-    return {name: (make(rng) if make else kind(), draw(rng), kind.mistake) for name, make, draw, kind in ZOO}
+animal, zoo = animal_of(ZOO), zoo_of(ZOO)
 
 
 class Dense:
