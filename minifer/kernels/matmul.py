@@ -6,16 +6,18 @@
 
 All three are one loop nest. b is cut into panels two vectors wide, copied (kernels/packing.py) so that each is
 read front to back; tiles of out are then summed in registers (kernels/tile.py). The product is cut into tasks for the
-threads along its rows, its columns and its sums. How depends on the shapes alone, never on the number of threads, so
-neither does any bit of the result. Arrays of uint32 hold pairs of neighbours along the sum (see kernels/bfloat16.py).
+threads along its rows, its columns and its sums. Where a sum is cut depends on the shapes alone, never on the number of
+threads, so neither does any bit of the result: a tile is the same whichever task it falls to. Arrays of uint32 hold
+pairs of neighbours along the sum (see kernels/bfloat16.py).
 
 Source: Goto & van de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008.
 """
 
 import functools
+import math
 
 import numpy as np
-from numba import prange
+from numba import get_num_threads, prange
 
 from minifer.kernels.denormals import flush_denormals, restore
 from minifer.kernels.packing import copy_panel, copy_tile, transpose_panel
@@ -23,6 +25,7 @@ from minifer.kernels.tile import PANEL, TILE_ROWS, multiply_tile
 from minifer.kernels.twin import parallel, serial
 
 TASKS = 8  # pieces of work at most; every piece copies what it needs of a and b, so more of them cost more
+SPLIT_STEPS = 1024  # shortest share of a sum that is worth a result of its own, which has to be added to the others
 STEPS = 256  # longest part of a sum between two visits to out: a tile's values of a stay in the first-level cache
 GROUP = 16  # panels of a task at most: they stay in the second-level cache while every tile passes over them
 FEW_TILES = 4  # tiles for which it does not pay to copy b
@@ -126,12 +129,21 @@ def _sum_splits(parts, out):
         out[i] = total
 
 
-@functools.cache
-def _cut(rows, columns, steps):
-    """Return (splits, row_blocks, groups): the cut into TASKS pieces, or as many as there can be, that copies least.
+def _cost(cut, rows, columns, steps, threads):
+    """Return the time of the thread that has most to do, as a number of copies.
 
     Every group of columns copies all of a, every block of rows all of b, and every split of the sums is added up.
     """
+    splits, row_blocks, groups = cut
+    tasks = math.prod(cut)
+    copied = steps * (rows * groups + columns * row_blocks) + (splits > 1) * (splits + 1) * rows * columns
+    multiplied = rows * columns * steps / 32  # a copy takes as long as 32 products
+    return (copied + multiplied) / tasks * -(-tasks // threads)
+
+
+@functools.cache
+def _cuts(rows, columns, steps):
+    """Return all cuts (splits, row_blocks, groups) into at most TASKS pieces whose copies fit the caches."""
     panels, tiles = -(-columns // PANEL), -(-rows // TILE_ROWS)
     powers = [1 << p for p in range(TASKS.bit_length())]
     cuts = [
@@ -140,28 +152,35 @@ def _cut(rows, columns, steps):
         for row_blocks in powers
         for groups in powers
         if splits * row_blocks * groups <= TASKS
-        and splits <= max(1, steps // STEPS)
+        and splits <= max(1, steps // SPLIT_STEPS)
         and row_blocks <= tiles
         and groups <= panels <= GROUP * groups
     ]
+    return cuts or [(1, 1, max(1, -(-panels // GROUP)))]
 
-    def cost(cut):
-        splits, row_blocks, groups = cut
-        copied = steps * (rows * groups + columns * row_blocks) + (splits > 1) * (splits + 1) * rows * columns
-        idle = TASKS - splits * row_blocks * groups
-        return copied + rows * columns * steps * idle / (32 * TASKS)  # a copy takes as long as 32 products
 
-    return min(cuts, key=cost) if cuts else (1, 1, -(-panels // GROUP))
+@functools.cache
+def _splits(rows, columns, steps):
+    """Return how many parts a sum is cut into: as many as suit TASKS threads, however many there are."""
+    return min(_cuts(rows, columns, steps), key=lambda cut: _cost(cut, rows, columns, steps, TASKS))[0]
+
+
+@functools.cache
+def _cut(rows, columns, steps, threads):
+    """Return the fastest (splits, row_blocks, groups) of so many threads, among those with the shapes' splits."""
+    splits = _splits(rows, columns, steps)
+    cuts = [cut for cut in _cuts(rows, columns, steps) if cut[0] == splits]
+    return min(cuts, key=lambda cut: _cost(cut, rows, columns, steps, threads))
 
 
 def partial_sums(rows, columns, steps):
     """Return how many numbers a product keeps beside its result until its splits are added up."""
-    splits, _, _ = _cut(rows, columns, steps)
+    splits = _splits(rows, columns, steps)
     return splits * rows * columns if splits > 1 else 0
 
 
 def _product(a, a_transposed, b, b_transposed, rows, columns, steps, out=None):
-    splits, row_blocks, groups = _cut(rows, columns, steps)
+    splits, row_blocks, groups = _cut(rows, columns, steps, get_num_threads())
     panels, tiles = -(-columns // PANEL), -(-rows // TILE_ROWS)
     copy_b = b_transposed or tiles > FEW_TILES or columns % PANEL > 0
     # Rows a power of two apart compete for the same few lines of the cache, the more the larger that power is.
