@@ -16,6 +16,7 @@ from minifer.kernels import network as kernel
 from minifer.kernels.depthwise import offset_lists
 from minifer.kernels.threads import in_turn
 from minifer.kernels.tile import PANEL, TILE_ROWS
+from minifer.kernels.window import ZEROS, keeps_size
 from minifer.layers import (
     BatchNorm,
     Conv2D,
@@ -92,12 +93,13 @@ class InferenceNetwork:
         self._free, self._slots = [], 0
         self._slot_size = kernel.TASKS * TILE_ROWS * PANEL  # slot 0: scratch for tiles at an edge
         self._take(1, 1, 1)
+        self._keep(np.zeros(ZEROS))
         height, width, channels = input_shape
         self._out = self._write(model, _Map(None, height, width, channels))
         self._memory = np.zeros(self._slots * self._slot_size, np.float32)
         self._weights = np.concatenate(self._pieces)
         self._lists = [np.array(values, np.int64) for values in (self._starts, self._sources, self._taps)]
-        self._program = np.zeros(len(self._steps), kernel.STEP).view(np.recarray)
+        self._program = np.zeros(len(self._steps), kernel.STEP)
         for row, step in zip(self._program, self._steps, strict=True):
             for name, value in step.items():
                 row[name] = self._place(value) if isinstance(value, _Map) else value
@@ -173,7 +175,7 @@ class InferenceNetwork:
                 "target": target, "target_row": target.row, "shortcut": -1 if shortcut is None else shortcut,
                 "shortcut_row": 0 if shortcut is None else shortcut.row, "inputs": source.positions,
                 "outputs": target.positions, "channels": source.channels, "filters": target.channels,
-                "weight": -1, "bias": -1, "start": -1, "low": clips[0], "high": clips[1], **fields,
+                "weight": -1, "bias": -1, "start": -1, "width": 0, "low": clips[0], "high": clips[1], **fields,
             }
         )  # fmt: skip
 
@@ -247,8 +249,10 @@ class InferenceNetwork:
             self._free.append(patches.slot)
             return y
         y = self._take(oh, ow, weight.shape[-1])
+        slides = keeps_size(weight.shape[:2], layer.stride, padding, layer.dilation, (x.height, x.width))
         self._step(
             kernel.DEPTHWISE, x, y, clips, weight=self._keep(weight), bias=self._keep(bias),
+            width=x.width if slides and x.row == x.channels else 0,
             start=self._keep_lists(starts, positions * x.row, taps * x.channels),
         )  # fmt: skip
         return y

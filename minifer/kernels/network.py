@@ -15,7 +15,7 @@ allocated, except by attention, which is a call of its own.
     ATTENTION    y = attention(query, key, value)
 
 Rows of a map (its positions) are a `row` of numbers apart, which may be more than there are channels: a power of two
-would make them compete for the same cache lines.
+would make them compete for the same cache lines. The weights begin with ZEROS zeros.
 """
 
 import numpy as np
@@ -26,14 +26,17 @@ from minifer.kernels.normalized import add_bias
 from minifer.kernels.rows import multiply_rows
 from minifer.kernels.tile import FEW_ROWS, PANEL, TILE_ROWS, multiply_few_rows, multiply_tile
 from minifer.kernels.twin import parallel, serial
+from minifer.kernels.window import TAPS, ZEROS, filter_row, three_rows
 
 PATCHES, DEPTHWISE, POINTWISE, SUBSAMPLE, AVERAGE, NORMALIZE, ATTENTION = range(7)
-STEP = np.dtype(
-    [("operation", np.int64)]
-    + [(name, np.int64) for name in ("source", "source_row", "target", "target_row", "shortcut", "shortcut_row")]
-    + [(name, np.int64) for name in ("inputs", "outputs", "channels", "filters", "weight", "bias", "start", "heads")]
-    + [("low", np.float32), ("high", np.float32)]
-)  # inputs, outputs: positions of a picture; start: where a step's lists begin; -1 where there is no such thing
+_NUMBERS = (
+    "operation", "source", "source_row", "target", "target_row", "shortcut", "shortcut_row", "inputs", "outputs",
+    "channels", "filters", "weight", "bias", "start", "width", "heads",
+)  # fmt: skip
+# A step. inputs, outputs: positions of a picture; start: where its lists begin; width: positions in a row of a map that a
+# window slides over (kernels/window.py), 0 where none does; -1: there is no such thing.
+# An array of np.record reads as a recarray does, and is sliced and handed over in a fraction of the time.
+STEP = np.dtype((np.record, [(name, np.int64) for name in _NUMBERS] + [("low", np.float32), ("high", np.float32)]))
 TASKS = 8  # pieces of work of a product
 BLOCK_TILES = 96 // TILE_ROWS  # tiles of a product that are carried to their end, clipping included, before the next
 SOME = 48  # positions of a depthwise step that are worked on at a time
@@ -65,8 +68,24 @@ def _patches(memory, program, number, pictures, batch, starts, sources, taps):
 
 
 @serial
+def _slide(memory, s, n, first, last, weights):
+    """DEPTHWISE for some rows of picture n, by a window of 3x3."""
+    zeros, weight = weights[:ZEROS], weights[s.weight : s.weight + TAPS * s.channels]
+    line, height = s.width * s.channels, s.outputs // s.width
+    source, target = s.source + n * height * line, s.target + n * height * line
+    for row in range(first, last):
+        above, middle, below = three_rows(row - 1, height, source, line, height)
+        place = target + row * line
+        filter_row(memory, place, memory, above, middle, below, zeros, weight, s.width, s.channels)
+        add_bias(memory, place, s.channels, weights, s.bias, s.low, s.high, s.width, s.channels)
+
+
+@serial
 def _depthwise_positions(memory, s, n, first, last, weights, starts, sources, taps):
     """DEPTHWISE for some positions of picture n, a few at a time: they are clipped while they are in the cache."""
+    if s.width > 0:
+        _slide(memory, s, n, first // s.width, last // s.width, weights)
+        return
     for start in range(first, last, SOME):
         stop = min(start + SOME, last)
         place = s.target + (n * s.outputs + start) * s.target_row
@@ -81,11 +100,13 @@ def _depthwise_positions(memory, s, n, first, last, weights, starts, sources, ta
 @parallel
 def _depthwise(memory, program, number, batch, weights, starts, sources, taps):
     """DEPTHWISE: the lists name, for every output position, the positions under its window and their taps."""
-    chunks = min(program[number].outputs, 8)
+    together = max(1, program[number].width)  # positions that are not parted: a row under a sliding window
+    pieces = program[number].outputs // together
+    chunks = min(pieces, 8)
     for task in prange(batch * chunks):
         s = program[number]
         n, chunk = task // chunks, task % chunks
-        first, last = s.outputs * chunk // chunks, s.outputs * (chunk + 1) // chunks
+        first, last = pieces * chunk // chunks * together, pieces * (chunk + 1) // chunks * together
         _depthwise_positions(memory, s, n, first, last, weights, starts, sources, taps)
 
 
