@@ -33,8 +33,8 @@ _NUMBERS = (
     "operation", "source", "source_row", "target", "target_row", "shortcut", "shortcut_row", "inputs", "outputs",
     "channels", "filters", "weight", "bias", "start", "width", "heads",
 )  # fmt: skip
-# A step. inputs, outputs: positions of a picture; start: where its lists begin; width: positions in a row of a map that a
-# window slides over (kernels/window.py), 0 where none does; -1: there is no such thing.
+# A step. inputs, outputs: positions of a picture; start: where its lists begin; width: positions in a row of a map that
+# a window slides over (kernels/window.py), 0 where none does; -1: there is no such thing.
 # An array of np.record reads as a recarray does, and is sliced and handed over in a fraction of the time.
 STEP = np.dtype((np.record, [(name, np.int64) for name in _NUMBERS] + [("low", np.float32), ("high", np.float32)]))
 TASKS = 8  # pieces of work of a product
