@@ -4,6 +4,7 @@ python benchmarks/inference.py [--threads 2] [--json] [--rounds 9] [--no-compile
 
 The plain network at alpha 1 on 48x48 pictures, batch 1 and batch 32. PyTorch exports its twin to ONNX Runtime. Of both
 the best setting counts: of PyTorch eager or compiled and OpenMP's, of ONNX Runtime how its threads wait and how many.
+Where the processor can multiply bytes, these are compared with minifer's own float32: other numbers, not a rival's.
 """
 
 import argparse
@@ -16,15 +17,17 @@ from contest import OPENMP, Contestant, Worker, WorkerError, contest, settings
 from timing import compare, report, start
 from train_step import twin_of
 
+from minifer.kernels.vectors import HAS_OCTETS
+
 PLAIN = ("plain", 1.0, ())
 
 
-def folded(batch):
+def folded(batch, products="float32"):
     """Return a call of minifer's folded network."""
     from minifer.inference import InferenceNetwork
     from minifer.models import mobilenet
 
-    network = InferenceNetwork(mobilenet("plain"), (48, 48, 1))
+    network = InferenceNetwork(mobilenet("plain"), (48, 48, 1), products=products)
     images = np.random.default_rng(0).standard_normal((batch, 48, 48, 1)).astype(np.float32)
     return {"run": lambda: network(images)}
 
@@ -65,6 +68,16 @@ def runtime(batch, path, threads):
     return settings("ONNX Runtime", "inference:onnx_runtime", arguments, threads, programs)
 
 
+def of_bytes(batch, args):
+    """Return the row of products of bytes, against those of float32."""
+    ours = [
+        Contestant(name, "inference:folded", {"batch": batch, "products": products}, args.threads)
+        for name, products in (("minifer", "int8"), ("minifer, float32", "float32"))
+    ]
+    with contest(ours) as running:
+        return compare(f"inference with products of bytes, batch {batch}", running, "run", args.rounds)
+
+
 def main():
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -82,6 +95,10 @@ def main():
             with contest(contestants) as running:
                 rows += compare(f"inference, plain, alpha 1, batch {batch}", running, "run", args.rounds)
             notes += running.notes
+            if HAS_OCTETS:
+                rows += of_bytes(batch, args)
+    if not HAS_OCTETS:
+        notes.append("products of bytes: left out: this processor has no instructions for them")
     report(rows, args.threads, args.json, notes)
 
 

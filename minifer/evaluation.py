@@ -8,13 +8,16 @@ from minifer.cost.table import held
 from minifer.data.dataset import check_images, to_float
 from minifer.data.duplicates import unseen_rows
 from minifer.data.views import views
+from minifer.inference import InferenceNetwork
 from minifer.layers import Layer
 from minifer.losses import probabilities
 from minifer.own_code import is_target
-from minifer.trained import check_classes, load_weights
+from minifer.trained import check_classes, input_shape, load_weights
 
 
-def predict(model: Layer, images: np.ndarray, frames: np.ndarray | None = None, batch_size: int = 128) -> np.ndarray:
+def predict(
+    model: Layer | InferenceNetwork, images: np.ndarray, frames: np.ndarray | None = None, batch_size: int = 128
+) -> np.ndarray:
     """Return probabilities (N, classes) for images (N,H,W) or (N,H,W,3) uint8, or as the network reads them.
 
         >>> from minifer.models import mobilenet
@@ -23,6 +26,7 @@ def predict(model: Layer, images: np.ndarray, frames: np.ndarray | None = None, 
 
     Any number of threads may call it with one model. Of no pictures it returns an array of shape (0, classes).
 
+    model      or an InferenceNetwork of it
     images     also of other types, see data.dataset.check_images
     frames     (N,2,3) of images uint8, where the network was trained on registered pictures (see faces.registration)
     """
@@ -32,15 +36,16 @@ def predict(model: Layer, images: np.ndarray, frames: np.ndarray | None = None, 
     for start in range(0, len(images), batch_size):
         part = slice(start, start + batch_size)
         x = to_float(images[part], None if frames is None else frames[part])
-        found.append(probabilities(model.forward(x)))
+        found.append(probabilities(model(x)))
     return np.concatenate(found)
 
 
-def evaluate_weights(path, dataset, split, tta=False, model=None):
+def evaluate_weights(path, dataset, split, tta=False, model=None, products="float32"):
     """Return (result as a JSON-able dict, probabilities (N, classes)) of a weights file on a Dataset.
 
     tta     average over two views of each picture, see data.views
     model   the network of one's own that was trained, see minifer.networks
+    products    "int8": as InferenceNetwork multiplies when told so
     """
     model, meta = load_weights(path, model)
     check_classes(meta["classes"], dataset.classes, path)
@@ -49,16 +54,20 @@ def evaluate_weights(path, dataset, split, tta=False, model=None):
         from minifer.faces.registration import registered
 
         dataset = registered(dataset)
+    network = model
+    if products != "float32":
+        network = InferenceNetwork(model, input_shape(meta["image_shape"]), products=products)
     if tta:
-        probs = np.mean([predict(model, view) for view in views(dataset.images, dataset.frames)], axis=0)
+        probs = np.mean([predict(network, view) for view in views(dataset.images, dataset.frames)], axis=0)
     else:
-        probs = predict(model, dataset.images, dataset.frames)
+        probs = predict(network, dataset.images, dataset.frames)
     result = {
         "split": split,
         "model": settings["model"],
         "alpha": None if is_target(settings["model"]) else settings["alpha"],
         "parameters": held(model)[0],
         "tta": tta,
+        **({"products": products} if products != "float32" else {}),
         **({"labels": "FER+"} if settings.get("labels") else {}),  # whose figures are not FER2013's
         **metrics.evaluate(probs, dataset.labels, dataset.classes),
     }

@@ -14,8 +14,10 @@ import numpy as np
 from minifer.errors import ConfigError, DtypeError, ShapeError
 from minifer.kernels import network as kernel
 from minifer.kernels.depthwise import offset_lists
+from minifer.kernels.octets import FOUR, LARGEST, UNITS, fours, quantize
 from minifer.kernels.threads import in_turn
 from minifer.kernels.tile import PANEL, TILE_ROWS
+from minifer.kernels.vectors import HAS_OCTETS
 from minifer.kernels.window import ZEROS, keeps_size
 from minifer.layers import (
     BatchNorm,
@@ -34,6 +36,7 @@ from minifer.layers.base import computes_as
 from minifer.layers.normalization import CLIPS
 
 NO_CLIP = CLIPS[None]
+PRODUCTS = ("float32", "int8")
 
 
 def _row_length(channels):
@@ -59,6 +62,7 @@ class _Map:
         self.slot, self.height, self.width, self.channels, self.offset = slot, height, width, channels, offset
         self.row = row or _row_length(channels)
         self.positions = height * width
+        self.octets = None  # the same once more, as bytes
 
 
 def ready(model: Layer, input_shape: tuple[int, int, int], notice=lambda line: None):
@@ -83,11 +87,20 @@ class InferenceNetwork:
         >>> network(np.zeros((5, 48, 48, 1), np.float32)).shape
         (5, 7)
 
-    Raises ConfigError for a layer it has no step for, ShapeError for pictures of another size than input_shape.
+    products    "float32", or "int8": pointwise convolutions of what a depthwise one and ReLU6 have left multiply bytes,
+                the logits differ somewhat (see kernels/octets.py)
+    Raises      ConfigError for a layer it has no step for, and where the processor cannot multiply bytes; ShapeError
+                for pictures of another size than input_shape
     """
 
-    def __init__(self, model: Layer, input_shape: tuple[int, int, int], batch_size: int = 32):
-        self.input_shape, self.batch_size = tuple(input_shape), batch_size
+    def __init__(
+        self, model: Layer, input_shape: tuple[int, int, int], batch_size: int = 32, products: str = "float32"
+    ):
+        if products not in PRODUCTS:
+            raise ConfigError(f"products={products}: choose one of {', '.join(PRODUCTS)}")
+        if products == "int8" and not HAS_OCTETS:
+            raise ConfigError("products=int8: this processor cannot multiply bytes (VNNI), or nothing is compiled")
+        self.input_shape, self.batch_size, self.products = tuple(input_shape), batch_size, products
         self._steps, self._starts, self._sources, self._taps = [], [], [], []
         self._pieces, self._pieces_size = [], 0
         self._free, self._slots = [], 0
@@ -96,6 +109,8 @@ class InferenceNetwork:
         self._keep(np.zeros(ZEROS))
         height, width, channels = input_shape
         self._out = self._write(model, _Map(None, height, width, channels))
+        if products == "int8" and all(step.get("scale", -1) < 0 for step in self._steps):
+            raise ConfigError("products=int8: no pointwise convolution of this network reads what ReLU6 has clipped")
         self._memory = np.zeros(self._slots * self._slot_size, np.float32)
         self._weights = np.concatenate(self._pieces)
         self._lists = [np.array(values, np.int64) for values in (self._starts, self._sources, self._taps)]
@@ -103,6 +118,7 @@ class InferenceNetwork:
         for row, step in zip(self._program, self._steps, strict=True):
             for name, value in step.items():
                 row[name] = self._place(value) if isinstance(value, _Map) else value
+        self._fours = (self._memory.view(np.int32), self._weights.view(np.int32)) if products == "int8" else None
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Return logits (N, classes) of images (N,H,W,C) float32, as data.dataset.to_float makes them of pictures."""
@@ -125,7 +141,7 @@ class InferenceNetwork:
         number = 0
         while number < len(self._program):
             number += kernel.run_network(
-                self._program[number:], pictures, batch, self._memory, self._weights, *self._lists
+                self._program[number:], pictures, batch, self._memory, self._weights, *self._lists, self._fours
             )
             if number == len(self._program):
                 return
@@ -151,9 +167,17 @@ class InferenceNetwork:
         self._slot_size = max(self._slot_size, (copies * self.batch_size * new.positions + TILE_ROWS) * new.row)
         return new
 
+    def _release(self, a_map):
+        """Give back the slots of a map."""
+        self._free.append(a_map.slot)
+        if a_map.octets is not None:
+            self._free.append(a_map.octets.slot)
+
     def _keep(self, values):
         """Add numbers to the weights; return where they start."""
-        values, start = np.asarray(values, np.float32).reshape(-1), self._pieces_size
+        values = np.ascontiguousarray(values)  # bytes, in fours, stay what they are
+        values = values.view(np.float32) if values.dtype == np.int32 else values.astype(np.float32)
+        values, start = values.reshape(-1), self._pieces_size
         padded = np.pad(values, (0, -values.size % 16))  # every piece starts on a cache line
         self._pieces.append(padded)
         self._pieces_size += padded.size
@@ -175,7 +199,8 @@ class InferenceNetwork:
                 "target": target, "target_row": target.row, "shortcut": -1 if shortcut is None else shortcut,
                 "shortcut_row": 0 if shortcut is None else shortcut.row, "inputs": source.positions,
                 "outputs": target.positions, "channels": source.channels, "filters": target.channels,
-                "weight": -1, "bias": -1, "start": -1, "width": 0, "low": clips[0], "high": clips[1], **fields,
+                "weight": -1, "bias": -1, "scale": -1, "start": -1, "width": 0, "octets": -1, "octets_row": 0,
+                "low": clips[0], "high": clips[1], **fields,
             }
         )  # fmt: skip
 
@@ -215,7 +240,7 @@ class InferenceNetwork:
             else:
                 y = self._write(layer, x)
             if x is not given and x is not y:
-                self._free.append(x.slot)
+                self._release(x)
             x = y
         return x
 
@@ -249,19 +274,27 @@ class InferenceNetwork:
             self._free.append(patches.slot)
             return y
         y = self._take(oh, ow, weight.shape[-1])
+        octets = {}
+        if self.products == "int8" and clips == (0, LARGEST):
+            y.octets = self._take(oh, ow, -(-y.channels // FOUR))
+            octets = {"octets": y.octets, "octets_row": y.octets.row}
         slides = keeps_size(weight.shape[:2], layer.stride, padding, layer.dilation, (x.height, x.width))
         self._step(
             kernel.DEPTHWISE, x, y, clips, weight=self._keep(weight), bias=self._keep(bias),
             width=x.width if slides and x.row == x.channels else 0,
-            start=self._keep_lists(starts, positions * x.row, taps * x.channels),
+            start=self._keep_lists(starts, positions * x.row, taps * x.channels), **octets,
         )  # fmt: skip
         return y
 
     def _write_pointwise(self, weight, bias, x, clips=NO_CLIP, shortcut=None, target=None):
-        channels, filters = weight.shape
-        y = target or self._take(x.height, x.width, filters)
-        panels = np.pad(weight, ((0, 0), (0, -filters % PANEL))).reshape(channels, -1, PANEL).transpose(1, 0, 2)
-        self._step(kernel.POINTWISE, x, y, clips, shortcut, weight=self._keep(panels), bias=self._keep(bias))
+        y, scale = target or self._take(x.height, x.width, weight.shape[1]), {}
+        if x.octets is not None:
+            q, step = quantize(weight)
+            x, weight = x.octets, fours(np.ascontiguousarray(q.T)).T
+            scale = {"scale": self._keep(step / UNITS)}
+        steps, filters = weight.shape
+        panels = np.pad(weight, ((0, 0), (0, -filters % PANEL))).reshape(steps, -1, PANEL).transpose(1, 0, 2)
+        self._step(kernel.POINTWISE, x, y, clips, shortcut, weight=self._keep(panels), bias=self._keep(bias), **scale)
         return y
 
     def _write_attention(self, layer, x):

@@ -11,6 +11,7 @@ from small_runs import TINY, flags, run
 from minifer import checkpoint, config
 from minifer.cli import main
 from minifer.data import fer2013, synthetic
+from minifer.kernels.vectors import HAS_OCTETS
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +73,18 @@ def test_evaluate_as_text_and_with_two_views(capsys, trained, archive, tmp_path)
         tmp_path / "new",
     )
     assert code == 0 and "top-1" in out and (tmp_path / "new" / "confusion.png").exists()
+
+
+@pytest.mark.skipif(not HAS_OCTETS, reason="the processor has no instructions for products of bytes")
+def test_evaluate_with_products_of_bytes(capsys, trained, archive):
+    evaluate = ("evaluate", trained, "--data", archive, "--split", "val", "--products", "int8")
+    code, out, _ = run(capsys, *evaluate, "--json")
+    result, exact = json.loads(out), json.loads((trained / "evaluation.json").read_text())
+    assert code == 0 and result["products"] == "int8" and "products" not in exact
+    assert result["cross_entropy"] == pytest.approx(exact["cross_entropy"], rel=0.05)
+    assert result["cross_entropy"] != exact["cross_entropy"]
+    code, out, _ = run(capsys, *evaluate)
+    assert code == 0 and out.startswith("products of bytes in place of float32\ntop-1")
 
 
 def test_finished_run_resumed_only_evaluates(capsys, trained):

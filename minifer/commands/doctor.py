@@ -20,7 +20,7 @@ def run(args):
     from minifer.kernels import elementwise
     from minifer.kernels.memory import keep_freed_pages
     from minifer.kernels.threads import threads
-    from minifer.kernels.vectors import HAS_BFLOAT16, VECTOR_BYTES
+    from minifer.kernels.vectors import HAS_BFLOAT16, HAS_OCTETS, VECTOR_BYTES
     from minifer.weights import check
 
     def installed(name):
@@ -41,6 +41,7 @@ def run(args):
         "threading layer": numba.threading_layer(),
         "vector width": f"{VECTOR_BYTES} bytes" if VECTOR_BYTES else "plain loops (no fused multiply-add)",
         "bfloat16 products": "yes (--products bfloat16)" if HAS_BFLOAT16 else "no",
+        "int8 products": "yes (evaluate --products int8)" if HAS_OCTETS else "no",
         "freed pages kept": "yes" if keep_freed_pages() else "no (not glibc)",
         "compiled kernels": "nowhere: the JIT is off" if numba.config.DISABLE_JIT else place_of_kernels(),
         "data cache": cache_folder(),

@@ -8,7 +8,7 @@ allocated, except by attention, which is a call of its own.
 
     PATCHES      y[i,t] = x[i+t], 0 outside the picture                        t runs over taps and channels
     DEPTHWISE    y[i,c] = clip(bias[c] + sum_t x[i+t,c] * weight[t,c])
-    POINTWISE    y[i,f] = clip(bias[f] + sum_c x[i,c] * weight[c,f]) (+ shortcut[i,f])
+    POINTWISE    y[i,f] = clip(bias[f] + sum_c x[i,c] * weight[c,f]) (+ shortcut[i,f])      or kernels/octets.py's
     SUBSAMPLE    y[i] = x[index[i]]
     AVERAGE      y = mean_i x[i]
     NORMALIZE    y[t] = x_hat[t] of x[t] (+ position[t]), normalized over its features
@@ -23,6 +23,7 @@ from numba import prange
 
 from minifer.kernels.attention import attention_forward_numba
 from minifer.kernels.normalized import add_bias
+from minifer.kernels.octets import FOUR, rescale, round_to_bytes
 from minifer.kernels.rows import multiply_rows
 from minifer.kernels.tile import FEW_ROWS, PANEL, TILE_ROWS, multiply_few_rows, multiply_tile
 from minifer.kernels.twin import parallel, serial
@@ -31,10 +32,11 @@ from minifer.kernels.window import TAPS, ZEROS, filter_row, three_rows
 PATCHES, DEPTHWISE, POINTWISE, SUBSAMPLE, AVERAGE, NORMALIZE, ATTENTION = range(7)
 _NUMBERS = (
     "operation", "source", "source_row", "target", "target_row", "shortcut", "shortcut_row", "inputs", "outputs",
-    "channels", "filters", "weight", "bias", "start", "width", "heads",
+    "channels", "filters", "weight", "bias", "scale", "start", "width", "heads", "octets", "octets_row",
 )  # fmt: skip
 # A step. inputs, outputs: positions of a picture; start: where its lists begin; width: positions in a row of a map that
-# a window slides over (kernels/window.py), 0 where none does; -1: there is no such thing.
+# a window slides over (kernels/window.py), 0 where none does; octets: where DEPTHWISE writes its map again, as bytes;
+# scale: of a POINTWISE that reads such a map, in fours; -1: there is no such thing.
 # An array of np.record reads as a recarray does, and is sliced and handed over in a fraction of the time.
 STEP = np.dtype((np.record, [(name, np.int64) for name in _NUMBERS] + [("low", np.float32), ("high", np.float32)]))
 TASKS = 8  # pieces of work of a product
@@ -68,6 +70,19 @@ def _patches(memory, program, number, pictures, batch, starts, sources, taps):
 
 
 @serial
+def _finish_positions(memory, s, n, first, count, weights):
+    """Add the bias to some positions of picture n that DEPTHWISE made, and clip them; write them as bytes, too."""
+    place = n * s.outputs + first
+    start = s.target + place * s.target_row
+    add_bias(memory, start, s.target_row, weights, s.bias, s.low, s.high, count, s.channels)
+    if s.octets >= 0:
+        octets, octets_row = memory.view(np.uint8), FOUR * s.octets_row
+        round_to_bytes(
+            memory, start, s.target_row, octets, FOUR * s.octets + place * octets_row, octets_row, count, s.channels
+        )
+
+
+@serial
 def _slide(memory, s, n, first, last, weights):
     """DEPTHWISE for some rows of picture n, by a window of 3x3."""
     zeros, weight = weights[:ZEROS], weights[s.weight : s.weight + TAPS * s.channels]
@@ -77,7 +92,7 @@ def _slide(memory, s, n, first, last, weights):
         above, middle, below = three_rows(row - 1, height, source, line, height)
         place = target + row * line
         filter_row(memory, place, memory, above, middle, below, zeros, weight, s.width, s.channels)
-        add_bias(memory, place, s.channels, weights, s.bias, s.low, s.high, s.width, s.channels)
+        _finish_positions(memory, s, n, row * s.width, s.width, weights)
 
 
 @serial
@@ -94,7 +109,7 @@ def _depthwise_positions(memory, s, n, first, last, weights, starts, sources, ta
                 memory, place + (i - start) * s.target_row, memory, s.source + n * s.inputs * s.source_row, sources,
                 weights, s.weight, taps, starts[s.start + i], starts[s.start + i + 1], s.channels, False,
             )  # fmt: skip
-        add_bias(memory, place, s.target_row, weights, s.bias, s.low, s.high, stop - start, s.channels)
+        _finish_positions(memory, s, n, start, stop - start, weights)
 
 
 @parallel
@@ -160,6 +175,8 @@ def _tiles(memory, s, rows, first_tile, last_tile, first_panel, last_panel, weig
 def _finish_rows(memory, s, first, last, column, columns, weights):
     """Add bias, clip, and add the shortcut to some rows and columns of what POINTWISE made."""
     place = s.target + first * s.target_row + column
+    if s.scale >= 0:
+        rescale(memory, place, s.target_row, weights, s.scale + column, last - first, columns)
     add_bias(memory, place, s.target_row, weights, s.bias + column, s.low, s.high, last - first, columns)
     for row in range(first, last if s.shortcut >= 0 else first):
         place, shortcut = s.target + row * s.target_row + column, s.shortcut + row * s.shortcut_row + column
@@ -169,8 +186,11 @@ def _finish_rows(memory, s, first, last, column, columns, weights):
 
 
 @parallel
-def _pointwise(memory, program, number, batch, weights):
-    """POINTWISE: weights lie in panels; tiles at an edge are computed at the start of memory, a piece for each task."""
+def _pointwise(memory, program, number, batch, weights, x, panels_of_weights):
+    """POINTWISE: weights lie in panels; tiles at an edge are computed at the start of memory, a piece for each task.
+
+    x and panels_of_weights are memory and weights, or these as fours of bytes.
+    """
     rows = batch * program[number].outputs
     panels, tiles = (program[number].filters + PANEL - 1) // PANEL, (rows + TILE_ROWS - 1) // TILE_ROWS
     few_rows = rows <= 2 * FEW_ROWS
@@ -189,13 +209,13 @@ def _pointwise(memory, program, number, batch, weights):
         columns = min(last_panel * PANEL, s.filters) - column
         edge = task * TILE_ROWS * PANEL
         if few_rows:
-            _few_rows(memory, s, rows, first_panel, last_panel, weights, edge)
+            _few_rows(x, s, rows, first_panel, last_panel, panels_of_weights, edge)
             _finish_rows(memory, s, 0, rows, column, columns, weights)
             continue
         last_tile = tiles * (block + 1) // row_blocks
         for tile in range(tiles * block // row_blocks, last_tile, BLOCK_TILES):
             stop = min(tile + BLOCK_TILES, last_tile)
-            _tiles(memory, s, rows, tile, stop, first_panel, last_panel, weights, edge)
+            _tiles(x, s, rows, tile, stop, first_panel, last_panel, panels_of_weights, edge)
             _finish_rows(memory, s, tile * TILE_ROWS, min(stop * TILE_ROWS, rows), column, columns, weights)
 
 
@@ -269,11 +289,12 @@ def attend(memory, s, batch):
 
 
 @serial
-def run_network(program, pictures, batch, memory, weights, starts, sources, taps):
+def run_network(program, pictures, batch, memory, weights, starts, sources, taps, fours):
     """Run the steps of a program up to its end or its first attention; return how many.
 
     `batch` pictures (one-dimensional float32); results stay in memory, which starts with TASKS tiles of scratch. What
     only attention needs is called by inference.py, so that networks without it need not wait for it to be compiled.
+    Nor need those without products of bytes: their `fours`, memory and weights as int32, are None.
     (A parallel loop can't be given a record, only the table and a number.)
     """
     for number in range(program.size):
@@ -287,8 +308,11 @@ def run_network(program, pictures, batch, memory, weights, starts, sources, taps
                 _depthwise_positions(memory, s, n, 0, s.outputs, weights, starts, sources, taps)
         elif s.operation == DEPTHWISE:
             _depthwise(memory, program, number, batch, weights, starts, sources, taps)
+        elif s.operation == POINTWISE and s.scale < 0:
+            _pointwise(memory, program, number, batch, weights, memory, weights)
         elif s.operation == POINTWISE:
-            _pointwise(memory, program, number, batch, weights)
+            if fours is not None:
+                _pointwise(memory, program, number, batch, weights, *fours)
         elif s.operation == SUBSAMPLE:
             _subsample(memory, s, batch, sources)
         else:

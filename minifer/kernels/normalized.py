@@ -207,7 +207,9 @@ def _body_kept(builder, values, numbers, scalars):
     return dx, (kept, builder.fmul(kept, d))
 
 
-def _emitter(**what):
+def row_emitter(**what):
+    """Return what Numba calls to emit a function: see _Rows.run."""
+
     def emitted(context, builder, signature, args):
         _Rows(context, builder, signature, args).run(**what)
         return context.get_dummy_value()
@@ -216,23 +218,23 @@ def _emitter(**what):
 
 
 if VECTOR_BYTES:
-    _emit_read = _emitter(
+    _emit_read = row_emitter(
         inputs=[(0, 1, 2)], output=(3, 4, 5), numbers=6, count=3, scalars=(7, 8), sums=None, body=_body_read
     )
-    _emit_grad = _emitter(
+    _emit_grad = row_emitter(
         inputs=[(0, 2, 3), (1, 2, 3)], output=(4, 5, 6), numbers=7, count=5, scalars=(8, 9), sums=None, body=_body_grad
     )
     moments = {"inputs": [(0, 1, 2)], "count": 1, "scalars": (), "body": _body_moments}
-    _emit_moments = _emitter(output=None, numbers=3, sums=4, **moments)
-    _emit_copy_summing = _emitter(output=(3, 4, 5), numbers=6, sums=7, **moments)
+    _emit_moments = row_emitter(output=None, numbers=3, sums=4, **moments)
+    _emit_copy_summing = row_emitter(output=(3, 4, 5), numbers=6, sums=7, **moments)
     kept = {"inputs": [(0, 1, 2), (3, 4, 5)], "count": 3, "body": _body_kept}
-    _emit_kept = _emitter(output=None, numbers=6, scalars=(7, 8), sums=9, **kept)
-    _emit_copy_kept = _emitter(output=(6, 4, 5), numbers=7, scalars=(8, 9), sums=10, **kept)
+    _emit_kept = row_emitter(output=None, numbers=6, scalars=(7, 8), sums=9, **kept)
+    _emit_copy_kept = row_emitter(output=(6, 4, 5), numbers=7, scalars=(8, 9), sums=10, **kept)
 
-    _emit_add = _emitter(
+    _emit_add = row_emitter(
         inputs=[(0, 1, 2), (3, 4, 5)], output=(6, 1, 2), numbers=7, count=3, scalars=(8, 9), sums=None, body=_body_add
     )
-    _emit_bias = _emitter(
+    _emit_bias = row_emitter(
         inputs=[(0, 1, 2)], output=(0, 1, 2), numbers=3, numbers_start=4, count=1, scalars=(5, 6), sums=None,
         body=_body_bias,
     )  # fmt: skip

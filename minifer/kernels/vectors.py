@@ -16,6 +16,7 @@ from contextlib import contextmanager
 import llvmlite.binding
 import numba
 from llvmlite import ir
+from numba import types
 from numba.core import cgutils
 
 INTEGER = ir.IntType(64)
@@ -41,13 +42,20 @@ HAS_BFLOAT16 = (
     and not (numba.config.CPU_NAME or numba.config.CPU_FEATURES)  # Numba was told to compile for another processor
     and bool(llvmlite.binding.get_host_cpu_features().get("avx512bf16"))
 )
+# Whether it multiplies fours of bytes (VNNI: Intel's since Ice Lake and Alder Lake, AMD's since Zen 4).
+HAS_OCTETS = (
+    VECTOR_BYTES >= 32
+    and not (numba.config.CPU_NAME or numba.config.CPU_FEATURES)
+    and bool(llvmlite.binding.get_host_cpu_features().get("avx512vnni" if VECTOR_BYTES == 64 else "avxvnni"))
+)
 
 
 class Emitter:
     """The builder of one function's instructions, with its arguments and the vector type of its first array.
 
-    An array of uint32 holds pairs of bfloat16 (see kernels/bfloat16.py): they are moved as they are, and `sums` is the
-    vector that their products are added to. For all other arrays that is `vector` itself.
+    An array of uint32 holds pairs of bfloat16 (see kernels/bfloat16.py), one of int32 fours of bytes (see
+    kernels/octets.py): they are moved as they are, and `sums` is the vector that their products are added to. For all
+    other arrays that is `vector` itself.
     """
 
     def __init__(self, context, builder, signature, args):
@@ -57,7 +65,8 @@ class Emitter:
         self.lanes = VECTOR_BYTES // self.element_bytes
         self.few_lanes = max(1, self.lanes // 4)  # for what a whole vector is too wide for
         self.vector = self.sums = ir.VectorType(self.element, self.lanes)
-        if isinstance(self.element, ir.IntType):
+        self.dtype = signature.args[0].dtype
+        if self.dtype == types.uint32:
             self.sums = ir.VectorType(ir.FloatType(), self.lanes)
         if VECTOR_BYTES == 64:
             # Left to itself LLVM splits 64-byte vectors into halves on most processors; llvmlite's list of permitted
@@ -97,11 +106,13 @@ class Emitter:
         return self.function(f"llvm.fma.{lanes}f{8 * self.element_bytes}", kind, kind, kind, kind)
 
     def multiply_add(self, a, b, total):
-        """Return total + a * b for two vectors of the first array's kind; pairs add both their products."""
-        if self.sums is self.vector:
+        """Return total + a * b for two vectors of the first array's kind; pairs and fours add all their products."""
+        together = {types.uint32: "avx512bf16.dpbf16ps", types.int32: "avx512.vpdpbusd"}.get(self.dtype)
+        if together is None:
             return self.builder.call(self.fma(), [a, b, total])
-        pairs = self.function("llvm.x86.avx512bf16.dpbf16ps.512", self.sums, self.sums, self.vector, self.vector)
-        return self.builder.call(pairs, [total, a, b])
+        name = f"llvm.x86.{together}.{8 * VECTOR_BYTES}"
+        add = self.function(name, self.sums, self.sums, self.vector, self.vector)
+        return self.builder.call(add, [total, a, b])
 
     def zero(self, kind):
         """Return a vector of zeros."""

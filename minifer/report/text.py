@@ -9,6 +9,7 @@ def format_report(result):
     blocks = [
         [
             *(["labels of FER+: not to be compared with figures of FER2013"] if "labels" in result else []),
+            *(["products of bytes in place of float32"] if "products" in result else []),
             f"top-1 accuracy     {result['top1']:7.2%}   95 % interval {low:.2%} .. {high:.2%}   "
             f"({result['n']} pictures)",
             *unseen_lines(result),
