@@ -21,6 +21,7 @@ from minifer.kernels.rows import multiply_rows
 from minifer.kernels.twin import Twin, parallel, serial
 from minifer.kernels.window import TAPS, ZEROS, filter_row, keeps_size, slides, sum_row, three_rows
 
+MANY = 32  # pictures: pieces of work enough for the threads
 BLOCKS = 16  # a weight gradient sums over the batch in this many parts, whatever the thread count
 
 
@@ -113,12 +114,18 @@ def _grouped(key, groups, channels, a, b):
     return starts, a_sorted, b_sorted
 
 
+@serial
+def _parts_of_picture(batch):
+    """Return into how many parts a picture is cut for the threads: one where there are many pictures."""
+    return max(1, min(8, MANY // max(1, batch)))
+
+
 @parallel
 def _gather(source, pixels, weight, starts, source_offsets, weight_offsets, batch, channels):
     """Return (N * pixels * C): for every pixel the sum of source * weight over its pairs."""
     out = np.empty(batch * pixels * channels, source.dtype)
     source_size = source.size // batch
-    chunks = min(pixels, 8)
+    chunks = min(pixels, _parts_of_picture(batch))
     for task in prange(batch * chunks):
         control = flush_denormals()
         n, chunk = task // chunks, task % chunks
@@ -149,7 +156,7 @@ def offset_lists(by, rows_of_band, x_shape, oh, ow, kh, kw, stride, padding, dil
 def _filter_rows(source, weight, batch, height, width, channels):
     """Return (N * H * W * C): the sum over a window of 3x3 round every pixel, see kernels/window.py."""
     out, line = np.empty_like(source), width * channels
-    chunks = min(height, 8)
+    chunks = min(height, _parts_of_picture(batch))
     for task in prange(batch * chunks):
         control = flush_denormals()
         n, chunk = task // chunks, task % chunks

@@ -40,17 +40,24 @@ _NUMBERS = (
 # An array of np.record reads as a recarray does, and is sliced and handed over in a fraction of the time.
 STEP = np.dtype((np.record, [(name, np.int64) for name in _NUMBERS] + [("low", np.float32), ("high", np.float32)]))
 TASKS = 8  # pieces of work of a product
+MANY = 32  # pictures: pieces of work enough for the threads
 BLOCK_TILES = 96 // TILE_ROWS  # tiles of a product that are carried to their end, clipping included, before the next
 SOME = 48  # positions of a depthwise step that are worked on at a time
 FEW = 12288  # numbers that a depthwise step makes sooner than a second thread has woken up
 STEPS = 256  # longest part of a sum between two visits to memory (see kernels/matmul.py)
 
 
+@serial
+def _parts_of_picture(batch):
+    """Return into how many parts a picture is cut for the threads: one where there are many pictures."""
+    return max(1, min(TASKS, MANY // batch))
+
+
 @parallel
 def _patches(memory, program, number, pictures, batch, starts, sources, taps):
     """PATCHES: the windows of an ordinary convolution as rows; a pointwise convolution does the rest."""
     picture_size = pictures.size // batch
-    chunks = min(program[number].outputs, 8)
+    chunks = min(program[number].outputs, _parts_of_picture(batch))
     for task in prange(batch * chunks):
         s = program[number]
         n, chunk = task // chunks, task % chunks
@@ -117,7 +124,7 @@ def _depthwise(memory, program, number, batch, weights, starts, sources, taps):
     """DEPTHWISE: the lists name, for every output position, the positions under its window and their taps."""
     together = max(1, program[number].width)  # positions that are not parted: a row under a sliding window
     pieces = program[number].outputs // together
-    chunks = min(pieces, 8)
+    chunks = min(pieces, _parts_of_picture(batch))
     for task in prange(batch * chunks):
         s = program[number]
         n, chunk = task // chunks, task % chunks
