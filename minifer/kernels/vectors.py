@@ -1,6 +1,6 @@
 """Vector instructions written by hand: what the files that emit them share.
 
-They are tile, packing, rows, window, normalized, exponentials and denormals.
+They are tile, packing, rows, window, normalized, octets, exponentials and denormals.
 
 A loop that Numba compiles is turned into vector instructions when the compiler can prove that it may; in the innermost
 loops of this package it can't, or finds a slower form. There the instructions are emitted with llvmlite. Where the
