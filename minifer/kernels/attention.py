@@ -23,11 +23,12 @@ from numba import prange
 
 from minifer.kernels.denormals import flush_denormals, restore
 from minifer.kernels.exponentials import exponentials
-from minifer.kernels.packing import transpose_panel
+from minifer.kernels.packing import transpose
 from minifer.kernels.tile import PANEL, TILE_ROWS, multiply_tiles, round_up
 from minifer.kernels.twin import Twin, parallel, serial
 
 BLOCK = 4 * TILE_ROWS  # query rows whose scores exist at once
+PARTS = 32  # pieces of work at most: each of them takes memory for its tables once
 LANES = 16  # sums or maxima that run side by side
 
 
@@ -66,23 +67,21 @@ def _copy_rows(source, n, a, first, last, out, length):
 
 
 @serial
-def _return_rows(values, length, first, last, target, n, a):
-    """target[n, first + t, a, d] = values[t, d]."""
+def _return_rows(values, length, first, last, target, n, a, totals):
+    """target[n, first + t, a, d] = values[t, d] / totals[t]."""
     width = target.shape[3]
     for t in range(last - first):
         row, head = values[t * length : t * length + width], target[n, first + t, a]
+        share = values.dtype.type(1) / totals[t]
         for d in range(width):
-            head[d] = row[d]
+            head[d] = row[d] * share
 
 
 @serial
-def _columns(source, n, a, out):
-    """Pack the transpose of source[n, :, a, :] into panels: out[panel, d, v] = source[n, panel*PANEL + v, a, d]."""
-    _, tokens, heads, width = source.shape
-    flat = source.reshape(-1)
-    for column in range(0, tokens, PANEL):
-        start = ((n * tokens + column) * heads + a) * width
-        transpose_panel(flat, start, heads * width, out, column * width, width, min(PANEL, tokens - column))
+def _columns(rows, length, width, out):
+    """Pack the transpose of rows (T, width), T a multiple of PANEL: out[panel, d, v] = rows[panel*PANEL + v, d]."""
+    for row in range(0, rows.size // length, PANEL):
+        transpose(rows, row * length, length, out, row * width, PANEL, PANEL, width)
 
 
 @serial
@@ -124,47 +123,49 @@ def _dot(row, other, lanes):
 
 @parallel
 def attention_forward_numba(query, key, value, scale):
-    """Return y and log_sum; one picture and head per task."""
+    """Return y and log_sum; some pictures and heads, one after the other, per task."""
     batch, tokens, heads, width = query.shape
     y = np.empty_like(query)
     log_sum = np.empty((batch, heads, tokens), query.dtype)
     scale = query.dtype.type(scale)
     length, table = round_up(width, PANEL), round_up(tokens, PANEL)  # of rows: the arguments', and the scores'
     block = min(BLOCK, round_up(tokens, TILE_ROWS))
-    for task in prange(batch * heads):
+    tables = batch * heads
+    parts = min(tables, PARTS)
+    for part in prange(parts):
         control = flush_denormals()
-        n, a = task // heads, task % heads
         key_columns = np.empty(table * width, query.dtype)
-        values, queries = np.zeros(tokens * length, query.dtype), np.zeros(block * length, query.dtype)
+        keys, values = np.zeros(table * length, query.dtype), np.zeros(tokens * length, query.dtype)
+        queries = np.zeros(block * length, query.dtype)
         scores, out = np.empty(block * table, query.dtype), np.empty(block * length, query.dtype)
         totals = np.empty(block, query.dtype)
         lanes = np.empty(LANES, query.dtype)
-        _columns(key, n, a, key_columns)
-        _copy_rows(value, n, a, 0, tokens, values, length)
-        for first in range(0, tokens, block):
-            last = min(first + block, tokens)
-            rows = round_up(last - first, TILE_ROWS)
-            _copy_rows(query, n, a, first, last, queries, length)
-            multiply_tiles(
-                queries, length, 1, key_columns, 0, width * PANEL, PANEL, rows, table, width, scores, table, False
-            )
-            for t in range(last - first):
-                shift = scale * _largest(scores[t * table : t * table + tokens], lanes)
-                totals[t] = exponentials(scores, t * table, tokens, scale, shift)
-                log_sum[n, a, first + t] = shift + np.log(totals[t])
-            multiply_tiles(scores, table, 1, values, 0, PANEL, length, rows, length, tokens, out, length, False)
-            for t in range(last - first):  # a row of y is shorter than one of scores: its sum is divided out here
-                share = query.dtype.type(1) / totals[t]
-                for d in range(t * length, t * length + width):
-                    out[d] *= share
-            _return_rows(out, length, first, last, y, n, a)
+        for task in range(tables * part // parts, tables * (part + 1) // parts):
+            n, a = task // heads, task % heads
+            _copy_rows(key, n, a, 0, tokens, keys, length)
+            _copy_rows(value, n, a, 0, tokens, values, length)
+            _columns(keys, length, width, key_columns)
+            for first in range(0, tokens, block):
+                last = min(first + block, tokens)
+                rows = round_up(last - first, TILE_ROWS)
+                _copy_rows(query, n, a, first, last, queries, length)
+                multiply_tiles(
+                    queries, length, 1, key_columns, 0, width * PANEL, PANEL, rows, table, width, scores, table, False
+                )
+                for t in range(last - first):
+                    shift = scale * _largest(scores[t * table : t * table + tokens], lanes)
+                    totals[t] = exponentials(scores, t * table, tokens, scale, shift)
+                    log_sum[n, a, first + t] = shift + np.log(totals[t])
+                multiply_tiles(scores, table, 1, values, 0, PANEL, length, rows, length, tokens, out, length, False)
+                # A row of y is shorter than one of scores: its sum is divided out here.
+                _return_rows(out, length, first, last, y, n, a, totals)
         restore(control)
     return y, log_sum
 
 
 @parallel
 def attention_backward_numba(dy, query, key, value, y, log_sum, scale):
-    """Return dquery, dkey, dvalue; one picture and head per task, which owns its slices of all three."""
+    """Return dquery, dkey, dvalue; some pictures and heads per task, which owns its slices of all three."""
     batch, tokens, heads, width = query.shape
     dquery, dkey, dvalue = np.empty_like(query), np.empty_like(query), np.empty_like(query)
     scale = query.dtype.type(scale)
@@ -172,49 +173,58 @@ def attention_backward_numba(dy, query, key, value, y, log_sum, scale):
     tile_tokens = round_up(tokens, TILE_ROWS)
     block = min(BLOCK, tile_tokens)
     table_row = max(table, tile_tokens)  # the tables are read as rows of panels and as columns of tiles
-    for task in prange(batch * heads):
+    tables = batch * heads
+    parts = min(tables, PARTS)
+    for part in prange(parts):
         control = flush_denormals()
-        n, a = task // heads, task % heads
         key_columns, value_columns = np.empty(table * width, query.dtype), np.empty(table * width, query.dtype)
-        keys = np.zeros(tokens * length, query.dtype)
+        keys, values = np.zeros(table * length, query.dtype), np.zeros(table * length, query.dtype)
         queries, dys = np.zeros(block * length, query.dtype), np.zeros(block * length, query.dtype)
         probs, dprobs = np.zeros(block * table_row, query.dtype), np.zeros(block * table_row, query.dtype)
         dqueries = np.empty(block * length, query.dtype)
         dkeys, dvalues = np.empty(tile_tokens * length, query.dtype), np.empty(tile_tokens * length, query.dtype)
-        lanes = np.empty(LANES, query.dtype)
-        _columns(key, n, a, key_columns)
-        _columns(value, n, a, value_columns)
-        _copy_rows(key, n, a, 0, tokens, keys, length)
-        for first in range(0, tokens, block):
-            last = min(first + block, tokens)
-            count = last - first
-            rows = round_up(count, TILE_ROWS)
-            _copy_rows(query, n, a, first, last, queries, length)
-            _copy_rows(dy, n, a, first, last, dys, length)
-            multiply_tiles(
-                queries, length, 1, key_columns, 0, width * PANEL, PANEL, rows, table, width, probs, table_row, False
-            )
-            multiply_tiles(
-                dys, length, 1, value_columns, 0, width * PANEL, PANEL, rows, table, width, dprobs, table_row, False
-            )
-            for t in range(count):
-                exponentials(probs, t * table_row, tokens, scale, log_sum[n, a, first + t])
-                dot = _dot(dy[n, first + t, a], y[n, first + t, a], lanes)  # equals sum_s dprobs * probs
-                p = probs[t * table_row : t * table_row + tokens]
-                dp = dprobs[t * table_row : t * table_row + tokens]
-                for s in range(tokens):
-                    dp[s] = p[s] * (dp[s] - dot) * scale
-            more = first > 0
-            multiply_tiles(dprobs, table_row, 1, keys, 0, PANEL, length, rows, length, tokens, dqueries, length, False)
-            multiply_tiles(
-                probs, 1, table_row, dys, 0, PANEL, length, tile_tokens, length, count, dvalues, length, more
-            )
-            multiply_tiles(
-                dprobs, 1, table_row, queries, 0, PANEL, length, tile_tokens, length, count, dkeys, length, more
-            )
-            _return_rows(dqueries, length, first, last, dquery, n, a)
-        _return_rows(dkeys, length, 0, tokens, dkey, n, a)
-        _return_rows(dvalues, length, 0, tokens, dvalue, n, a)
+        lanes, ones = np.empty(LANES, query.dtype), np.ones(tokens, query.dtype)
+        for task in range(tables * part // parts, tables * (part + 1) // parts):
+            n, a = task // heads, task % heads
+            _copy_rows(key, n, a, 0, tokens, keys, length)
+            _copy_rows(value, n, a, 0, tokens, values, length)
+            _columns(keys, length, width, key_columns)
+            _columns(values, length, width, value_columns)
+            for first in range(0, tokens, block):
+                last = min(first + block, tokens)
+                count = last - first
+                rows = round_up(count, TILE_ROWS)
+                _copy_rows(query, n, a, first, last, queries, length)
+                _copy_rows(dy, n, a, first, last, dys, length)
+                multiply_tiles(
+                    queries, length, 1, key_columns, 0, width * PANEL, PANEL, rows, table, width,
+                    probs, table_row, False,
+                )  # fmt: skip
+                multiply_tiles(
+                    dys, length, 1, value_columns, 0, width * PANEL, PANEL, rows, table, width,
+                    dprobs, table_row, False,
+                )  # fmt: skip
+                for t in range(count):
+                    exponentials(probs, t * table_row, tokens, scale, log_sum[n, a, first + t])
+                    # sum_d dy * y equals sum_s dprobs * probs
+                    dot = _dot(dys[t * length : t * length + width], y[n, first + t, a], lanes)
+                    p = probs[t * table_row : t * table_row + tokens]
+                    dp = dprobs[t * table_row : t * table_row + tokens]
+                    for s in range(tokens):
+                        dp[s] = p[s] * (dp[s] - dot) * scale
+                more = first > 0
+                multiply_tiles(
+                    dprobs, table_row, 1, keys, 0, PANEL, length, rows, length, tokens, dqueries, length, False
+                )
+                multiply_tiles(
+                    probs, 1, table_row, dys, 0, PANEL, length, tile_tokens, length, count, dvalues, length, more
+                )
+                multiply_tiles(
+                    dprobs, 1, table_row, queries, 0, PANEL, length, tile_tokens, length, count, dkeys, length, more
+                )
+                _return_rows(dqueries, length, first, last, dquery, n, a, ones)
+            _return_rows(dkeys, length, 0, tokens, dkey, n, a, ones)
+            _return_rows(dvalues, length, 0, tokens, dvalue, n, a, ones)
         restore(control)
     return dquery, dkey, dvalue
 

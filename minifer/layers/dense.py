@@ -29,7 +29,9 @@ class Linear(Layer):
         x = self.check_input(x, "NC", self.channels)
         self.save(training, x)
         y = pointwise_forward(x, self.weight.value)
-        return y if self.bias is None else y + self.bias.value
+        if self.bias is not None:
+            y += self.bias.value
+        return y
 
     def backward(self, dy):
         (x,) = self.saved()
