@@ -22,14 +22,14 @@ import numpy as np
 from numba import prange
 
 from minifer.kernels.denormals import flush_denormals, restore
-from minifer.kernels.exponentials import exponentials
+from minifer.kernels.exponentials import exponentials, largest
 from minifer.kernels.packing import transpose
 from minifer.kernels.tile import PANEL, TILE_ROWS, multiply_tiles, round_up
 from minifer.kernels.twin import Twin, parallel, serial
 
 BLOCK = 4 * TILE_ROWS  # query rows whose scores exist at once
 PARTS = 32  # pieces of work at most: each of them takes memory for its tables once
-LANES = 16  # sums or maxima that run side by side
+LANES = 16  # sums that run side by side
 
 
 def attention_probs_numpy(query, key, scale):
@@ -85,28 +85,11 @@ def _columns(rows, length, width, out):
 
 
 @serial
-def _largest(row, lanes):
-    """Return the largest number of a row; lanes is scratch.
-
-    One comparison after another would wait for the one before; LANES of them at a time don't, and fit a vector.
-    """
-    whole = row.size // LANES * LANES
-    lanes[:] = row[0]
-    for s in range(0, whole, LANES):
-        part = row[s : s + LANES]
-        for v in range(LANES):
-            lanes[v] = part[v] if part[v] > lanes[v] else lanes[v]
-    top = lanes[0]
-    for v in range(LANES):
-        top = max(top, lanes[v])
-    for s in range(whole, row.size):
-        top = max(top, row[s])
-    return top
-
-
-@serial
 def _dot(row, other, lanes):
-    """Return sum_d row[d] * other[d]; lanes is scratch, as in _largest."""
+    """Return sum_d row[d] * other[d]; lanes is scratch.
+
+    One sum after another would wait for the one before; LANES of them at a time don't, and fit a vector.
+    """
     whole = row.size // LANES * LANES
     lanes[:] = 0
     for d in range(0, whole, LANES):
@@ -139,7 +122,6 @@ def attention_forward_numba(query, key, value, scale):
         queries = np.zeros(block * length, query.dtype)
         scores, out = np.empty(block * table, query.dtype), np.empty(block * length, query.dtype)
         totals = np.empty(block, query.dtype)
-        lanes = np.empty(LANES, query.dtype)
         for task in range(tables * part // parts, tables * (part + 1) // parts):
             n, a = task // heads, task % heads
             _copy_rows(key, n, a, 0, tokens, keys, length)
@@ -153,7 +135,7 @@ def attention_forward_numba(query, key, value, scale):
                     queries, length, 1, key_columns, 0, width * PANEL, PANEL, rows, table, width, scores, table, False
                 )
                 for t in range(last - first):
-                    shift = scale * _largest(scores[t * table : t * table + tokens], lanes)
+                    shift = scale * largest(scores, t * table, tokens)
                     totals[t] = exponentials(scores, t * table, tokens, scale, shift)
                     log_sum[n, a, first + t] = shift + np.log(totals[t])
                 multiply_tiles(scores, table, 1, values, 0, PANEL, length, rows, length, tokens, out, length, False)

@@ -1,6 +1,7 @@
-"""Exponentials of a row of numbers, as vector instructions written by hand.
+"""The softmax of a row of numbers, as vector instructions written by hand.
 
     exponentials    x[s] = exp(scale * x[s] - shift)        returns their sum
+    largest         returns max_s x[s]
 
     exp(z) = 2^n exp(r)        n = z / ln 2 rounded, r = z - n ln 2, so that |r| <= ln 2 / 2: a short series of r
 
@@ -9,6 +10,7 @@ vector at a time. 2^n needs no arithmetic: n goes where a floating-point number 
 large that nothing after the point has room, rounds z / ln 2 and leaves n in the lowest bits at once.
 """
 
+import functools
 import math
 
 import numpy as np
@@ -48,6 +50,13 @@ def _exponentials_loops(x, start, length, scale, shift):
     return total
 
 
+def _largest_loops(x, start, length):
+    top = -np.inf
+    for s in range(start, start + length):
+        top = x[s] if x[s] > top else top
+    return x.dtype.type(top)
+
+
 def _emit_exponential(emit, z, kind):
     """Return exp(z) for a vector or a number z; a NaN stays one, and what is too small counts as the least."""
     builder, fma, form = emit.builder, emit.fma(kind), FORMS[emit.element_bytes]
@@ -72,15 +81,36 @@ def _emit_exponential(emit, z, kind):
     return builder.fmul(value, power)
 
 
+def _widths(emit):
+    """Return the lanes of the loops along a row: by whole vectors, then narrow ones, then single numbers."""
+    return [
+        (lanes, ir.VectorType(emit.element, lanes) if lanes > 1 else emit.element)
+        for lanes in (emit.lanes, emit.few_lanes, 1)
+    ]
+
+
+def _folded(builder, value, combine):
+    """Return what combine makes of all numbers of a vector, one half with the other, until there is one."""
+    lanes = getattr(value.type, "count", 1)
+    while lanes > 1:
+        lanes //= 2
+        kind = ir.VectorType(INDEX, lanes)
+        halves = [
+            builder.shuffle_vector(value, value, ir.Constant(kind, [first + lane for lane in range(lanes)]))
+            for first in (0, lanes)
+        ]
+        value = combine(*halves)
+    return builder.extract_element(value, INDEX(0)) if isinstance(value.type, ir.VectorType) else value
+
+
 def _emit_exponentials(context, builder, signature, args):
-    """Emit a loop over whole vectors and one over the numbers that are left."""
+    """Emit the loops of exponentials."""
     emit = Emitter(context, builder, signature, args)
     _, start, length, scale, shift = args
     x = emit.pointer(0, start)
     place = cgutils.alloca_once_value(builder, INTEGER(0))
     sums = []
-    for lanes in (emit.lanes, 1):
-        kind = ir.VectorType(emit.element, lanes) if lanes > 1 else emit.element
+    for lanes, kind in _widths(emit):
         scales, shifts = (emit.fill(number, kind) if lanes > 1 else number for number in (scale, shift))
         total = cgutils.alloca_once_value(builder, ir.Constant(kind, None))
         with emit.while_room(place, lanes, length) as s:
@@ -90,11 +120,29 @@ def _emit_exponentials(context, builder, signature, args):
             value = _emit_exponential(emit, z, kind)
             emit.store(value, pointer)
             builder.store(builder.fadd(builder.load(total), value), total)
-        sums.append(builder.load(total))
-    vector, rest = sums
-    for lane in range(emit.lanes):
-        rest = builder.fadd(rest, builder.extract_element(vector, INDEX(lane)))
-    return rest
+        sums.append(_folded(builder, builder.load(total), builder.fadd))
+    return functools.reduce(builder.fadd, sums)
+
+
+def _emit_largest(context, builder, signature, args):
+    """Emit the loops of largest; four vectors at a time, since each comparison waits for the one before."""
+    emit = Emitter(context, builder, signature, args)
+    x, length = emit.pointer(0, args[1]), args[2]
+    place = cgutils.alloca_once_value(builder, INTEGER(0))
+
+    def larger(a, b):
+        return builder.select(builder.fcmp_ordered(">", a, b), a, b)
+
+    found, widths = [], _widths(emit)
+    for (lanes, kind), vectors in zip([widths[0], *widths], (4, 1, 1, 1), strict=True):
+        least = ir.Constant(kind, [-math.inf] * lanes if lanes > 1 else -math.inf)
+        tops = [cgutils.alloca_once_value(builder, least) for _ in range(vectors)]
+        with emit.while_room(place, lanes * vectors, length) as s:
+            for v, top in enumerate(tops):
+                value = emit.load(emit.vector_at(x, builder.add(s, INTEGER(v * lanes)), kind))
+                builder.store(larger(value, builder.load(top)), top)
+        found.append(_folded(builder, functools.reduce(larger, [builder.load(top) for top in tops]), larger))
+    return functools.reduce(larger, found)
 
 
 if VECTOR_BYTES:
@@ -109,5 +157,10 @@ if VECTOR_BYTES:
         """
         number = x.dtype
         return number(x, types.intp, types.intp, number, number), _emit_exponentials
+
+    @intrinsic
+    def largest(typing, x, start, length):
+        """Return the largest x[start + s] for 0 <= s < length; a NaN is none."""
+        return x.dtype(x, types.intp, types.intp), _emit_largest
 else:
-    exponentials = serial(_exponentials_loops)
+    exponentials, largest = serial(_exponentials_loops), serial(_largest_loops)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from minifer.kernels import attention
-from minifer.kernels.exponentials import _exponentials_loops, exponentials
+from minifer.kernels.exponentials import _exponentials_loops, _largest_loops, exponentials, largest
 from minifer.kernels.twin import serial
 
 
@@ -23,6 +23,27 @@ def test_it_is_the_exponential_within_two_units_in_the_last_place(rng, dtype, fu
     np.testing.assert_allclose(y[3 : 3 + length], exact, rtol=2 * np.finfo(dtype).eps)
     np.testing.assert_allclose(total, exact.sum(), rtol=2 * np.finfo(dtype).eps)
     np.testing.assert_array_equal(np.delete(y, np.s_[3 : 3 + length]), np.delete(x, np.s_[3 : 3 + length]))
+
+
+@serial
+def emitted_largest(x, start, length):
+    return largest(x, start, length)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=lambda dtype: dtype.__name__)
+@pytest.mark.parametrize("function", [emitted_largest, _largest_loops], ids=["emitted", "loops"])
+@pytest.mark.parametrize("length", [1, 2, 7, 17, 40, 64, 100, 203])
+def test_the_largest_number_is_found_wherever_it_stands(rng, dtype, function, length):
+    x = rng.uniform(-80, -1, length + 5).astype(dtype)
+    x[:3] = x[-2:] = 99  # outside
+    for place in range(3, 3 + length):
+        row = x.copy()
+        row[place] = -0.5
+        assert function(row, 3, length) == -0.5
+    row[3 : 3 + length] = -np.inf
+    assert function(row, 3, length) == -np.inf
+    row[3 + length // 2] = np.inf
+    assert function(row, 3, length) == np.inf
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=lambda dtype: dtype.__name__)
