@@ -14,7 +14,7 @@ import numpy as np
 from minifer.errors import ConfigError, DtypeError, ShapeError
 from minifer.kernels import network as kernel
 from minifer.kernels.depthwise import offset_lists
-from minifer.kernels.octets import FOUR, LARGEST, UNITS, fours, quantize
+from minifer.kernels.octets import FOUR, LARGEST, UNITS, fours_of_rows, quantize
 from minifer.kernels.threads import in_turn
 from minifer.kernels.tile import PANEL, TILE_ROWS
 from minifer.kernels.vectors import HAS_OCTETS
@@ -191,6 +191,11 @@ class InferenceNetwork:
         self._taps.extend(map(int, taps))
         return first
 
+    def _keep_window(self, x, oh, ow, window, row):
+        """Add the lists of a window over x, whose rows lie `row` numbers apart; return where its starts begin."""
+        starts, positions, taps = offset_lists("output", oh, (x.height, x.width, 1), oh, ow, *window)
+        return self._keep_lists(starts, positions * row, taps * x.channels)
+
     def _step(self, operation, source, target, clips=NO_CLIP, shortcut=None, **fields):
         """Add a step."""
         self._steps.append(
@@ -262,14 +267,10 @@ class InferenceNetwork:
         if shortcut is not None or (isinstance(layer, Conv2D) and x.slot is not None):
             raise ConfigError(f"inference has no step for {type(layer).__name__} here")
         padding, oh, ow = layer.geometry(x.height, x.width)
-        lists = offset_lists(
-            "output", oh, (x.height, x.width, 1), oh, ow, *weight.shape[:2], layer.stride, padding, layer.dilation
-        )
-        starts, positions, taps = lists
+        window = *weight.shape[:2], layer.stride, padding, layer.dilation
         if isinstance(layer, Conv2D):
             patches = self._take(oh, ow, weight[..., 0].size)
-            lists_start = self._keep_lists(starts, positions * x.channels, taps * x.channels)
-            self._step(kernel.PATCHES, x, patches, start=lists_start)
+            self._step(kernel.PATCHES, x, patches, start=self._keep_window(x, oh, ow, window, x.channels))
             y = self._write_pointwise(weight.reshape(-1, weight.shape[-1]), bias, patches, clips)
             self._free.append(patches.slot)
             return y
@@ -278,19 +279,19 @@ class InferenceNetwork:
         if self.products == "int8" and clips == (0, LARGEST):
             y.octets = self._take(oh, ow, -(-y.channels // FOUR))
             octets = {"octets": y.octets, "octets_row": y.octets.row}
-        slides = keeps_size(weight.shape[:2], layer.stride, padding, layer.dilation, (x.height, x.width))
-        self._step(
-            kernel.DEPTHWISE, x, y, clips, weight=self._keep(weight), bias=self._keep(bias),
-            width=x.width if slides and x.row == x.channels else 0,
-            start=self._keep_lists(starts, positions * x.row, taps * x.channels), **octets,
-        )  # fmt: skip
+        if x.row == x.channels and keeps_size(weight.shape[:2], *window[2:], (x.height, x.width)):
+            way = {"width": x.width}  # the window slides
+        else:
+            way = {"start": self._keep_window(x, oh, ow, window, x.row)}
+        weight, bias = self._keep(weight), self._keep(bias)
+        self._step(kernel.DEPTHWISE, x, y, clips, weight=weight, bias=bias, **way, **octets)
         return y
 
     def _write_pointwise(self, weight, bias, x, clips=NO_CLIP, shortcut=None, target=None):
         y, scale = target or self._take(x.height, x.width, weight.shape[1]), {}
         if x.octets is not None:
             q, step = quantize(weight)
-            x, weight = x.octets, fours(np.ascontiguousarray(q.T)).T
+            x, weight = x.octets, fours_of_rows(q)
             scale = {"scale": self._keep(step / UNITS)}
         steps, filters = weight.shape
         panels = np.pad(weight, ((0, 0), (0, -filters % PANEL))).reshape(steps, -1, PANEL).transpose(1, 0, 2)

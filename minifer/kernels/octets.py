@@ -39,10 +39,15 @@ def round_to_bytes(x, start, row, octets, place, octets_row, rows, channels):
             target[c] = np.uint8(np.int32(source[c] * UNITS + HALF))
 
 
-def fours(octets):
+def fours_of_columns(octets):
     """Return bytes (M, C) as (M, ceil(C / 4)) int32, those of the last filled up with zeros."""
     padded = np.pad(octets, ((0, 0), (0, -octets.shape[1] % FOUR)))
     return np.ascontiguousarray(padded).view(np.int32)
+
+
+def fours_of_rows(octets):
+    """Return bytes (C, F) as (ceil(C / 4), F) int32, those of the last filled up with zeros."""
+    return np.ascontiguousarray(fours_of_columns(octets.T).T)
 
 
 def quantize(weight):
@@ -64,7 +69,7 @@ def octets_forward_numba(x, weight):
     q, step = quantize(weight)
     u = np.empty(x.shape, np.uint8)
     round_to_bytes(x.reshape(-1), 0, x.shape[1], u.reshape(-1), 0, x.shape[1], *x.shape)
-    sums = matmul.multiply(fours(u), np.ascontiguousarray(fours(np.ascontiguousarray(q.T)).T))
+    sums = matmul.multiply(fours_of_columns(u), fours_of_rows(q))
     return sums.astype(np.float32) * (step / UNITS)
 
 

@@ -36,18 +36,20 @@ def _vector_bytes():
 
 
 VECTOR_BYTES = _vector_bytes()
-# Whether it multiplies pairs of bfloat16 (AVX-512 BF16: AMD's since Zen 4, Intel's for servers since Cooper Lake).
-HAS_BFLOAT16 = (
-    VECTOR_BYTES == 64
-    and not (numba.config.CPU_NAME or numba.config.CPU_FEATURES)  # Numba was told to compile for another processor
-    and bool(llvmlite.binding.get_host_cpu_features().get("avx512bf16"))
-)
-# Whether it multiplies fours of bytes (VNNI: Intel's since Ice Lake and Alder Lake, AMD's since Zen 4).
-HAS_OCTETS = (
-    VECTOR_BYTES >= 32
-    and not (numba.config.CPU_NAME or numba.config.CPU_FEATURES)
-    and bool(llvmlite.binding.get_host_cpu_features().get("avx512vnni" if VECTOR_BYTES == 64 else "avxvnni"))
-)
+
+
+def _has(features):
+    """Whether this processor has the feature that vectors of VECTOR_BYTES need, of {bytes: feature}."""
+    told_another = numba.config.CPU_NAME or numba.config.CPU_FEATURES  # what Numba shall compile for
+    if VECTOR_BYTES not in features or told_another:
+        return False
+    return bool(llvmlite.binding.get_host_cpu_features().get(features[VECTOR_BYTES]))
+
+
+# Whether it multiplies pairs of bfloat16 (AMD's since Zen 4, Intel's for servers since Cooper Lake).
+HAS_BFLOAT16 = _has({64: "avx512bf16"})
+# Whether it multiplies fours of bytes (Intel's since Ice Lake and Alder Lake, AMD's since Zen 4).
+HAS_OCTETS = _has({64: "avx512vnni", 32: "avxvnni"})
 
 
 class Emitter:

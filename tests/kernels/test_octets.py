@@ -8,7 +8,7 @@ from minifer import inference
 from minifer.errors import ConfigError
 from minifer.inference import InferenceNetwork
 from minifer.kernels import threads
-from minifer.kernels.octets import UNITS, fours, octets_forward, quantize, round_to_bytes
+from minifer.kernels.octets import UNITS, fours_of_columns, fours_of_rows, octets_forward, quantize, round_to_bytes
 from minifer.kernels.pointwise import pointwise_forward
 from minifer.kernels.twin import use_kernels
 from minifer.kernels.vectors import HAS_OCTETS
@@ -40,7 +40,8 @@ def test_every_column_of_weights_has_a_step_of_its_own():
 
 def test_a_four_that_is_not_full_is_filled_with_zeros():
     octets = np.int8([[1, 2, 3, 4, -5]])
-    assert fours(octets).view(np.int8).tolist() == [[1, 2, 3, 4, -5, 0, 0, 0]]
+    assert fours_of_columns(octets).view(np.int8).tolist() == [[1, 2, 3, 4, -5, 0, 0, 0]]
+    npt.assert_array_equal(fours_of_rows(octets.T), fours_of_columns(octets).T)
 
 
 @needed
