@@ -18,7 +18,7 @@ VERBS = {  # verb: (module of minifer.commands with add_arguments and run, one l
     "look": ("look", "draw what a trained network does inside with a picture"),
     "detect": ("detect", "find the faces in pictures, and their landmarks"),
     "demo": ("demo", "show in the browser what a network does with the faces of a camera"),
-    "prepare": ("prepare", "crop every picture of a data set to its face"),
+    "prepare": ("prepare", "crop every picture of FER2013 to its face"),
     "export": ("export", "write a trained network for other tools: ONNX, safetensors"),
     "cost": ("cost", "count multiply-adds and parameters, layer by layer"),
     "gradcheck": ("gradcheck", "compare backward passes with central differences"),

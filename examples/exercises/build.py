@@ -24,7 +24,8 @@ REGION = re.compile(
     r"^(?P<indent> *)### BEGIN SOLUTION: (?P<advice>.*)\n(?P<answer>(?:.*\n)*?) *### END SOLUTION\n", re.MULTILINE
 )
 POINTS = json.loads((HERE / "points.json").read_text())  # {exercise: {test: points}}, in the order of the course
-FOR_STUDENTS = ("*.py", "points.json", "README.md", ".gitignore")  # but not build.py and the folders
+FOR_STUDENTS = ("*.py", "points.json", ".gitignore")  # the folders are not
+FOR_TEACHERS = ("build.py", "slow_and_fast.py")  # which holds the forward pass of an exercise
 
 
 def stub(text):
@@ -106,8 +107,10 @@ def copy_for_students(folder):
     Path(folder).mkdir(parents=True, exist_ok=True)
     for pattern in FOR_STUDENTS:
         for path in HERE.glob(pattern):
-            if path != Path(__file__):
+            if path.name not in FOR_TEACHERS:
                 shutil.copy(path, folder)
+    students_part, _, _ = (HERE / "README.md").read_text().partition("## For teachers")
+    (Path(folder) / "README.md").write_text(students_part.rstrip() + "\n")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ def add_arguments(parser):
         "--model",
         default="plain",
         metavar="plain|skip|mha|v2|v3|v3-small|FILE.py:FUNCTION",
-        help="MobileNet, or a network of your own: a function of (input_shape, classes, rng) (default: plain)",
+        help="MobileNet (mha: attention after every block), or a network of your own: a function of "
+        "(input_shape, classes, rng) (default: plain)",
     )
     parser.add_argument(
         "--compare", metavar="MODEL,MODEL,...", help="a line for each of several networks, such as v1,v2,v3-small"

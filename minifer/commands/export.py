@@ -56,7 +56,8 @@ def add_arguments(parser):
         "--layout",
         choices=("minifer", "timm", "torchvision"),
         help="safetensors: whose names the arrays get "
-        "(default: minifer; the others for a network trained with --padding symmetric --bn-eps 1e-5)",
+        "(default: minifer; the others for a network trained with --padding symmetric and --bn-eps 1e-5, torchvision's "
+        "V3 with 1e-3)",
     )
     add_model(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document")

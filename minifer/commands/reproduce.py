@@ -14,7 +14,7 @@ def add_arguments(parser):
         "--out", type=as_path, required=True, metavar="DIR", help="folder for the report and everything it rests on"
     )
     parser.add_argument(
-        "--preset", choices=("quick", "full"), default="quick", help="half an hour, or a night (default: quick)"
+        "--preset", choices=("quick", "full"), default="quick", help="half an hour, or five hours (default: quick)"
     )
     parser.add_argument(
         "--imagenet",

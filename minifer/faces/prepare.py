@@ -1,4 +1,4 @@
-"""Detect, crop and pad every picture of a data set; write them as one .npz, and say what was found and what was not."""
+"""Detect, crop and pad every picture of FER2013; write them as one .npz, and say what was found and what was not."""
 
 import json
 import shutil

@@ -15,6 +15,7 @@ changes.py      the one table of changes
 vocabulary.py   gradients read as sums of usual terms
 attention.py    those of attention, also inside a layer
 term.py         the one term of many that is wrong
+nonlinear.py    gradients that are not proportional to dy
 where.py        in which places a gradient is wrong, where nothing explains it
 evidence.py     what an explanation may look at, and when it holds
 """

@@ -1,4 +1,4 @@
-"""What is trained for the reproduction, in two sizes: `quick` in under half an hour on two cores, `full` in a night.
+"""What is trained for the reproduction, in two sizes: `quick` in under half an hour on two cores, `full` in five hours.
 
 The arms of the ablation are shortened before the three networks are: differences show early, heights do not.
 """

@@ -52,6 +52,10 @@ def test_the_copy_for_students_fails_and_says_what_to_write(tmp_path):
     folder = tmp_path / "mine"
     subprocess.run([sys.executable, FOLDER / "build.py", "--students", folder], check=True)
     assert not [path for path in folder.rglob("*") if "SOLUTION" in path.read_text() or path.is_dir()]
+    assert not (folder / "slow_and_fast.py").exists()  # it computes an exercise's forward pass
+    readme = (folder / "README.md").read_text()
+    assert "teachers" not in readme
+    assert all((folder / link).exists() for link in re.findall(r"\]\((\w+\.\w+)\)", readme))
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", folder]
     result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert result.returncode == 1 and " passed" not in result.stdout
