@@ -10,7 +10,7 @@ import numpy as np
 from minifer.data.dataset import to_float
 from minifer.errors import ConfigError
 from minifer.kernels.update import average_update
-from minifer.layers.normalization import lent_norms
+from minifer.layers import BatchNorm, Dropout
 from minifer.optimizers import restore
 
 
@@ -84,12 +84,35 @@ def recalibrate(layer, dataset, batch_size=128):
     Source    Izmailov et al., Averaging weights leads to wider optima, 2018, section 3.2; Wu & Johnson, Rethinking
               "batch" in BatchNorm, 2021
     """
-    with lent_norms(layer) as norms:
+    with _measuring(layer) as norms:
+        for norm in norms:
+            if not norm.frozen:  # the first batch replaces all before: the difference from zero is the value itself
+                norm.running_mean.value[...] = norm.running_var.value[...] = 0
         for number in range(max(len(dataset) // batch_size, 1)):
             for norm in norms:
-                norm.momentum = number / (number + 1)  # the mean of all batches so far; the first replaces all before
+                norm.momentum = number / (number + 1)  # the mean of all batches so far
             batch = dataset.take(slice(number * batch_size, (number + 1) * batch_size))
             layer.forward(to_float(batch.images, batch.frames), training=True)
+
+
+@contextmanager
+def _measuring(layer):
+    """Yield all BatchNorms in a layer, whose momentum the body of a with statement may change; no Dropout drops there.
+
+    A frozen Dropout does not draw either: what training draws later does not depend on the measurement.
+    """
+    parts = [part for _, part in layer.walk()]
+    momenta = {part: part.momentum for part in parts if isinstance(part, BatchNorm)}
+    frozen = {part: part.frozen for part in parts if isinstance(part, Dropout)}
+    for dropout in frozen:
+        dropout.frozen = True
+    try:
+        yield list(momenta)
+    finally:
+        for norm, momentum in momenta.items():
+            norm.momentum = momentum
+        for dropout, was in frozen.items():
+            dropout.frozen = was
 
 
 def copies(state):

@@ -30,7 +30,9 @@ def fit_temperature(probs, labels):
     """
     from scipy.optimize import minimize_scalar
 
-    probs, rows = probs.astype(np.float64), np.arange(len(labels))
+    # What softmax rounded to zero may be as large as the least number of its dtype: float64's would count as far surer.
+    probs = np.maximum(probs, np.finfo(probs.dtype).tiny).astype(np.float64)
+    rows = np.arange(len(labels))
 
     def cross_entropy(log_temperature):
         picked = tempered(probs, np.exp(log_temperature))[rows, labels]

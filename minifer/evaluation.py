@@ -8,6 +8,7 @@ from minifer.cost.table import held
 from minifer.data.dataset import check_images, to_float
 from minifer.data.duplicates import unseen_rows
 from minifer.data.views import views
+from minifer.errors import ConfigError, ShapeError
 from minifer.inference import InferenceNetwork
 from minifer.layers import Layer
 from minifer.losses import probabilities
@@ -29,10 +30,16 @@ def predict(
     model      or an InferenceNetwork of it
     images     also of other types, see data.dataset.check_images
     frames     (N,2,3) of images uint8, where the network was trained on registered pictures (see faces.registration)
+    Raises     ShapeError when frames are of other pictures, ConfigError for a batch_size below 1
     """
     images, found = check_images(images), []
+    if frames is not None and np.shape(frames) != (len(images), 2, 3):
+        raise ShapeError(f"{len(images)} pictures have frames ({len(images)}, 2, 3), got {np.shape(frames)}")
+    if batch_size < 1:
+        raise ConfigError(f"batch_size={batch_size}: at least one picture is answered at a time")
     if not len(images):  # how many classes there are, one blank picture tells
-        return predict(model, np.zeros((1, *images.shape[1:]), images.dtype))[:0]
+        blank = np.zeros((1, *images.shape[1:]), images.dtype)
+        return predict(model, blank, None if frames is None else np.zeros((1, 2, 3)))[:0]
     for start in range(0, len(images), batch_size):
         part = slice(start, start + batch_size)
         x = to_float(images[part], None if frames is None else frames[part])

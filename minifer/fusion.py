@@ -276,7 +276,7 @@ def _pointwise(layer, norm, x):
     def back(dy, sums, more=None, stride=1):
         dy = y.end_norm(dy, sums)
         dweight = layer.weight.grad_memory()
-        dweight = np.empty_like(layer.weight.value) if dweight is None else dweight
+        dweight = np.empty(layer.weight.value.shape, v.dtype) if dweight is None else dweight
         dx, sums = fused_pointwise_backward(
             dy.reshape(y.rows.shape), y.rows, y.coefficients, y.low, y.high, rows, *promised, layer.weight.value,
             dweight,

@@ -32,6 +32,8 @@ class SoftmaxCrossEntropy(Layer):
         soft = self.soft_targets(np.asarray(targets), logits)
         weights = np.ones(len(logits), logits.dtype)
         if self.class_weights is not None:
+            if np.shape(self.class_weights) != logits.shape[1:]:
+                raise ConfigError(f"class weights {self.class_weights} do not fit logits of shape {logits.shape}")
             weights = soft @ np.asarray(self.class_weights, logits.dtype)
         weights = weights / weights.sum()
         smooth = soft * (1 - self.label_smoothing) + self.label_smoothing / logits.shape[1]

@@ -134,6 +134,8 @@ def check(probs, labels, classes):
             f"expected probabilities (N, {len(classes)}) and labels (N,), got {probs.shape} and {labels.shape}"
         )
     require_some(labels)
+    if probs.dtype.kind != "f":
+        raise DataError(f"probabilities are floats, got {probs.dtype}: use .astype(np.float32)")
     if labels.dtype.kind not in "iu":
         raise DataError(f"labels are {labels.dtype}: expected whole numbers, one per picture")
     if not (np.all(probs >= 0) and np.allclose(probs.sum(axis=1), 1, atol=1e-3)):

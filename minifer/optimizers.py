@@ -123,7 +123,8 @@ class Adam(Optimizer):
 
     def __init__(self, parameters, learning_rate=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0):
         require(0 <= beta1 < 1 and 0 <= beta2 < 1, f"beta1, beta2 are {beta1}, {beta2}: both must lie in [0, 1)")
-        require(eps > 0, f"eps is {eps}: it must be positive, it guards a division by zero")
+        least = float(np.finfo(np.float32).tiny)
+        require(eps >= least, f"eps is {eps}: it must be at least {least:.2g}, it guards a division by zero")
         super().__init__(parameters, learning_rate, weight_decay)
         self.beta1, self.beta2, self.eps = beta1, beta2, eps
 
@@ -191,5 +192,7 @@ def restore(arrays, state, name):
             )
         if state[key].dtype.kind not in "fiu":
             raise CheckpointError(f"{name} is damaged: {key} holds {state[key].dtype}, no numbers")
+        if array.dtype.kind == "i" and not (state[key].dtype.kind in "iu" and np.all(state[key] >= 0)):
+            raise CheckpointError(f"{name} is damaged: {key} is {state[key]}, no count")
     for key, array in arrays.items():
         array[...] = state[key]

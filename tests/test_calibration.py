@@ -25,6 +25,16 @@ def test_the_temperature_of_made_up_labels_is_found(temperature):
     np.testing.assert_allclose(calibration.tempered(shown, temperature), honest, atol=1e-9)
 
 
+def test_an_answer_that_softmax_rounds_to_zero_counts_as_the_least_of_its_dtype():
+    rng = np.random.default_rng(4)
+    logits = rng.normal(0, 3, (1000, 3))
+    labels = (probabilities(logits / 3).cumsum(axis=1) < rng.random((len(logits), 1))).sum(axis=1)
+    logits[:3] = [95, 0, 0]  # three sure mistakes; as float32, 0 of probability
+    labels[:3] = 1
+    exact, shown = (calibration.fit_temperature(probabilities(logits.astype(dtype)), labels) for dtype in ("d", "f"))
+    assert shown == pytest.approx(exact, rel=0.1)
+
+
 def test_the_last_layer_takes_it_up(rng):
     model = Sequential(hidden=Linear(4, 6, rng=rng), relu=ReLU(), last=Linear(6, 3, rng=rng))
     x = rng.standard_normal((5, 4)).astype(np.float32)

@@ -5,6 +5,7 @@ import pytest
 
 from minifer import layers, losses
 from minifer.cases import CASES
+from minifer.errors import ConfigError
 from minifer.gradcheck import TOLERANCE, check_gradients
 from minifer.kernels.twin import use_backend
 
@@ -110,3 +111,5 @@ def test_cross_entropy_by_hand():
     assert smooth.forward(logits, soft) == pytest.approx(loss.forward(logits, [[0.25, 0.75], [0.75, 0.25]]))
     weighted = losses.SoftmaxCrossEntropy(class_weights=[3.0, 1.0])
     assert weighted.forward(logits, np.array([1, 0])) == pytest.approx(-(np.log(0.75) + 3 * np.log(0.5)) / 4)
+    with pytest.raises(ConfigError, match="do not fit logits"):
+        losses.SoftmaxCrossEntropy(class_weights=[3.0, 1.0, 1.0]).forward(logits, np.array([1, 0]))

@@ -166,6 +166,7 @@ def test_confusion_matrix_checks_its_range():
         (np.full((2, 4), np.nan), [0, 1], DataError, "apply softmax"),
         (np.ones((2, 4)) / 4, [0.0, 1.0], DataError, "whole numbers"),
         (np.ones((2, 4)) / 4, [0, 4], DataError, "outside"),
+        (np.eye(4, dtype=int)[:2], [0, 1], DataError, "probabilities are floats"),
     ],
 )
 def test_evaluate_refuses(probs, labels, error, message):

@@ -134,6 +134,7 @@ def test_both_minimise_a_quadratic(make):
         lambda p: Adam(p, eps=0),
         lambda p: Adam(p, weight_decay=-0.1),
         lambda p: SGD(p, momentum=1.0),
+        lambda p: Adam(p, eps=1e-46),  # zero in float32
     ],
 )
 def test_settings_that_cannot_work(make):
@@ -224,6 +225,9 @@ def test_state_of_another_model_or_optimizer_is_refused():
     state["mean.head.weight"] = np.zeros((7, 5))
     with pytest.raises(CheckpointError, match=r"mean\.head\.weight has shape \(7, 5\)"):
         optimizer.load_state(state)
+    for steps in (-1, 1.5):  # of which the corrections of Adam would make NaN
+        with pytest.raises(CheckpointError, match=r"steps is .*, no count"):
+            optimizer.load_state({**optimizer.state(), "steps": np.array(steps)})
 
 
 # The average

@@ -204,3 +204,40 @@ def test_a_layer_is_called_and_says_what_it_holds(rng):
     np.testing.assert_array_equal(net(x), net.forward(x))
     lines = ["Sequential()", "  dense: Linear(weight (3, 2), bias (2,))", "  relu: ReLU()"]
     assert repr(net).splitlines() == lines
+
+
+class Transposed(layers.Layer):
+    """A layer of one's own whose outputs are views that are not contiguous."""
+
+    def forward(self, x, training=False):
+        return x.swapaxes(1, 2)
+
+    def backward(self, dy):
+        return dy.swapaxes(1, 2)
+
+
+def test_a_residual_around_views(rng):
+    x = rng.standard_normal((2, 5, 5, 3)).astype(np.float32)
+    block = layers.Residual(Transposed())
+    np.testing.assert_array_equal(block.forward(x, training=True), x + x.swapaxes(1, 2))
+    np.testing.assert_array_equal(block.backward(x), x + x.swapaxes(1, 2))
+
+
+def test_a_backward_of_another_shape_is_named(rng):
+    class Twice(Transposed):
+        def backward(self, dy):
+            return np.concatenate([dy, dy])
+
+    block = layers.Residual(Twice())
+    y = block.forward(rng.standard_normal((2, 5, 5, 3)).astype(np.float32), training=True)
+    with pytest.raises(ShapeError, match=r"backward returns \(4, 5, 5, 3\) for an input of \(2, 5, 5, 3\)"):
+        block.backward(y)
+
+
+def test_a_gradient_in_an_array_of_another_order_is_replaced(rng):
+    linear = layers.Linear(5, 4, rng=rng)
+    x, dy = (rng.standard_normal((3, n)).astype(np.float32) for n in (5, 4))
+    linear.weight.grad = np.zeros((5, 4), np.float32, order="F")
+    linear.forward(x, training=True)
+    linear.backward(dy)
+    np.testing.assert_allclose(linear.weight.grad, x.T @ dy, rtol=1e-5)

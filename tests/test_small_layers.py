@@ -6,6 +6,7 @@ import pytest
 from minifer import layers
 from minifer.cost import count
 from minifer.errors import ConfigError, ShapeError
+from minifer.kernels.twin import use_backend
 
 
 def test_max_pool_by_hand():
@@ -14,6 +15,15 @@ def test_max_pool_by_hand():
     np.testing.assert_array_equal(layer.forward(x, training=True)[0, :, :, 0], [[7, 7], [7, 9]])
     dx = layer.backward(np.array([[1, 2], [3, 4]], np.float32)[None, :, :, None])
     np.testing.assert_array_equal(dx[0, :, :, 0], [[0, 0, 0], [4, 2, 0], [0, 0, 4]])  # the first of two largest
+
+
+@pytest.mark.parametrize("place", range(4))
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_max_pool_lets_a_nan_pass(place, backend):
+    x = np.ones((1, 2, 2, 1), np.float32)
+    x.reshape(-1)[place] = np.nan
+    with use_backend(backend):
+        assert np.isnan(layers.MaxPool2D(2).forward(x)).all()
 
 
 def test_average_pool_leaves_the_padding_out():

@@ -22,7 +22,7 @@ from minifer.data import fer2013, synthetic
 from minifer.data.dataset import Dataset, to_float
 from minifer.errors import CheckpointError, ConfigError, DtypeError, ShapeError, TrainingError
 from minifer.evaluation import predict
-from minifer.layers import BatchNorm
+from minifer.layers import BatchNorm, Dropout, Sequential
 from minifer.run_folder import write_evaluation
 from minifer.trained import load_weights
 from minifer.training import Training, fit
@@ -441,6 +441,16 @@ def test_recalibrated_statistics_are_those_of_the_given_pictures(faces):
         np.testing.assert_allclose(statistic.value, expected, rtol=1e-4, atol=1e-6)
     assert model["stem_norm"].momentum == 0.9
     assert_same(weights, {path: parameter.value for path, parameter in model.parameters().items()})
+
+
+def test_recalibration_drops_nothing_and_draws_nothing(rng):
+    images = np.full((64, 4, 4), 255, np.uint8)
+    model = Sequential(dropout=Dropout(0.5, rng=rng), norm=BatchNorm(1))
+    model["norm"].running_mean.value[...], model["norm"].running_var.value[...] = -2e6, 3e7  # nothing of them stays
+    before = rng.bit_generator.state
+    recalibrate(model, Dataset(images, np.zeros(64, np.int64)), batch_size=32)
+    assert model["norm"].running_mean.value == 1 and model["norm"].running_var.value == 0
+    assert rng.bit_generator.state == before and not model["dropout"].frozen
 
 
 def test_a_recalibrated_run_saves_the_statistics_that_it_was_measured_with(faces, tmp_path):

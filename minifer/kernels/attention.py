@@ -187,12 +187,14 @@ def attention_backward_numba(dy, query, key, value, y, log_sum, scale):
                     dprobs, table_row, False,
                 )  # fmt: skip
                 for t in range(count):
-                    exponentials(probs, t * table_row, tokens, scale, log_sum[n, a, first + t])
+                    total = exponentials(probs, t * table_row, tokens, scale, log_sum[n, a, first + t])
+                    share = query.dtype.type(1) / total  # about 1; of large scores log_sum has lost the last digits
                     # sum_d dy * y equals sum_s dprobs * probs
                     dot = _dot(dys[t * length : t * length + width], y[n, first + t, a], lanes)
                     p = probs[t * table_row : t * table_row + tokens]
                     dp = dprobs[t * table_row : t * table_row + tokens]
                     for s in range(tokens):
+                        p[s] *= share
                         dp[s] = p[s] * (dp[s] - dot) * scale
                 more = first > 0
                 multiply_tiles(

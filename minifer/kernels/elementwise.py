@@ -9,7 +9,7 @@ CHUNK = 8192  # entries per task
 
 
 def add_numpy(a, b):
-    """y = a + b for contiguous a, b of one shape."""
+    """y = a + b for a, b of one shape."""
     return a + b
 
 
@@ -25,7 +25,9 @@ def _add_flat(a, b, y):
 
 def add_numba(a, b):
     """y = a + b, in chunks."""
-    y = np.empty_like(a)
+    if a.shape != b.shape:
+        raise ValueError(f"arrays of {a.shape} and {b.shape} are not added")
+    y = np.empty(a.shape, a.dtype)  # not empty_like, which would be laid out like an `a` that is not contiguous
     _add_flat(np.ascontiguousarray(a).reshape(-1), np.ascontiguousarray(b).reshape(-1), y.reshape(-1))
     return y
 

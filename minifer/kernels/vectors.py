@@ -25,8 +25,8 @@ INDEX = ir.IntType(32)  # of a lane
 
 def _vector_bytes():
     """Bytes of the widest vector this processor can multiply and add in one instruction; 0 if it has none."""
-    if numba.config.DISABLE_JIT:
-        return 0
+    if numba.config.DISABLE_JIT or numba.config.CPU_NAME or numba.config.CPU_FEATURES:
+        return 0  # nothing is compiled, or for another processor
     features = llvmlite.binding.get_host_cpu_features()
     if features.get("avx512f"):
         return 64
@@ -40,10 +40,7 @@ VECTOR_BYTES = _vector_bytes()
 
 def _has(features):
     """Whether this processor has the feature that vectors of VECTOR_BYTES need, of {bytes: feature}."""
-    told_another = numba.config.CPU_NAME or numba.config.CPU_FEATURES  # what Numba shall compile for
-    if VECTOR_BYTES not in features or told_another:
-        return False
-    return bool(llvmlite.binding.get_host_cpu_features().get(features[VECTOR_BYTES]))
+    return VECTOR_BYTES in features and bool(llvmlite.binding.get_host_cpu_features().get(features[VECTOR_BYTES]))
 
 
 # Whether it multiplies pairs of bfloat16 (AMD's since Zen 4, Intel's for servers since Cooper Lake).

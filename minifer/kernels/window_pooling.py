@@ -30,10 +30,10 @@ def max_pool_forward_numpy(x, kernel, stride, top, left, oh, ow):
     """Return y and tap (N,OH,OW,C), tap int64, for x (N,H,W,C)."""
     batch, height, width, channels = x.shape
     y = np.full((batch, oh, ow, channels), -np.inf, x.dtype)
-    tap = np.zeros(y.shape, np.int64)
+    tap = np.full(y.shape, -1, np.int64)
     for number, (i, j), (r, s) in _windows(height, width, kernel, stride, top, left, oh, ow):
         seen = x[:, r, s]
-        larger = seen > y[:, i, j]
+        larger = (seen > y[:, i, j]) | np.isnan(seen) | (tap[:, i, j] < 0)
         tap[:, i, j] = np.where(larger, number, tap[:, i, j])
         y[:, i, j] = np.where(larger, seen, y[:, i, j])
     return y, tap
@@ -100,8 +100,9 @@ def max_pool_forward_numba(x, kernel, stride, top, left, oh, ow):
                 for q in range(left_most, right_most):
                     number = (p - i * stride + top) * kernel + q - j * stride + left
                     for c in range(channels):
-                        if x[n, p, q, c] > y[n, i, j, c]:
-                            y[n, i, j, c], tap[n, i, j, c] = x[n, p, q, c], number
+                        seen = x[n, p, q, c]
+                        if seen > y[n, i, j, c] or np.isnan(seen):  # a NaN passes, as it does elsewhere
+                            y[n, i, j, c], tap[n, i, j, c] = seen, number
         restore(control)
     return y, tap
 

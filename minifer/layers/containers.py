@@ -1,6 +1,6 @@
 """Layers made of layers: nesting replaces a graph."""
 
-from minifer.errors import ConfigError
+from minifer.errors import ConfigError, ShapeError
 from minifer.kernels.elementwise import add
 from minifer.layers.base import Layer
 
@@ -78,7 +78,11 @@ class Residual(Sequential):
         shortcut = dy if self.projection is None else None
         if self.projection is not None and self.projection.has_backward():
             shortcut = self.projection.backward(dy)
-        return add(dx, shortcut) if self.input_gradient else None
+        if not self.input_gradient:
+            return None
+        if dx.shape != shortcut.shape:
+            raise ShapeError(f"Residual: the body's backward returns {dx.shape} for an input of {shortcut.shape}")
+        return add(dx, shortcut)
 
     def require_input_gradient(self, required):
         body = super().require_input_gradient(required)

@@ -1,7 +1,5 @@
 """Normalization over the batch (with the activation that follows it) and over the features of one token."""
 
-from contextlib import contextmanager
-
 import numpy as np
 
 from minifer.errors import ConfigError
@@ -72,17 +70,6 @@ class BatchNorm(Layer):
         if not from_batch:
             dgamma = dbeta = np.zeros_like(mean)
         return normalize_grad_x(*given, dgamma, dbeta).reshape(x.shape)
-
-
-@contextmanager
-def lent_norms(layer):
-    """Yield all BatchNorms in a layer, whose momentum the body of a with statement may change; then put it back."""
-    momenta = {part: part.momentum for _, part in layer.walk() if isinstance(part, BatchNorm)}
-    try:
-        yield list(momenta)
-    finally:
-        for norm, momentum in momenta.items():
-            norm.momentum = momentum
 
 
 class GroupNorm(Layer):

@@ -26,8 +26,9 @@ class Parameter:
 
     def grad_memory(self):
         """Return the array that the last gradient is in, for a kernel to write the next one into, or None."""
-        fits = self._grad is not None and self._grad.shape == self.value.shape and self._grad.dtype == self.value.dtype
-        return self._grad if fits else None
+        grad, value = self._grad, self.value
+        fits = grad is not None and grad.shape == value.shape and grad.dtype == value.dtype and grad.flags.c_contiguous
+        return grad if fits else None
 
     def __repr__(self):
         return f"Parameter{self.value.shape}"

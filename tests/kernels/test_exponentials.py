@@ -67,3 +67,13 @@ def test_attention_by_scores_so_large_that_one_position_takes_all(rng, dtype, si
     got = attention.attention_forward.compiled(size * query, key, value, 0.3)
     for one, other in zip(wanted, got, strict=True):
         np.testing.assert_allclose(other, one, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("score", [1e4, 1e6, 3.4e7])
+def test_probabilities_of_large_scores_sum_to_one_in_backward(rng, score):
+    """The logarithm of a row's sum, of which backward makes them again, has no digits left for log 8 there."""
+    query, key = np.full((1, 8, 1, 1), score, np.float32), np.ones((1, 8, 1, 1), np.float32)
+    value, dy = (rng.standard_normal((1, 8, 1, 1)).astype(np.float32) for _ in range(2))
+    y, log_sum = attention.attention_forward.compiled(query, key, value, 1.0)
+    *_, dvalue = attention.attention_backward.compiled(dy, query, key, value, y, log_sum, 1.0)
+    np.testing.assert_allclose(dvalue, np.full_like(dvalue, dy.mean()), rtol=1e-4)

@@ -12,7 +12,7 @@ from minifer.kernels.octets import UNITS, fours_of_columns, fours_of_rows, octet
 from minifer.kernels.pointwise import pointwise_forward
 from minifer.kernels.twin import use_kernels
 from minifer.kernels.vectors import HAS_OCTETS
-from minifer.layers import BatchNorm, PointwiseConv2D, Sequential
+from minifer.layers import BatchNorm, Conv2D, GlobalAveragePool, Linear, Sequential
 from minifer.models import mobilenet
 
 needed = pytest.mark.skipif(not HAS_OCTETS, reason="the processor has no instructions for products of bytes")
@@ -125,6 +125,8 @@ def test_no_bit_depends_on_the_threads_or_the_neighbours(rng):
     npt.assert_array_equal(alone, together)
     network(np.full((32, *shape), 1e3, np.float32))  # what it leaves in memory is not read
     npt.assert_array_equal(network(x), together)
+    x[3, 5, 5] = np.nan  # which is no byte
+    npt.assert_array_equal(np.isnan(network(x)).all(axis=1), np.arange(32) == 3)
 
 
 def test_what_cannot_be_done_is_said(monkeypatch, rng):
@@ -132,7 +134,9 @@ def test_what_cannot_be_done_is_said(monkeypatch, rng):
     with pytest.raises(ConfigError, match="products=int4: choose one of float32, int8"):
         InferenceNetwork(model, (24, 24, 1), products="int4")
     monkeypatch.setattr(inference, "HAS_OCTETS", True)
-    layers = Sequential(PointwiseConv2D(1, 4, rng=rng), BatchNorm(4, activation="relu6"))
+    layers = Sequential(
+        Conv2D(1, 4, rng=rng), BatchNorm(4, activation="relu6"), GlobalAveragePool(), Linear(4, 3, rng=rng)
+    )
     with pytest.raises(ConfigError, match="no pointwise convolution of this network"):
         InferenceNetwork(layers, (24, 24, 1), products="int8")
     monkeypatch.setattr(inference, "HAS_OCTETS", False)
