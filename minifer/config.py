@@ -198,6 +198,26 @@ def replace(config, **changes):
     return dataclasses.replace(config, **changes)
 
 
+# What reads a setting, where not every run does: (settings, whether a TrainConfig has what reads them, what that is).
+READERS = (
+    (("blocks", "linear"), lambda c: c.model in ("plain", "skip", "mha"), "--model plain, skip and mha"),
+    (("heads", "head_units", "attention_blocks", "attention_positions"), lambda c: c.model == "mha", "--model mha"),
+    (("alpha", "stem_stride", "padding", "bn_eps", "dropout"), lambda c: c.model in MODELS, "minifer's own networks"),
+    (("teacher_share",), lambda c: c.teacher, "--teacher"),
+    (("votes",), lambda c: c.labels, "--labels"),
+    (("warmup",), lambda c: c.schedule == "cosine", "--schedule cosine"),
+    (("plateau_factor", "plateau_patience"), lambda c: c.schedule == "plateau", "--schedule plateau"),
+    (("min_learning_rate",), lambda c: c.schedule != "constant", "--schedule plateau and cosine"),
+)
+
+
+def unread(config, given):
+    """Yield (setting, what would read it) for settings that were given and that nothing of a run reads."""
+    for names, has_reader, reader in READERS:
+        if not has_reader(config):
+            yield from ((name, reader) for name in names if name in given)
+
+
 def to_dict(config):
     """Return the settings as a JSON-able dict."""
     return dataclasses.asdict(config)

@@ -26,9 +26,33 @@ COLUMNS = (
 )  # fmt: skip
 
 
+RESULTS = ("last.npz", "best.npz", "metrics.csv", "evaluation.json", "predictions.csv")  # what costs time to make
+
+
 def holds_run(folder):
     """Whether a run was begun in a folder."""
     return (Path(folder) / "config.json").exists()
+
+
+def holds_result(folder):
+    """Return the name of a result in a folder, or None; a run that failed before its first epoch leaves none."""
+    return next((name for name in RESULTS if (Path(folder) / name).exists()), None)
+
+
+def check_can_go_on(folder):
+    """Raise ConfigError when a run has results, but not the state that it goes on from: it would begin anew.
+
+    The table is written after that state: best.npz alone is what is left of a run that was killed in its first epoch.
+    """
+    found = next((name for name in ("evaluation.json", "metrics.csv") if (Path(folder) / name).exists()), None)
+    if found and not (Path(folder) / "last.npz").exists():
+        raise ConfigError(f"{folder} has {found}, but no last.npz to go on from: begin another run with --out")
+
+
+def check_no_run(folder, given_by):
+    """Raise ConfigError when a folder is that of a run, whose results of the same names would be lost."""
+    if holds_run(folder) and holds_result(folder):
+        raise ConfigError(f"{given_by} {folder} is the folder of a run, whose results would be lost: choose another")
 
 
 def new_folder(out, preset, claims):
@@ -38,7 +62,7 @@ def new_folder(out, preset, claims):
     """
     folder, number = Path(out or f"runs/{preset}"), 1
     while True:
-        if not holds_run(folder):
+        if not holds_result(folder):
             try:
                 if not folder.exists():
                     claims.callback(remove_if_empty, folder)  # when nothing came of it
@@ -47,8 +71,10 @@ def new_folder(out, preset, claims):
                 if out:
                     raise
             else:
-                if not holds_run(folder):
+                if not holds_result(folder):
                     return folder
+        if out and not holds_run(folder):
+            raise ConfigError(f"{out} holds {holds_result(folder)}, which a run would replace: choose another --out")
         if out:
             raise ConfigError(f"{out} holds a run already: go on with --resume {out}, or choose another --out")
         number += 1

@@ -25,6 +25,7 @@ from minifer.runs import check_same, train_once
 SWITCHES = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 MEASURES = {"top-1 %": "top1", "mean recall %": "balanced_accuracy"}  # of an evaluation, as the table calls them
 MOST_RUNS = 10_000
+WITH_COMMAS = ("blocks", "classes", "merge", "teacher")  # settings whose values may have commas
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,23 @@ def parse_changes(texts):
                 f"--set {text}: write SETTING=VALUE,VALUE,... with a setting that minifer train --help names, other "
                 "than seed and attention_blocks"
             )
-        changes[name] = list(dict.fromkeys(value_of(known[name], value.strip()) for value in values.split(",")))
+        if name in changes:
+            raise ConfigError(f"--set {text}: {name} is set twice: give all its values in one --set")
+        changes[name] = list(dict.fromkeys(value_of(known[name], value.strip()) for value in parted(name, values)))
     return changes
+
+
+def parted(name, values):
+    """Return the values in a text, parted by commas, or by semicolons where a value may have commas itself."""
+    commas = values.split(",")
+    if name not in WITH_COMMAS or (name == "blocks" and not any(map(str.isdigit, values))):  # names of tables
+        return commas
+    if ";" not in values and len(commas) > 1:
+        raise ConfigError(
+            f"--set {name}={values}: a value of {name} may have commas: part several by semicolons, and end a single "
+            f"one by one, such as '{name}={values};'"
+        )
+    return values.removesuffix(";").split(";")
 
 
 def value_of(field, text):

@@ -178,6 +178,53 @@ def test_a_new_run_never_writes_over_an_old_one(capsys, trained, archive, tmp_pa
         assert (tmp_path / expected / "best.npz").exists()
 
 
+def test_what_a_run_has_found_is_written_over_by_nobody_else(capsys, trained, archive, tmp_path):
+    before = {path: path.read_bytes() for path in trained.iterdir()}
+    evaluated = tmp_path / "evaluated"
+    assert run(capsys, "evaluate", trained, "--data", archive, "--split", "train", "--out", evaluated)[0] == 0
+    for arguments, message in (
+        (("evaluate", trained, "--data", archive, "--split", "train", "--out", trained), "is the folder of a run"),
+        (("export", "small", "--to", trained / "best.npz"), "is the folder of a run"),
+        (("train", "--data", archive, "--out", evaluated), "holds evaluation.json, which a run would replace"),
+    ):
+        code, out, err = run(capsys, *arguments)
+        assert code == 2 and out == "" and message in err and err.count("\n") == 1
+    assert before == {path: path.read_bytes() for path in trained.iterdir()}
+
+
+def test_a_run_that_cannot_go_on_does_not_begin_anew(capsys, trained, tmp_path):
+    finished = tmp_path / "finished"
+    shutil.copytree(trained, finished)
+    (finished / "last.npz").unlink()
+    code, _, err = run(capsys, "train", "--resume", finished)
+    assert code == 2 and "has evaluation.json, but no last.npz to go on from" in err
+    assert (finished / "best.npz").read_bytes() == (trained / "best.npz").read_bytes()
+
+
+def test_a_run_that_failed_before_its_first_epoch_is_in_nobodys_way(capsys, archive, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"data": None, "config": {"model": "plain"}}))
+    assert run(capsys, "train", "--data", archive, *flags(config.replace(TINY, epochs=1)), "--out", tmp_path)[0] == 0
+
+
+def test_an_evaluation_that_cannot_be_written_is_not_made(capsys, trained, archive, tmp_path):
+    (tmp_path / "file").touch()
+    code, out, err = run(capsys, "evaluate", trained, "--data", archive, "--split", "val", "--out", tmp_path / "file")
+    assert code == 1 and out == "" and "cannot write to" in err
+    code, out, err = run(
+        capsys, "evaluate", trained, "--data", tmp_path / "none", "--split", "val", "--out", tmp_path / "new"
+    )
+    assert code == 1 and not (tmp_path / "new").exists()
+
+
+def test_settings_that_nothing_reads_are_named(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    code, _, err = run(capsys, "train", "--model", "skip", "--heads", 3, "--warmup", 2, "--data", tmp_path / "file")
+    assert code == 1 and "--heads changes nothing here: it goes with --model mha" in err and "--warmup" not in err
+    code, _, err = run(capsys, "train", "--freeze")
+    assert code == 2 and "--freeze keeps what --pretrained brings" in err
+
+
 def test_data_that_cannot_be_read_is_one_line(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()

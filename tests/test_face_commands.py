@@ -14,6 +14,7 @@ from minifer.data.dataset import Dataset
 from minifer.data.fer2013 import load, save_npz
 from minifer.errors import ConfigError, DataError, MiniferError
 from minifer.faces import prepare as preparing
+from minifer.files.members import Member
 
 
 def parse(command, *arguments):
@@ -128,6 +129,23 @@ def test_a_drawing_replaces_no_picture(tmp_path, face):
         assert (tmp_path / "a-faces.png").read_bytes() == photograph
 
 
+def test_long_names_and_pictures_that_may_not_be_read(tmp_path, face, monkeypatch, capsys):
+    """Neither ends the work on the others."""
+    paths = [tmp_path / f"{name}.png" for name in ("a" * 249, "b", "c")]
+    for path in paths:
+        Image.fromarray(face).save(path)
+
+    def read(member, most, itself=Member.read):
+        if str(member.where).endswith("b.png"):
+            raise PermissionError(13, "Permission denied", member.where)
+        return itself(member, most)
+
+    monkeypatch.setattr(Member, "read", read)
+    rows = list(detect.detect(paths, draw=tmp_path / "drawn"))
+    assert ["error" in row for row in rows] == [False, True, False] and "Permission denied" in rows[1]["error"]
+    assert {path.name for path in (tmp_path / "drawn").iterdir()} >= {"a" * 200 + ".png", "c-faces.png"}
+
+
 def test_wrong_settings_of_detect(folder):
     with pytest.raises(ConfigError, match="threshold"):
         detect.run(parse(detect, folder, "--threshold", "1.5"))
@@ -199,10 +217,11 @@ def test_an_interrupted_preparation_goes_on_where_it_was(small_fer, tmp_path, mo
     monkeypatch.setattr(
         preparing, "process_part", lambda images, path, *rest: (done.append(path.name), part(images, path, *rest))
     )
+    (tmp_path / "out.parts" / "notes.txt").touch()  # somebody else's
     preparing.prepare(small_fer, tmp_path / "out.npz", jobs=1)
     assert len(done) == 3
     assert done[2] not in first
-    assert not (tmp_path / "out.parts").exists()
+    assert [path.name for path in (tmp_path / "out.parts").iterdir()] == ["notes.txt"]
 
 
 def test_wrong_settings_of_prepare(small_fer, tmp_path):

@@ -216,6 +216,12 @@ def test_the_command_side_by_side(capsys, tmp_path):
         (("--fit", 0, "--memory"), "--fit is 0"),
         (("--fit", 5), "add --memory"),
         (("--memory", "--draw", tmp_path / "a.png"), "leave out --memory"),
+        (("--memory", "--ranks", "1,2"), "--ranks and --memory are two questions"),
+        (("--optimizer", "sgd"), "add --memory"),
+        (("--compare", "v1,v2", "--ranks", "1,2"), "--ranks is of one network"),
+        (("--compare", "v1,v2", "--model", "v1"), "leave --model out"),
+        (("--model", "v2", "--blocks", "even"), "tables of their own"),
+        (("--step-ms", 3), "add --ranks"),
     ):
         code, _, err = run(capsys, "cost", *wrong)
         assert code == 2 and message in err and err.count("\n") == 1

@@ -131,6 +131,15 @@ def test_a_folder_is_for_one_reproduction(arguments, code, message, reproduced, 
     assert message in error and len(error.strip().splitlines()) == 1
 
 
+def test_a_wrong_path_leaves_the_folder_free(tmp_path, drawn, capsys):
+    folder = tmp_path / "study"
+    assert cli.main(["reproduce", "--data", str(tmp_path / "typo.zip"), "--out", str(folder)]) == 1
+    assert not (folder / "reproduction.json").exists()
+    imagenet = ["--imagenet", str(tmp_path / "typo.h5")]
+    assert cli.main(["reproduce", "--data", str(drawn), "--out", str(folder), *imagenet]) == 1
+    assert "typo.h5" in capsys.readouterr().err.splitlines()[-1] and not list(folder.iterdir())
+
+
 def test_data_that_was_corrected_is_not_mixed_with_what_it_was(reproduced, drawn, capsys):
     before = drawn.read_bytes()
     splits = fer2013.load(drawn)

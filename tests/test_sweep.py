@@ -79,8 +79,9 @@ def test_a_run_of_other_settings_or_data_is_not_taken_for_this_one(swept, archiv
     table = (swept / "table.csv").read_bytes()
     other = tmp_path / "other.npz"
     fer2013.save_npz(other, synthetic.load(seed=4, train=24, val=12))
-    for changed in (["--set", "epochs=2", "--data", archive], ["--data", other]):
-        code, _, err = run(capsys, *START, *GRID, *changed, "--out", swept)
+    longer = [argument if argument != "epochs=1" else "epochs=2" for argument in START]
+    for begin, data in ((longer, archive), (START, other)):
+        code, _, err = run(capsys, *begin, *GRID, "--data", data, "--out", swept)
         assert code == 2 and err.count("\n") == 1 and "was trained with other settings or data" in err
         assert (swept / "table.csv").read_bytes() == table
 
@@ -94,6 +95,14 @@ def test_settings_are_read_as_what_they_are():
         "flip": [False, True],
         "epochs": [3],
     }
+    blocks = "32,64/2,128/2*3"
+    assert parse_changes([f"blocks={blocks};"]) == {"blocks": [blocks]}
+    assert parse_changes([f"blocks={blocks};even", "merge=a+b"]) == {"blocks": [blocks, "even"], "merge": ["a+b"]}
+    assert parse_changes(["blocks=published,even"]) == {"blocks": ["published", "even"]}
+    with pytest.raises(ConfigError, match="part several by semicolons"):
+        parse_changes([f"blocks={blocks}"])
+    with pytest.raises(ConfigError, match="learning_rate is set twice"):
+        parse_changes(["rate=1", "learning-rate=2"])
     for wrong in (
         "alpha",
         "alpha=",

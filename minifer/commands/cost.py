@@ -5,6 +5,7 @@ from minifer.commands.common import as_path, parse_shape, print_json
 from minifer.errors import ConfigError
 
 IMAGENET = (224, 224, 3)  # the shape of the pictures for which MobileNets are compared, in 1000 classes
+OWN_TABLES = {"v2", "v3", "v3-small"}  # networks whose tables of blocks --blocks cannot replace
 SHORT = {  # kinds of layers, as the table calls them
     "Conv2D": "ordinary",
     "DepthwiseConv2D": "depthwise",
@@ -19,7 +20,6 @@ def add_arguments(parser):
     """Add the flags."""
     parser.add_argument(
         "--model",
-        default="plain",
         metavar="plain|skip|mha|v2|v3|v3-small|FILE.py:FUNCTION",
         help="MobileNet (mha: attention after every block), or a network of your own: a function of "
         "(input_shape, classes, rng) (default: plain)",
@@ -29,7 +29,7 @@ def add_arguments(parser):
     )
     parser.add_argument("--alpha", type=float, default=1.0, help="width multiplier")
     parser.add_argument(
-        "--blocks", default="published", help="table of the blocks: published, even, or rows such as 32,64/2,128/2*3"
+        "--blocks", help="table of the blocks: published (default), even, or rows such as 32,64/2,128/2*3"
     )
     parser.add_argument("--input", default="48x48x1", metavar="HxWxC", help="shape of a picture")
     parser.add_argument("--classes", type=int, help="default: 7, or ImageNet's 1000 for 224x224x3 pictures")
@@ -49,15 +49,21 @@ def run(args):
     """Count and print."""
     from minifer.allowed import Whole, checked
     from minifer.cost import cost_rows, count, separable_blocks
+    from minifer.files import check_target
 
     checked("--batch", args.batch, Whole(1, 10**6))
+    if args.csv:
+        check_target(args.csv, "table", "--csv")
+    if args.draw:
+        check_target(args.draw, "PNG picture", "--draw")
+    check_together(args)
     shape = parse_shape(args.input)
     classes = args.classes
     if classes is None:
         classes = 1000 if shape == IMAGENET else 7
     checked("--classes", classes, Whole(1, 10**6))
     if args.memory:
-        names = [name.strip() for name in (args.compare or args.model).split(",")]
+        names = [name.strip() for name in (args.compare or args.model or "plain").split(",")]
         networks = []
         for name in names:
             model, called = network(name, args, shape, classes)
@@ -65,18 +71,12 @@ def run(args):
             networks.append((model, name if args.compare else called))
         memory.run(args, shape, classes, networks)
         return
-    if args.fit is not None:
-        raise ConfigError("--fit is of the memory of a training step: add --memory")
     if args.compare:
-        if args.draw:
-            raise ConfigError("--draw is of one network: give --model in place of --compare")
         compare(args, shape, classes)
         return
-    model, name = network(args.model, args, shape, classes)
+    model, name = network(args.model or "plain", args, shape, classes)
     model.require_input_gradient(False)  # as in training: nobody reads the gradient of the pictures
     if args.ranks is not None:
-        if args.draw or args.csv:
-            raise ConfigError("--ranks prints a table, or --json: leave out --draw and --csv")
         scaling.run(args, model, name)
         return
     table, _ = cost_rows(model, shape)
@@ -118,6 +118,25 @@ def run(args):
     print_growth(growth(model, attention), attention)
 
 
+def check_together(args):
+    """Raise ConfigError for flags of which one would say nothing beside the others."""
+    ranks, names = args.ranks is not None, {name.strip() for name in (args.compare or args.model or "plain").split(",")}
+    for wrong, message in (
+        (args.compare and args.model is not None, "--compare names the networks: leave --model out"),
+        (args.compare and args.draw, "--draw is of one network: give --model in place of --compare"),
+        (args.compare and ranks, "--ranks is of one network: give --model in place of --compare"),
+        (args.blocks and names <= OWN_TABLES, "--blocks is for MobileNet V1: V2 and V3 have tables of their own"),
+        (args.memory and args.draw, "--draw is of work and weights: leave out --memory, or write a table with --csv"),
+        (args.memory and ranks, "--ranks and --memory are two questions: ask one at a time"),
+        (args.fit is not None and not args.memory, "--fit is of the memory of a training step: add --memory"),
+        (args.optimizer and not args.memory, "--optimizer is of the memory of a training step: add --memory"),
+        (ranks and (args.draw or args.csv), "--ranks prints a table, or --json: leave out --draw and --csv"),
+        (not ranks and scaling.given(args), "--step-ms, --latency and --bandwidth are of several ranks: add --ranks"),
+    ):
+        if wrong:
+            raise ConfigError(message)
+
+
 def network(name, args, shape, classes):
     """Return (the network that a name means, without memory for weights where it is MobileNet; what it is called)."""
     from minifer.config import TrainConfig
@@ -128,13 +147,13 @@ def network(name, args, shape, classes):
         model="plain" if name == "v1" else name,
         alpha=args.alpha,
         stem_stride=args.stem_stride,
-        blocks=args.blocks,
+        blocks=args.blocks or "published",
         attention_blocks=None,
     )
     own = settings.model if is_target(settings.model) else None
     called = own or f"MobileNet {settings.model}, alpha {args.alpha:g}"
     if settings.model in ("plain", "skip", "mha"):
-        called += f", blocks {args.blocks}"
+        called += f", blocks {settings.blocks}"
     return build_model(settings, shape, classes, own, outline=True), called
 
 
@@ -153,7 +172,7 @@ def compare(args, shape, classes):
         depthwise = sum(row.cost.multiply_adds for row in table if row.kind == "DepthwiseConv2D")
         documents.append({"model": name.strip(), **figures(total, args.batch), "depthwise_multiply_adds": depthwise})
         ratio, share = (n / d for n, d in (
-            (total.multiply_adds, documents[0]["multiply_adds"]), (depthwise, max(total.multiply_adds, 1))
+            (total.multiply_adds, max(documents[0]["multiply_adds"], 1)), (depthwise, max(total.multiply_adds, 1))
         ))  # fmt: skip
         counted = [f"{total.trainable_parameters:,}", f"{total.multiply_adds:,}", f"{ratio:.2f}", f"{share:.1%}"]
         layers = sum(bool(row.cost.multiply_adds) for row in table)
@@ -225,7 +244,7 @@ def layer_rows(table, total, batch):
     """Return the cells of a header, of every layer, and of the total."""
     rows = [["layer", "kind", "output", "parameters", "multiply-adds", "backward", "share", "kB", "fwd", "bwd"]]
     for row in table:
-        share = 100 * row.cost.multiply_adds / total.multiply_adds
+        share = 100 * row.cost.multiply_adds / max(total.multiply_adds, 1)
         output = "x".join(map(str, row.output_shape))
         rows.append([row.path, SHORT.get(row.kind, row.kind), output, *cells(row.cost, share, batch)])
     return [*rows, ["total", "", "", *cells(total, 100, batch)]]

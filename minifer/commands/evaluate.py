@@ -1,5 +1,8 @@
 """Measure a trained network on one split: top-1 with its interval first, then what puts it into proportion."""
 
+from contextlib import ExitStack
+from pathlib import Path
+
 from minifer.commands.common import add_model, add_threads, as_path, print_json, set_threads
 from minifer.errors import ConfigError
 
@@ -30,17 +33,31 @@ def add_arguments(parser):
 
 
 def run(args):
-    """Evaluate and print."""
+    """Evaluate, write and print."""
+    from minifer.files import claimed, make_folder
+    from minifer.run_folder import check_no_run, remove_if_empty
+
     set_threads(args)
+    if args.unseen and args.split == "train":
+        raise ConfigError(
+            "--unseen: every training row has a copy in the training rows, itself: choose another --split"
+        )
+    with ExitStack() as claims:
+        if args.out:  # what cannot be written is said before the pictures are read
+            check_no_run(args.out, "--out")
+            if not Path(args.out).exists():
+                claims.callback(remove_if_empty, Path(args.out))
+            claims.enter_context(claimed(make_folder(args.out)))
+        measure(args)
+
+
+def measure(args):
+    """As run, where --out is a folder that nobody else writes to."""
     from minifer.evaluation import evaluate_weights, on_unseen
     from minifer.reading import Reading, load
     from minifer.run_folder import write_evaluation
     from minifer.trained import find_weights, settings_of
 
-    if args.unseen and args.split == "train":
-        raise ConfigError(
-            "--unseen: every training row has a copy in the training rows, itself: choose another --split"
-        )
     weights = find_weights(args.weights)
     needed = [args.split, *["train"] * args.unseen]
     splits = load(args.data, Reading.of(settings_of(weights)), needed)
@@ -49,10 +66,7 @@ def run(args):
     if args.unseen:
         result["unseen"] = on_unseen(splits["train"], dataset, probs)
     if args.out:
-        from minifer.files import claimed, make_folder
-
-        with claimed(make_folder(args.out)):
-            write_evaluation(args.out, result, probs, dataset)
+        write_evaluation(args.out, result, probs, dataset)
     if args.json:
         print_json(result)
     else:

@@ -12,6 +12,7 @@ from pathlib import Path
 from minifer.commands.common import add_model, as_path, print_json
 from minifer.config import from_dict
 from minifer.errors import ConfigError, MiniferError
+from minifer.output import log
 
 HUB = ("model.safetensors", "config.json", "README.md")  # what a folder for a model hub holds
 CARD = """---
@@ -66,6 +67,7 @@ def add_arguments(parser):
 def run(args):
     """Run `minifer export`."""
     from minifer.files import claimed, make_folder
+    from minifer.run_folder import RESULTS, check_no_run
     from minifer.trained import find_weights, input_shape, load_weights
 
     to = Path(args.to)
@@ -84,9 +86,13 @@ def run(args):
         raise ConfigError("--input goes with .onnx alone")
     if args.layout and suffix != ".safetensors":
         raise ConfigError("--layout goes with .safetensors alone")
+    if suffix and to.name in RESULTS:
+        check_no_run(to.parent, f"--to {to}:")
     source = find_weights(args.weights)
     if source.resolve() == to.resolve():
         raise ConfigError(f"{to} is what is read: write to another file")
+    if suffix is None:
+        check_hub(to)
     model, meta = load_weights(source, args.model)
     make_folder(to.parent if suffix else to)
     with claimed(to):
@@ -177,14 +183,27 @@ def _read_back(load, path, model, shape, meta):
     return {"same": all((array == state[name]).all() for name, array in model.state().items())}
 
 
+def check_hub(folder):
+    """Raise ConfigError when a folder has files of the names of HUB that are not of such a folder."""
+    found = [name for name in HUB if (folder / name).exists()]
+    if found and HUB[0] not in found:
+        raise ConfigError(f"{folder} has a {found[0]} of its own, which would be lost: choose another folder")
+
+
 def write_hub(folder, model, shape, meta, args):
-    """Write a folder that a model hub takes as it is, its card to be completed by who uploads it."""
+    """Write a folder that a model hub takes as it is, its card to be completed by who uploads it.
+
+    A card that is there stays: somebody may have completed it.
+    """
     from minifer.cost.table import held
     from minifer.files import write_text
 
     result = write_safetensors(folder / HUB[0], model, shape, meta, args)
     write_text(folder / HUB[1], json.dumps({"library_name": "minifer", **meta}, indent=2, sort_keys=True))
     settings, top1 = meta["config"], meta.get("val_top1")
+    if (folder / HUB[2]).exists():
+        log(f"{folder / HUB[2]} stays as it is: see whether it is still true")
+        return result
     card = CARD.format(
         tags=", ".join(["minifer", settings["model"].rpartition(":")[2]]),
         name=folder.resolve().name,

@@ -10,7 +10,7 @@ PARTS = ("weights", "gradients", "optimizer", "stored")
 def add_arguments(parser):
     """Add the flags of --memory to those of cost."""
     parser.add_argument("--memory", action="store_true", help="the memory of a training step in place of its work")
-    parser.add_argument("--optimizer", choices=("adam", "sgd"), default="adam", help="with --memory (default: adam)")
+    parser.add_argument("--optimizer", choices=("adam", "sgd"), help="with --memory (default: adam)")
     parser.add_argument("--fit", type=float, metavar="MB", help="with --memory: the largest batch that fits into this")
 
 
@@ -18,8 +18,7 @@ def run(args, shape, classes, networks):
     """Print or write the memory of [(network, its name)]; a line for each of several with --compare."""
     from minifer.cost import largest_batch, training_memory
 
-    if args.draw:
-        raise ConfigError("--draw is of work and weights: leave out --memory, or write a table with --csv")
+    args.optimizer = args.optimizer or "adam"
     if args.fit is not None and not 0 < args.fit < 1e9:
         raise ConfigError(f"--fit is {args.fit:g}: it must be a number of megabytes above 0")
     found = []

@@ -3,6 +3,7 @@
 import io
 import itertools
 import json
+import os
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -14,6 +15,7 @@ from minifer.output import log, unread
 # Stands in the first bytes of a picture that --draw writes and in the last ones of a video, so that they are known
 # again under any name, in any folder.
 DRAWN = b"minifer\0faces marked"
+LONGEST = 200  # bytes of a name
 NOTE = dict([DRAWN.decode().split("\0")])  # as a text of a PNG file
 
 
@@ -72,6 +74,8 @@ def read_pictures(paths, colour=False):
             image = read_image(io.BytesIO(data), str(path), colour=colour)
         except DataError as error:
             row["error"] = str(error)
+        except OSError as error:
+            row["error"] = f"{path}: {error.strerror or error}"
         yield path, row, image
     if others:
         log(f"minifer: {left_out(others)}")
@@ -145,7 +149,11 @@ class Drawings:
             raise MiniferError(f"cannot write {target}: {error.strerror or error}") from error
 
     def target(self, stem, suffix):
-        """Return a path that is new in this run, and no file but an earlier drawing if there is one."""
+        """Return a path that is new in this run, and no file but an earlier drawing if there is one.
+
+        File systems take names of 255 bytes; of a long one the beginning is left.
+        """
+        stem = os.fsencode(stem)[:LONGEST].decode(errors="ignore")
         for number in itertools.count(1):
             path = self.folder / (f"{stem}{suffix}" if number == 1 else f"{stem}-{number}{suffix}")
             if path not in self.used and (not path.exists() or (path.is_file() and is_drawing(ends(path)))):

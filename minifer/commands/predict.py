@@ -53,9 +53,12 @@ def add_arguments(parser):
 def run(args):
     """Run `minifer predict`: a line per face on stdout; return 1 when a picture could not be read."""
     from minifer import warm_up
+    from minifer.files import check_target
     from minifer.recognizer import Recognizer
 
     set_threads(args)
+    if args.csv:
+        check_target(args.csv, "table", "--csv")
     warming = warm_up.for_faces(detect=not args.no_detect) if args.alone else None
     recognizer = Recognizer.load(args.weights, detect=not args.no_detect, model=args.model)
     if warming:

@@ -3,6 +3,8 @@
 from minifer.commands.common import print_json
 from minifer.errors import ConfigError
 
+LATENCY, BANDWIDTH = 50.0, 1.0  # microseconds of a message, gigabits a second: gigabit Ethernet
+
 
 def add_arguments(parser):
     """Add the flags of --ranks to those of cost."""
@@ -15,13 +17,15 @@ def add_arguments(parser):
     parser.add_argument(
         "--latency",
         type=float,
-        default=50.0,
         metavar="US",
         help="with --ranks: microseconds of a message (default: 50)",
     )
-    parser.add_argument(
-        "--bandwidth", type=float, default=1.0, metavar="GBIT", help="with --ranks: gigabits a second (default: 1)"
-    )
+    parser.add_argument("--bandwidth", type=float, metavar="GBIT", help="with --ranks: gigabits a second (default: 1)")
+
+
+def given(args):
+    """Whether any of the flags is there that only --ranks reads."""
+    return (args.step_ms, args.latency, args.bandwidth) != (None, None, None)
 
 
 def run(args, model, name):
@@ -31,16 +35,18 @@ def run(args, model, name):
 
     if args.step_ms is None:
         raise ConfigError("--ranks needs --step-ms, a measured step: benchmarks/scaling.py and metrics.csv tell it")
+    latency = LATENCY if args.latency is None else args.latency
+    bandwidth = BANDWIDTH if args.bandwidth is None else args.bandwidth
     size = sum(4 * parameter.value.size for parameter in model.parameters(trainable_only=True).values())
-    scaling = Scaling(args.step_ms / 1e3, size, args.latency / 1e6, args.bandwidth * 1e9 / 8)
+    scaling = Scaling(args.step_ms / 1e3, size, latency / 1e6, bandwidth * 1e9 / 8)
     rows = [figures(scaling, ranks, ALGORITHMS) for ranks in parse_ranks(args.ranks)]
     outweighed = {algorithm: scaling.outweighed_from(algorithm) for algorithm in ALGORITHMS}
     if args.json:
         print_json({"bytes": size, "ranks": rows, "outweighed_from": outweighed})
         return
     print(
-        f"{name}: {size / 1e6:.1f} MB of gradients, {args.step_ms:g} ms a step on one rank, {args.latency:g} us and "
-        f"{args.bandwidth:g} Gbit/s between ranks; one batch, shared evenly\n"
+        f"{name}: {size / 1e6:.1f} MB of gradients, {args.step_ms:g} ms a step on one rank, {latency:g} us and "
+        f"{bandwidth:g} Gbit/s between ranks; one batch, shared evenly\n"
     )
     reduced = [f"{algorithm} ms" for algorithm in ALGORITHMS]
     table = [["ranks", "compute ms", *reduced, "step ms", "speed-up", "efficiency"]]

@@ -20,7 +20,7 @@ def add_arguments(parser):
         default=[],
         metavar="SETTING=VALUE,...",
         help="values of a setting, such as alpha=.25,.5,1; several --set give all their combinations, and one value "
-        "is what all runs have",
+        "is what all runs have; values that have commas themselves are parted by ;",
     )
     parser.add_argument(
         "--seeds", type=int, default=3, metavar="N", help="runs of each, with seeds 0, 1, ... (default: 3)"

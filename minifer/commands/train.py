@@ -90,6 +90,7 @@ def run(args):
 def train(args, claims, ranks):
     """Train in a folder that is claimed for this process until the stack of claims ends."""
     from minifer import warm_up
+    from minifer.files import check_target, make_folder
     from minifer.models import block_table
     from minifer.networks import find_network
     from minifer.own_code import is_target
@@ -106,6 +107,9 @@ def train(args, claims, ranks):
     def check():  # a wrong setting is said before minutes are spent on data
         if args.find_rate and ranks.size > 1:
             raise ConfigError("--find-rate runs alone: leave mpiexec out")
+        if args.find_rate:
+            check_target(args.find_rate, "PNG picture", "--find-rate")
+            make_folder(Path(args.find_rate).parent)
         ranks.check(settings)
         build_augmentation(settings)
         block_table(settings.blocks)
@@ -139,7 +143,7 @@ def train(args, claims, ranks):
 def begin(args, changes, own, claims):
     """Return (settings as a dict, path of the data or None, run folder or None) of the run that the flags mean."""
     from minifer.files import claimed
-    from minifer.run_folder import new_folder, read_settings
+    from minifer.run_folder import check_can_go_on, new_folder, read_settings
     from minifer.trained import find_weights
 
     if args.resume:
@@ -150,6 +154,7 @@ def begin(args, changes, own, claims):
             )
         claims.enter_context(claimed(args.resume))
         settings, data = read_settings(args.resume)
+        check_can_go_on(args.resume)
         return config.to_dict(settings), args.data or data, args.resume
     preset = args.preset or ("quick" if args.data else "demo")
     if changes.get("pretrained"):
@@ -159,6 +164,10 @@ def begin(args, changes, own, claims):
     if changes.get("labels"):
         changes["labels"] = str(Path(changes["labels"]).resolve())
     settings = config.replace(config.PRESETS[preset], **changes)
+    if settings.freeze and not settings.pretrained:
+        raise ConfigError("--freeze keeps what --pretrained brings: without that the start's random weights would stay")
+    for name, reader in config.unread(settings, changes):
+        log(f"--{name.replace('_', '-')} changes nothing here: it goes with {reader}")
     folder = None if args.find_rate else str(new_folder(args.out, preset, claims))
     return config.to_dict(settings), args.data, folder
 

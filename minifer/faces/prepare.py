@@ -1,6 +1,7 @@
 """Detect, crop and pad every picture of FER2013; write them as one .npz, and say what was found and what was not."""
 
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from minifer.errors import DataError
 
 FOUND_FROM = 0.02  # the score from which a picture is taken to hold a face: below lie nearly all that hold none
 TOGETHER = 500  # pictures in a part, the unit of work that survives an interruption
+PARTS = re.compile("[0-9a-f]{16}")  # names of folders of parts, which depend on pictures and settings
 CURVE = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
 
 
@@ -25,11 +27,14 @@ def prepare(data, out, threshold=FOUND_FROM, level=False, keep_all=False, jobs=2
     jobs, scheduler    see minifer.jobs
     Raises     DataError when data cannot be read or out cannot be written
     """
-    from minifer.files import claimed, make_folder
+    from minifer.files import check_target, claimed, make_folder
 
     out = Path(out)
     if out.suffix != ".npz":
         raise DataError(f"{out}: the output is an .npz file: give it that suffix")
+    if out.resolve() == Path(data).resolve():
+        raise DataError(f"{out} is the data that is read: write to another file")
+    check_target(out, ".npz file", "--out")
     make_folder(out.parent)
     with claimed(out):
         return prepare_claimed(data, out, threshold, level, keep_all, jobs, scheduler)
@@ -73,8 +78,17 @@ def prepare_claimed(data, out, threshold, level, keep_all, jobs, scheduler):
     write_text(report["list"], table_text(table))
     contact_sheet([row[5] for row in missed], report["sheet"])
     write_text(report["report"], json.dumps(report, indent=2))
-    shutil.rmtree(out.with_suffix(".parts"))
+    remove_parts(out.with_suffix(".parts"))
     return report
+
+
+def remove_parts(folder):
+    """Remove the parts that process() left in a folder, and the folder if nothing else is in it."""
+    for parts in folder.iterdir():
+        if PARTS.fullmatch(parts.name):
+            shutil.rmtree(parts)
+    if not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def process(images, folder, level, threshold, jobs, scheduler=None):

@@ -3,6 +3,7 @@
 What is written is written whole or not at all; what is read is trusted in nothing.
 
     writing      replacing, write_text, table_text, make_folder, printable, user_path
+    targets      check_target: nothing of another kind is written over
     locks        claimed: one writer at a time
     archives     open_source: THE reader of folder | zip | tar
     npz          Npz: THE reader of .npz; write_npz, write_arrays
@@ -12,6 +13,7 @@ What is written is written whole or not at all; what is read is trusted in nothi
 """
 
 from minifer.files.locks import claimed
+from minifer.files.targets import check_target
 from minifer.files.writing import make_folder, printable, replacing, table_text, user_path, write_text
 
-__all__ = ["claimed", "make_folder", "printable", "replacing", "table_text", "user_path", "write_text"]
+__all__ = ["check_target", "claimed", "make_folder", "printable", "replacing", "table_text", "user_path", "write_text"]

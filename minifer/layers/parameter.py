@@ -1,5 +1,9 @@
 """The arrays of a layer: those that training moves, and those that are only saved with them."""
 
+import numpy as np
+
+from minifer.errors import DtypeError
+
 
 class Parameter:
     """One trainable array and the gradient that the latest backward left in it.
@@ -19,6 +23,8 @@ class Parameter:
 
     @grad.setter
     def grad(self, grad):
+        if grad is not None and not isinstance(grad, np.ndarray):
+            raise DtypeError(f"a parameter's gradient is an array of {self.value.shape}, got {type(grad).__name__}")
         if grad is None or self._grad is None or self._grad.shape != grad.shape or self._grad.dtype != grad.dtype:
             self._grad = grad
         elif self._grad is not grad:

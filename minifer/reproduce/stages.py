@@ -16,9 +16,13 @@ from minifer.faces.prepare import prepare
 from minifer.files import claimed, make_folder, printable, write_text
 from minifer.files.documents import read_json
 from minifer.metrics import top1
+from minifer.networks import build_model
 from minifer.output import log
 from minifer.reproduce import page, plan, tables
 from minifer.runs import train_all
+from minifer.trained import start_from
+
+NOTE = "reproduction.json"
 
 
 def reproduce(data, out, preset="quick", imagenet=None, jobs=2, scheduler=None):
@@ -30,7 +34,9 @@ def reproduce(data, out, preset="quick", imagenet=None, jobs=2, scheduler=None):
     """
     folder = make_folder(out)
     with claimed(folder):
-        dedicate(folder, preset, str(Path(data).resolve()))
+        check_dedicated(folder, purpose(preset, data))
+        if imagenet:  # hours before it is read
+            start_from(build_model(config.replace(plan.PLANS[preset].network, model="plain"), (48, 48, 1), 7), imagenet)
         return carry_out(data, folder, preset, imagenet, {"jobs": jobs, "scheduler": scheduler})
 
 
@@ -40,6 +46,7 @@ def carry_out(data, folder, preset, imagenet, where):
 
     stage("pictures")
     whole = pictures(data, folder, chosen.rows)
+    write_text(folder / NOTE, json.dumps(purpose(preset, data), indent=2))
     stage("pictures that are there twice")
     twice = duplicates(whole, folder / "duplicates.json")
     stage("crops")
@@ -76,12 +83,17 @@ def stage(name):
     log(f"{time.strftime('%H:%M:%S')}  {name}")
 
 
-def dedicate(folder, preset, data):
-    """Note what a folder is for; raise ConfigError when it is for something else already."""
-    path, mine = folder / "reproduction.json", {"preset": preset, "data": data}
-    if not path.exists():
-        write_text(path, json.dumps(mine, indent=2))
-    elif (found := read_json(path, {"preset": Text(), "data": Text()})) != mine:
+def purpose(preset, data):
+    """Return what a folder is for, as NOTE in it says once the pictures are read."""
+    return {"preset": preset, "data": str(Path(data).resolve())}
+
+
+def check_dedicated(folder, mine):
+    """Raise ConfigError when a folder is for something else already."""
+    if not (folder / NOTE).exists():
+        return
+    found = read_json(folder / NOTE, {"preset": Text(), "data": Text()})
+    if found != mine:
         raise ConfigError(
             f"{folder} holds the preset {found['preset']} on {found['data']}: give the same, or another --out"
         )

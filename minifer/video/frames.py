@@ -24,8 +24,11 @@ def is_video(path):
     """Whether a file is a video: by its first bytes, or where these say nothing, by its suffix."""
     if not path.is_file():
         return path.suffix.lower() in SUFFIXES and not path.exists()
-    with open(path, "rb") as file:
-        head = file.read(16)
+    try:
+        with open(path, "rb") as file:
+            head = file.read(16)
+    except OSError:  # whoever reads it says why it cannot be read
+        head = b""
     if head[4:8] == b"ftyp":
         return head[8:12] not in STILL_BRANDS
     if any(head[offset:].startswith(signature) for offset, signature in SIGNATURES):

@@ -35,6 +35,18 @@ def test_it_is_used_like_any_weights_file(capsys, exported, tmp_path):
     assert code == 0 and (tmp_path / "again.safetensors").read_bytes() == exported.read_bytes()
 
 
+def test_a_folder_for_a_hub_leaves_what_others_wrote(capsys, tmp_path):
+    project, hub = tmp_path / "project", tmp_path / "hub"
+    project.mkdir()
+    (project / "README.md").write_text("mine")
+    code, _, err = run(capsys, "export", "small", "--to", project)
+    assert code == 2 and "has a README.md of its own" in err and (project / "README.md").read_text() == "mine"
+    assert run(capsys, "export", "small", "--to", hub)[0] == 0
+    (hub / "README.md").write_text("completed")
+    code, _, err = run(capsys, "export", "small", "--to", hub)
+    assert code == 0 and "stays as it is" in err and (hub / "README.md").read_text() == "completed"
+
+
 def test_training_starts_from_it(exported):
     from minifer.trained import start_from
 
