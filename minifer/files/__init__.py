@@ -8,8 +8,9 @@ What is written is written whole or not at all; what is read is trusted in nothi
     archives     open_source: THE reader of folder | zip | tar
     npz          Npz: THE reader of .npz; write_npz, write_arrays
     cache        cache_folder, keep_arrays: what can be made again
+    tables       read_table: comma-separated values whose first row names the columns
     documents    read_json, checked_fields: JSON of which every field is checked
-    guard        guarded: damage of any kind becomes one error that names the place
+    guard        guarded: damage of any kind becomes one error that names the place; open_file: never a pipe
 """
 
 from minifer.files.locks import claimed

@@ -2,6 +2,7 @@
 
 import errno
 from contextlib import contextmanager
+from pathlib import Path
 
 from minifer.errors import DataError, MiniferError
 
@@ -23,6 +24,18 @@ def guarded(where, error=DataError, remedy="download it again"):
     except Exception as failure:
         system = isinstance(failure, MemoryError) or getattr(failure, "errno", None) not in (None, errno.EINVAL)
         raise error(f"{where}: cannot be read ({reason(failure)})" + ("" if system else f": {remedy}")) from failure
+
+
+def open_file(path, remedy="check the path"):
+    """Return a file, open for reading its bytes. A pipe is refused: who opens one waits until somebody writes into it.
+
+    Raises     DataError when there is no such file, or something else in its place
+    """
+    path = Path(path)
+    if not path.is_file():
+        what = "a folder, no file" if path.is_dir() else "a pipe or a device, no file"
+        raise DataError(f"{path}: {what if path.exists() else 'no such file'}: {remedy}")
+    return open(path, "rb")
 
 
 def reason(failure):

@@ -37,7 +37,7 @@ from functools import cache
 import numpy as np
 
 from minifer.errors import DataError, one_line
-from minifer.files.guard import guarded
+from minifer.files.guard import guarded, open_file
 
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "BMP", "DIB", "GIF", "TIFF", "PPM", "JPEG2000")
 MEGAPIXELS = 40  # finding faces takes about 40 bytes a pixel
@@ -103,7 +103,7 @@ def read_image(source, name=None, shape=None, colour=False, megapixels=MEGAPIXEL
     name = name or str(source)
     with guarded(name, remedy="the picture is damaged"), _quiet():
         try:
-            with nullcontext(source) if hasattr(source, "read") else open(source, "rb") as stream:
+            with nullcontext(source) if hasattr(source, "read") else open_file(source) as stream:
                 picture = _opened(stream)
                 check_size(name, *picture.size, shape, megapixels)  # told by the first bytes: nothing is decoded yet
                 deep = _has_deep_colours(picture)
@@ -113,10 +113,6 @@ def read_image(source, name=None, shape=None, colour=False, megapixels=MEGAPIXEL
                 if deep and values.max() <= 16:
                     raise DataError(f"{name}: colours of 16 bits, of which not even a sixteenth is used: scale them")
                 return np.array(UPRIGHT[orientation](values) if orientation in UPRIGHT else values, order="C")
-        except FileNotFoundError:
-            raise DataError(f"{name}: no such file") from None
-        except IsADirectoryError:
-            raise DataError(f"{name}: a folder, not a picture") from None
         except UnidentifiedImageError:
             raise DataError(f"{name}: not a picture in a known format and depth ({', '.join(formats())})") from None
         except Image.DecompressionBombError:

@@ -1,6 +1,7 @@
 """Reading pictures: every mode and orientation, and one clear line for everything that is no picture."""
 
 import io
+import os
 import struct
 import zlib
 
@@ -102,6 +103,8 @@ def test_a_missing_file_and_a_folder(tmp_path):
     assert "no such file" in one_line(tmp_path / "nothing.png")
     (tmp_path / "folder.png").mkdir()
     assert "folder" in one_line(tmp_path / "folder.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    assert "a pipe" in one_line(tmp_path / "pipe.png")  # and nobody waits for who might write into it
 
 
 @pytest.mark.parametrize("size", [(20_000, 6_000), (10**5, 10**5)])
