@@ -6,47 +6,72 @@ out. The picture is dropped when what remains is not a vote for an emotion by mo
     majority         the label is the emotion with most votes
     cross-entropy    likewise, and training aims at q = v / sum v over the emotions: what people see in the picture
 
+The table has a row for each row of fer2013.csv, in the same order. The numbers in its names are not those of the rows:
+of the pictures that FER+ took out some were counted and some not, and the last of 35,887 rows is called fer0035801. So
+nothing but its place says which picture a row is of: neither table may lack a row, and both must name the same Usage.
+
 The figures of FER+ and FER2013 are of different labels and cannot be compared: 83 % of one is not 83 % of the other.
 
 Source     Barsoum, Zhang, Canton Ferrer & Zhang, Training deep networks for facial expression recognition with
            crowd-sourced label distribution, 2016, sections 3 and 4; fer2013new.csv of github.com/microsoft/FERPlus
 """
 
-import csv
+import re
 from dataclasses import replace
 
 import numpy as np
 
 from minifer.data.dataset import MOST_ROWS
+from minifer.data.tables import parse_usage
 from minifer.errors import DataError
-from minifer.files.guard import guarded
+from minifer.files.tables import read_table
 
 CLASSES = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
-COLUMNS = ("Image name", *CLASSES, "unknown", "NF")
+VOTES = (*CLASSES, "unknown", "NF")
+COLUMNS = ("Usage", "Image name", *VOTES)
 WAYS = ("cross-entropy", "majority")
+MOST_BYTES = 16 << 20  # fer2013new.csv has 1.6 MB
+NAME = re.compile(r"fer(\d{7})\.png")  # of the picture in a row of fer2013.csv, see data.tables
 
 
 def relabelled(splits, path, way="cross-entropy"):
     """Return {split: Dataset} with FER+'s labels, without the pictures that it drops.
 
-    splits     of fer2013.csv, whose rows FER+ knows by their place there
+    splits     of fer2013.csv, or of what `minifer prepare` made of it
     path       of fer2013new.csv
-    Raises     DataError when the file is not that, or knows none of these pictures
+    Raises     DataError when the file is not that, or its rows are not those of the pictures
     """
-    votes = read_votes(path)
-    return {split: with_votes(rows, votes, path, way) for split, rows in splits.items()}
-
-
-def with_votes(dataset, votes, path, way):
-    """Return a Dataset with the labels that votes {name: (10,)} give, and with soft labels unless by majority."""
-    known = np.array([name in votes for name in dataset.names.tolist()], bool)
-    if not known.any():
+    usages, votes = read_votes(path)
+    numbers = {split: row_numbers(rows, path) for split, rows in splits.items()}
+    count = 1 + max(found.max(initial=-1) for found in numbers.values())
+    if count != len(votes):
         raise DataError(
-            f"{path}: its rows are called after their place in fer2013.csv, and no picture here is "
-            f"({dataset.names[0] if len(dataset) else 'there are none'}): give fer2013.csv as --data"
+            f"{path}: {len(votes)} rows, and {count} in the data's table: FER+ knows a picture by its row alone, so "
+            "take both tables whole, or remove the same rows from both"
         )
-    counts = np.array([votes.get(name, np.zeros(len(COLUMNS) - 1)) for name in dataset.names.tolist()])
-    counts[counts <= 1] = 0
+    for split, found in numbers.items():
+        if len(others := found[usages[found] != split]):
+            raise DataError(
+                f"{path}, row {others[0] + 1}: of {usages[others[0]]}, and in the data's table of {split}: FER+ knows "
+                "a picture by its row alone, so take both tables as they were published"
+            )
+    return {split: with_votes(rows, votes[numbers[split]], way) for split, rows in splits.items()}
+
+
+def row_numbers(dataset, path):
+    """Return the rows of fer2013.csv, from 0, that a Dataset's pictures stand in, (N,) int64: their names say it."""
+    found = [NAME.fullmatch(name) for name in dataset.names.tolist()]
+    if None in found:
+        raise DataError(
+            f"{path}: its rows are those of fer2013.csv, and in which of them {dataset.names[found.index(None)]} "
+            "stands is not known: give fer2013.csv as --data"
+        )
+    return np.array([int(match[1]) for match in found], np.int64)
+
+
+def with_votes(dataset, counts, way):
+    """Return a Dataset with the labels that the votes (N,10) give, and with soft labels unless by majority."""
+    counts = np.where(counts > 1, counts, 0)
     emotions, total = counts[:, : len(CLASSES)], counts.sum(axis=1)
     kept = np.flatnonzero(
         (emotions.max(axis=1) > counts[:, len(CLASSES) :].max(axis=1)) & (2 * emotions.sum(axis=1) > total)
@@ -60,21 +85,17 @@ def with_votes(dataset, votes, path, way):
 
 
 def read_votes(path):
-    """Return {picture's name: votes (10,) for the emotions, unknown and no face} of fer2013new.csv."""
-    votes = {}
-    with guarded(path), open(path, newline="", encoding="utf-8-sig") as file:
-        table = csv.DictReader(file)
-        missing = [name for name in COLUMNS if name not in (table.fieldnames or ())]
-        if missing:
-            raise DataError(f"{path}: no column {missing[0]!r}: give fer2013new.csv of FER+")
-        for row in table:
-            place = f"{path}, line {table.line_num}"
-            if len(votes) == MOST_ROWS:
-                raise DataError(f"{place}: more than {MOST_ROWS} rows: is it FER+?")
-            if not row["Image name"]:  # FER+ took the picture out
-                continue
-            counts = [row[name] or "" for name in COLUMNS[1:]]
-            if not all(text.isdecimal() and len(text) < 3 for text in counts):
-                raise DataError(f"{place}: votes are whole numbers from 0 to 10: correct or remove the row")
-            votes[row["Image name"]] = np.array(counts, float)
-    return votes
+    """Return the split of each row of fer2013new.csv, (N,) str, and its votes (N,10): 0 where FER+ took it out."""
+    usages, votes, last = [], [], ""
+    for place, row in read_table(path, COLUMNS, MOST_BYTES, "give fer2013new.csv of FER+"):
+        if len(votes) == MOST_ROWS:
+            raise DataError(f"{place}: more than {MOST_ROWS} rows: is it FER+?")
+        name, texts = row["Image name"].strip(), [row[column].strip() for column in VOTES]
+        if not all(re.fullmatch("[0-9]|10", text) for text in texts):
+            raise DataError(f"{place}: votes are whole numbers from 0 to 10: correct the row")
+        if name and name <= last:  # of a row that is there twice, or of a table that was sorted
+            raise DataError(f"{place}: {name} stands after {last}: give the rows in the order of FER+, each once")
+        last = name or last
+        usages.append(parse_usage(row["Usage"], place))
+        votes.append([int(text) for text in texts] if name else [0] * len(VOTES))
+    return np.array(usages, str), np.array(votes, float).reshape(-1, len(VOTES))
