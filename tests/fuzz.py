@@ -499,6 +499,30 @@ def tables():
     return [*files, table.replace("\n", "\r").encode(), table.replace("\n", "\r\n").encode()], load_twice
 
 
+@kind("votes", ".csv")
+def votes():
+    """FER+'s table, for the pictures that its rows are of."""
+    from minifer.data.dataset import Dataset
+    from minifer.data.ferplus import COLUMNS, relabelled
+
+    names = np.array([f"fer{number:07d}.png" for number in range(4)])
+    rows = {"train": Dataset(np.zeros((4, 8, 8), np.uint8), np.arange(4), names, split="train")}
+    lines = [f"Training,{name},8,2,0,0,0,0,0,0,0,0" for name in (*names[:3], "")]
+    return ["\n".join([",".join(COLUMNS), *lines, ""]).encode()], lambda path: relabelled(rows, path)
+
+
+@kind("predictions", ".csv")
+def predictions():
+    """A teacher's table."""
+    from minifer.data.dataset import Dataset
+    from minifer.data.predictions import write_predictions
+    from minifer.data.soft_labels import soft_labels
+
+    rows = Dataset(np.zeros((3, 8, 8), np.uint8), [0, 1, 1], classes=("cat", "label"))
+    table = written(write_predictions, np.array([[0.75, 0.25], [0, 1], [0.5, 0.5]]), rows)
+    return [table], lambda path: soft_labels(rows, [path], 0.5)
+
+
 @kind("folders", ".zip")
 def folders():
     """A folder of pictures under odd names, among odd files and links, for predict and as a data set."""

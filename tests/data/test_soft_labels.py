@@ -1,7 +1,11 @@
+import os
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from minifer.data.dataset import Dataset
+from minifer.data.predictions import write_predictions
 from minifer.data.soft_labels import soft_labels
 from minifer.errors import ConfigError, DataError
 
@@ -57,9 +61,12 @@ def test_rounded_probabilities_add_up_to_one_again(dataset, write):
         ("name,cat\na,1\n", "no column 'dog'"),
         ("", "no column 'name'"),
         ("name,cat,dog\na,1,0\n", "no row for b and 1 more training pictures"),
-        ("name,cat,dog\na,1,\n", "cannot be read .*writes a predictions.csv"),
-        ("name,cat,dog\na,1\n", "cannot be read .*writes a predictions.csv"),
-        ("name,cat,dog\na,one,0\n", "cannot be read .*writes a predictions.csv"),
+        ("name,cat,dog\na,1,\n", "predictions.csv, line 2, column dog: '' is no number"),
+        ("name,cat,dog\nb,1,0\na,one,0\n", "predictions.csv, line 3, column cat: 'one' is no number"),
+        ("name,cat,dog\na,1\n", "line 2: 2 columns, the header has 3: .*writes a predictions.csv"),
+        ("name,cat,dog\na,1,0,0\n", "line 2: 4 columns, the header has 3"),
+        ("name,cat,dog,cat\na,1,0,0\n", "two columns 'cat'"),
+        (GOOD + "c,dog,dog,0.1,0.9\n", "line 6: a second row of c"),
         (GOOD.replace("0.9,0.1", "nan,0.1"), "row c: probabilities are finite"),
         (GOOD.replace("0.9,0.1", "0,0"), "row c: probabilities are finite"),
     ],
@@ -69,9 +76,26 @@ def test_a_file_that_cannot_teach(text, message, dataset, write):
         soft_labels(dataset, [write(text)], 0.5)
 
 
+@pytest.mark.parametrize("classes", [("name", "prediction"), ("label", "class label"), ("ca\udce9t", "dog")])
+def test_classes_that_are_called_like_a_column_come_back(classes, dataset, tmp_path):
+    dataset = replace(dataset, classes=classes)
+    probs = np.array([[0.25, 0.75], [1, 0], [0.5, 0.5]])
+    write_predictions(tmp_path / "predictions.csv", probs, dataset)
+    np.testing.assert_allclose(soft_labels(dataset, [tmp_path / "predictions.csv"], 1.0), probs)
+
+
+def test_blank_columns_and_rows_of_spreadsheets_do_not_matter(dataset, write):
+    expected = soft_labels(dataset, [write(GOOD)], 1.0)
+    text = GOOD.replace("\n", ",,\n").replace("\na", "\n\n,,,,\na")
+    np.testing.assert_array_equal(soft_labels(dataset, [write("\ufeff" + text)], 1.0), expected)
+
+
 def test_no_file(dataset, tmp_path):
     with pytest.raises(DataError, match=r"none\.csv: no such file: `minifer evaluate"):
         soft_labels(dataset, [tmp_path / "none.csv"], 0.5)
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(DataError, match=r"pipe\.csv: a pipe or a device, no file: `minifer evaluate"):
+        soft_labels(dataset, [tmp_path / "pipe.csv"], 0.5)
 
 
 def test_a_picture_is_no_table(dataset, tmp_path):
