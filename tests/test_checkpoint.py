@@ -195,7 +195,7 @@ def test_pickles_are_never_loaded(tmp_path):
     (tmp_path / "weights.pkl").write_bytes(pickle.dumps(Bomb()))
     assert "never unpickles" in complaint(tmp_path / "weights.pkl")
     np.savez(tmp_path / "objects.npz", weights=np.array([Bomb()], dtype=object), allow_pickle=True)
-    assert "weights holds Python objects or records, no plain numbers (minifer never unpickles)" in complaint(
+    assert "weights holds Python objects, no plain numbers or texts (minifer never unpickles)" in complaint(
         tmp_path / "objects.npz"
     )
     with zipfile.ZipFile(tmp_path / "model.pt", "w") as archive:  # how torch.save writes

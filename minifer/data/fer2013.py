@@ -22,6 +22,7 @@ from minifer.files.npz import Npz, write_npz
 SPLITS = ("train", "val", "test")
 # What an .npz of ours holds: N pictures of H x W, K classes.
 ARRAYS = {"images": "u1 N H W", "labels": "iu N", "splits": "U N", "names": "U N", "classes": "U K"}
+REMEDY = "write it again with minifer prepare, or data of your own with numpy.savez"  # an .npz that is wrong
 MOST_NPZ_BYTES = 400 << 20  # while its rows are parted by split there are twice as many; FER2013 has 90 million
 CACHE_VERSION = 2  # raise it when the same source is to be read differently
 
@@ -89,9 +90,12 @@ def is_npz(path):
 
 def read_npz(path):
     """Read what save_npz wrote. Labels follow the class names, whatever order the file lists them in."""
-    with Npz(path, DataError, "write it again with minifer prepare", MOST_NPZ_BYTES) as file:
+    with Npz(path, DataError, REMEDY, MOST_NPZ_BYTES) as file:
         if missing := [name for name in ARRAYS if name not in file.headers]:
-            raise OtherArrays(f"{path}: it has no array {missing[0]}: {file.remedy}")
+            raise OtherArrays(
+                f"{path}: no array {missing[0]} is in it, so it is not of minifer prepare: FER2013 is needed here, its "
+                "csv, zip or folder"
+            )
         arrays = file.arrays(ARRAYS)
         if not arrays["images"].size:
             file.refuse("it holds no pictures")

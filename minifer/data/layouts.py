@@ -66,7 +66,10 @@ def read_source(source):
         if len(pictures) > MOST_ROWS:
             raise DataError(f"{source.path}: {len(pictures)} pictures, more than {MOST_ROWS}: is it FER2013?")
         if all(label_of(member) is None for member in pictures):
-            raise OtherPictures(not_a_class(pictures[0]))
+            raise OtherPictures(
+                f"{pictures[0].where}: not in a folder named {', '.join(CLASSES)}, nor is any other picture: FER2013 "
+                "is needed here"
+            )
         return as_arrays(*read_pictures(pictures))
     with source.inside() as inside:
         if inside.members:
@@ -82,8 +85,11 @@ def read_source(source):
                     f"{member.where}: pickled Python, which could run anything and is never read: write its arrays "
                     "X and y with numpy.savez"
                 )
-    held = f"holds {next(iter(source.members))}" if source.members else "is empty"
-    raise DataError(f"{source.path}: unknown layout, it {held}: expected fer2013.csv, or train/<class>/<picture>.jpg")
+    where, held = source.path, f"it holds {next(iter(source.members))}" if source.members else "it is empty"
+    if alone:
+        (member,) = source.members.values()
+        where, held = member.where, "it names no columns emotion, pixels, Usage" if member.size else "it is empty"
+    raise DataError(f"{where}: unknown layout, {held}: expected fer2013.csv, or train/<class>/<picture>.jpg")
 
 
 def read_pictures(members):

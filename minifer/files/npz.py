@@ -28,6 +28,9 @@ FLOATS = {np.dtype(np.float16): np.float32, np.dtype(np.longdouble): np.float64}
 MOST_BYTES = 2 << 30  # of all arrays of a file together
 MOST_ARRAYS, MOST_HEADER_BYTES = 10_000, 10_000
 CHUNK = 1 << 20  # bytes that are read at a time
+OTHERS = {  # kinds of arrays that are not read
+    "O": "Python objects", "V": "records", "S": "bytes, of which .astype(str) makes texts", "c": "complex numbers",
+}  # fmt: skip
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
@@ -151,7 +154,8 @@ class Npz:
         shape, fortran, dtype = read_header(start)
         first = start.tell()
         if dtype.kind not in "biufU" or dtype.subdtype:
-            self.refuse(f"{name} holds Python objects or records, no plain numbers (minifer never unpickles)")
+            what = OTHERS.get(dtype.kind, dtype)
+            self.refuse(f"{name} holds {what}, no plain numbers or texts (minifer never unpickles)")
         if min(shape, default=0) < 0 or first + math.prod(shape) * dtype.itemsize != member.file_size:
             self.refuse(f"{name} says that it has shape {shape} of {dtype}, which is not what is there")
         return Header(shape, dtype, "F" if fortran else "C", first, member)

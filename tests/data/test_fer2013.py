@@ -352,7 +352,7 @@ def test_npz_that_is_not_ours(data, changes, message):
 
 def test_npz_without_an_array(data):
     np.savez(data / "a.npz", images=np.zeros((1, 48, 48), np.uint8))
-    with pytest.raises(DataError, match=r"a.npz: .*labels.* minifer prepare"):
+    with pytest.raises(DataError, match=r"a.npz: no array labels .* minifer prepare: FER2013 is needed here"):
         fer2013.load(data / "a.npz")
 
 
@@ -435,7 +435,7 @@ def test_folder_and_zip_with_another_csv(data):
         ("sad/Training_1.jpg", bytes(1_100_000), "1100000 bytes"),
         ("sad/im0.png", encoded(pixels(0)), "sad/im0.png: the name starts with none of Training"),
         ("bored/Training_1.jpg", encoded(pixels(0)), "bored/Training_1.jpg: not in a folder named angry"),
-        ("notes.txt", b"hello", "unknown layout, it holds notes.txt"),
+        ("notes.txt", b"hello", "notes.txt: unknown layout, it names no columns emotion, pixels, Usage"),
         ("data_batch_1", pickle.dumps({"data": [0]}), "pickled Python, .* is never read: write its arrays X and y"),
     ],
 )
@@ -465,10 +465,12 @@ def test_missing_empty_and_unknown(data):
         fer2013.load(data / "nowhere")
     with pytest.raises(DataError, match="unknown layout, it is empty"):
         fer2013.load(data)
-    for content in (b"", b"\0\1\2", b"hello\n"):
-        (data / "file.bin").write_bytes(content)
-        with pytest.raises(DataError, match=r"file\.bin: unknown layout"):
-            fer2013.load(data / "file.bin")
+    columns = "it names no columns emotion, pixels, Usage"
+    for content, held in ((b"", "it is empty"), (b"\0\1\2", columns), (b"0,1 2 3,Training\n", columns)):
+        for name in ("file.bin", "fer2013.csv"):
+            (data / name).write_bytes(content)
+            with pytest.raises(DataError, match=rf"{name}: unknown layout, {held}"):
+                fer2013.load(data / name)
 
 
 # The cache.
