@@ -8,6 +8,7 @@ from minifer import checkpoint, config, interop, weights
 from minifer.allowed import Maybe, Number, Record, Several, Text, Whole
 from minifer.calibration import LEAST, MOST
 from minifer.cost import count
+from minifer.data.limits import MOST_CLASSES, MOST_SIDE, check_names
 from minifer.errors import CheckpointError, ConfigError, TrainingError
 from minifer.files.documents import checked_fields
 from minifer.models import MobileNet
@@ -17,8 +18,8 @@ from minifer.own_code import is_target
 # What every weights file says of its network.
 DESCRIPTION = {
     "config": Record(),
-    "classes": Several(Text(1, 100)),
-    "image_shape": Several(Whole(1, 1024), least=2, most=3),  # that is read: (H, W) if grey, (H, W, C)
+    "classes": Several(Text(), most=MOST_CLASSES),
+    "image_shape": Several(Whole(1, MOST_SIDE), least=2, most=3),  # that is read: (H, W) if grey, (H, W, C)
     "temperature": Maybe(Number(LEAST, MOST)),  # that its last layer has taken up, see minifer.calibration
 }
 MOST_MULTIPLY_ADDS = 10**11  # of one picture, which takes some seconds; MobileNet has 6 * 10**8 of 224 x 224 pixels
@@ -56,8 +57,7 @@ def read_description(meta, path):
     Raises     CheckpointError when it describes no network, or one that cannot be
     """
     known = checked_fields(meta, DESCRIPTION, path, CheckpointError)
-    if len(set(known["classes"])) < len(known["classes"]):
-        raise CheckpointError(f"{path}: one of its classes is there twice: {', '.join(known['classes'])}")
+    check_names(known["classes"], path, CheckpointError)
     try:
         settings = config.from_dict(meta["config"], str(path))
     except ConfigError as error:

@@ -34,7 +34,7 @@ ALLOWED = {
     "interop": {"checkpoint", "data", "errors", "files", "kernels", "layers", "losses", "models"},
     "weights": set(),
     "networks": {"errors", "layers", "models", "own_code"},
-    "trained": {"allowed", "calibration", "checkpoint", "config", "cost", "errors", "files", "interop",
+    "trained": {"allowed", "calibration", "checkpoint", "config", "cost", "data", "errors", "files", "interop",
         "models", "networks", "own_code", "weights"},
     "inference": {"errors", "kernels", "layers"},
     "fusion": {"errors", "kernels", "layers"},
