@@ -1,7 +1,7 @@
 """What --data means: FER2013, or a data set of one's own, read into Datasets by split.
 
-    pictures in folders    .../<split>/<class>/*, .../<class>/<split>/*, or .../<class>/*; any class names, any sizes
-    arrays                 .npz with X and y, or x_train, y_train, x_test, y_test (also images and labels)
+    pictures in folders    as data.folders says; any class names, any sizes
+    arrays                 .npz, as data.arrays says
     anything else          FER2013 as data.fer2013 knows it
 
 Pictures in folders are FER2013 when some folder is called after one of its classes, unless a setting says that they are
@@ -12,18 +12,21 @@ training rows is taken for it, always the same for one seed.
 import re
 import sys
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
 from minifer.data import fer2013
+from minifer.data.arrays import read_arrays
 from minifer.data.dataset import MOST_ROWS, Dataset
 from minifer.data.ferplus import relabelled
-from minifer.data.layouts import SPLITS, OtherArrays, OtherPictures, plain
-from minifer.errors import ConfigError, DataError
+from minifer.data.folders import splits_and_classes
+from minifer.data.layouts import OtherArrays, OtherPictures
+from minifer.data.limits import check_names, check_side
+from minifer.errors import ConfigError, DataError, one_line
 from minifer.faces.crop import fit_square
 from minifer.files.archives import open_source
-from minifer.files.images import grey_values, luminance, read_member
+from minifer.files.images import luminance, read_member
 from minifer.files.npz import Npz
 
 USUAL_SIZE = 48  # of pictures of several sizes, unless another one is asked for
@@ -32,7 +35,6 @@ LOOKED_AT = 20  # pictures that tell whether all are of one size
 MOST_SIDE = 256  # of pictures that are taken as they are
 MOST_PIXELS = 2 << 30  # of all pictures together
 VALIDATION = 5  # what is drawn for, see data.batches
-PICTURES, LABELS = ("x", "images", "data"), ("y", "labels", "targets")
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,9 @@ def load(path, reading=None, needed=()):
         splits = relabelled(splits, reading.labels, reading.votes)
     if reading.merge or reading.classes:
         splits = {split: chosen(rows, reading) for split, rows in splits.items()}
+    for rows in splits.values():
+        check_names(rows.classes, path)
+        check_side(*rows.images.shape[1:3], path)
     if own and "train" in splits and (reading.val_share or "val" not in splits):
         splits = with_validation(splits, path, reading)
     for split in needed:
@@ -104,16 +109,16 @@ def read(path, reading):
     said_own = reading.size or reading.colour or reading.val_share
     if said_own and path.exists():
         with open_source(path) as source:
-            if pictures := source.pictures():
-                return read_pictures(pictures, path, reading), True
+            if own := own_pictures(source, reading):
+                return own, True
     try:
         splits = fer2013.load(path)
     except OtherPictures:
         with open_source(path) as source:
-            return read_pictures(source.pictures(), path, reading), True
+            return own_pictures(source, reading), True
     except OtherArrays:
-        with Npz(path) as file:
-            return read_arrays(file, reading), True
+        with Npz(path, remedy=fer2013.REMEDY) as file:
+            return own_arrays(file, reading), True
     if said_own:
         raise ConfigError(
             f"{path} is FER2013, grey pictures of 48x48 with splits of its own: leave size, colour and val_share out"
@@ -122,6 +127,17 @@ def read(path, reading):
 
 
 # Pictures in folders.
+
+
+def own_pictures(source, reading):
+    """Return {split: Dataset} of the pictures in a Source, or else of those in its archives; None where there are none.
+
+    An archive stands for a folder: cat.zip and dog.zip are two classes.
+    """
+    if members := source.pictures():
+        return read_pictures(members, source.path, reading)
+    with source.inside() as inside:
+        return own_pictures(inside, reading) if inside.members else None
 
 
 def read_pictures(members, path, reading):
@@ -136,7 +152,8 @@ def read_pictures(members, path, reading):
     fitted = bool(reading.size) or shape is None
     if shape is None:
         shape = (USUAL_SIZE, USUAL_SIZE)
-        print(f"{path}: pictures of several sizes are fitted into {USUAL_SIZE}x{USUAL_SIZE} (--size)", file=sys.stderr)
+        notice = f"{path}: pictures of several sizes are fitted into {USUAL_SIZE}x{USUAL_SIZE} (--size)"
+        print(one_line(notice), file=sys.stderr)
     if np.prod((len(members), *shape, 3 if reading.colour else 1)) > MOST_PIXELS:
         raise DataError(f"{path}: {len(members)} pictures of {shape[0]}x{shape[1]} take too much memory: lower --size")
     images = np.empty((len(members), *shape, 3) if reading.colour else (len(members), *shape), np.uint8)
@@ -147,36 +164,6 @@ def read_pictures(members, path, reading):
     rows = Dataset(images, labels, np.array([member.name for member in members]), classes)
     found = np.array([split for split, _ in known])
     return {split: replace(rows.take(found == split), split=split) for split in fer2013.SPLITS if split in found}
-
-
-def splits_and_classes(members, path):
-    """Return [(split, class)] of pictures: what their folders are called decides, below those that all are in.
-
-    The first folder that is called after a split is it, and the first other one the class. Without any split all are
-    training rows.
-    """
-    folders = [PurePosixPath(member.name).parts[:-1] for member in members]
-    above = []
-    for names_at_depth in zip(*folders, strict=False):
-        if len(set(names_at_depth)) > 1 or plain(names_at_depth[0]) in SPLITS:
-            break
-        above.append(names_at_depth[0])
-    if len(set(folders)) == 1:  # of one class, which is a mistake, but not of none
-        above = above[:-1]
-    known = []
-    for member, folder in zip(members, folders, strict=True):
-        below = folder[len(above) :] if folder[: len(above)] == tuple(above) else folder
-        split = next((part for part in below if plain(part) in SPLITS), None)
-        rest = [part for part in below if part is not split]
-        if not rest:
-            raise DataError(f"{member.where}: not in a folder called after its class: put it into one, or remove it")
-        known.append((SPLITS[plain(split)] if split else None, rest[0]))
-    if any(split is None for split, _ in known) and any(split for split, _ in known):
-        lost = next(member for member, (split, _) in zip(members, known, strict=True) if split is None)
-        raise DataError(f"{lost.where}: in no folder called train, val or test, as others are: move or remove it")
-    if len({name for _, name in known}) < 2:
-        raise DataError(f"{path}: all pictures are of one class, {known[0][1]}: there must be two or more")
-    return [(split or "train", name) for split, name in known]
 
 
 def common_shape(members):
@@ -194,43 +181,19 @@ def natural(name):
 # Arrays.
 
 
-def read_arrays(file, reading):
-    """Return {split: Dataset} of an .npz of pictures X (N,H,W), (N,H,W,1) or (N,H,W,3) and labels y (N,) or (N,1)."""
-    known = {name.lower(): name for name in file.headers}
-    splits = {}
-    for split, suffixes in {"train": ("_train", ""), "val": ("_val", "_valid"), "test": ("_test",)}.items():
-        for suffix in suffixes:
-            x, y = (
-                next((known[n + suffix] for n in usual if n + suffix in known), None) for usual in (PICTURES, LABELS)
-            )
-            if x and y and split not in splits:
-                splits[split] = x, y
-    if "train" not in splits:
-        file.refuse(f"it holds the arrays {', '.join(file.headers) or 'none'}, not X and y or x_train and y_train")
-    labels = {split: file.read(y).reshape(-1) for split, (_, y) in splits.items()}
-    values = np.unique(np.concatenate(list(labels.values())))
-    if values.dtype.kind not in "iuU":
-        file.refuse(f"{splits['train'][1]} holds {values.dtype}: labels are whole numbers or texts")
-    classes = tuple(map(str, file.read(known["classes"]))) if "classes" in known else tuple(map(str, values))
-    numbered = "classes" in known and values.dtype.kind in "iu"
-    if numbered and not 0 <= values.min() <= values.max() < len(classes):
-        file.refuse(f"labels are {values.min()} to {values.max()}, and there are {len(classes)} classes")
-    return {
-        split: Dataset(
-            as_pictures(file, x, reading), labels[split] if numbered else np.searchsorted(values, labels[split]),
-            None, classes, split,
-        )
-        for split, (x, _) in splits.items()
-    }  # fmt: skip
+def own_arrays(file, reading):
+    """Return {split: Dataset} of an open Npz."""
+    splits, classes = read_arrays(file)
+    read = {split: Dataset(as_read(x, reading), y, None, classes, split) for split, (x, y) in splits.items()}
+    sizes = {rows.images.shape[1:3]: split for split, rows in read.items()}
+    if len(sizes) > 1:
+        held = " and ".join(f"{height} x {width} in {split}" for (height, width), split in sizes.items())
+        raise DataError(f"{file.path}: pictures of {held}: give --size, which fits all into squares, or one size")
+    return read
 
 
-def as_pictures(file, name, reading):
-    """Return an array of pictures as (N,H,W) or (N,H,W,3) uint8, fitted into squares if a size is asked for."""
-    images = grey_values(file.read(name), f"{file.path}: {name}")
-    if images.ndim == 4 and images.shape[3] == 1:
-        images = images[..., 0]
-    if images.ndim != 3 and images.shape[3:] != (3,):
-        file.refuse(f"{name} has shape {images.shape} instead of (N, H, W) or (N, H, W, 3)")
+def as_read(images, reading):
+    """Return pictures (N,H,W) or (N,H,W,3) uint8, in grey or in colour and fitted into squares as a Reading asks."""
     if reading.colour and images.ndim == 3:
         images = np.repeat(images[..., np.newaxis], 3, axis=3)
     elif not reading.colour and images.ndim == 4:

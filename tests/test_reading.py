@@ -1,6 +1,7 @@
 """A data set of one's own: any class names, sizes, colours and folders, and arrays; FER2013 stays what it is."""
 
 import json
+import shutil
 import zipfile
 
 import numpy as np
@@ -101,6 +102,22 @@ def test_an_archive_with_names_in_any_language(tmp_path):
     assert load(tmp_path / "a.zip")["train"].classes == ("blue ö", "green ö", "red ö")
 
 
+@pytest.mark.parametrize("reading", [Reading(), Reading(size=16)])
+def test_archives_in_a_folder_or_an_archive_are_folders(reading, tmp_path):
+    folders(tmp_path / "all", lambda name, n: f"{name}/{n}.png")
+    packed = tmp_path / "packed"
+    for name in COLOURS:  # blue.zip, green.zip and red.zip
+        shutil.make_archive(packed / name, "zip", tmp_path / "all" / name)
+    shutil.make_archive(tmp_path / "one" / "whole", "zip", tmp_path / "all")
+    for inner in ("packed", "one"):
+        shutil.make_archive(tmp_path / "outer" / inner, "zip", tmp_path / inner)
+    expected = load(tmp_path / "all", reading)["train"]
+    for source in ("packed", "one", "outer/packed.zip", "outer/one.zip"):
+        found = load(tmp_path / source, reading)["train"]
+        assert found.classes == ("blue", "green", "red")
+        np.testing.assert_array_equal(found.images, expected.images)
+
+
 def test_numbers_sort_as_numbers(tmp_path):
     for name in ("2", "10", "1"):
         folders(tmp_path, lambda colour, n, name=name: f"{name}/{colour}{n}.png")
@@ -116,6 +133,13 @@ def test_numbers_sort_as_numbers(tmp_path):
         (["train/1.png", "test/1.png"], "1.png: not in a folder called after its class"),
         (["a/1.png", "b/1.png", "b/2.png"], "class 'a' has 1 training picture, and at least 2 are needed"),
         (["test/a/1.png", "test/b/1.png"], "no split 'train': it has test"),
+        (["train/a/1.png", "train/b/1.png", "val/A/1.png", "val/b/1.png"], "'A' and 'a', which no split has both of"),
+        (["train/a/1.png", "train/b/1.png", "val/a /1.png"], "'a' and 'a ', which no split has both of"),
+        (["x/a/1.png", "x/b/1.png", "y/a/1.png", "y/b/1.png"], "what are the classes, x, y, or a, b, which are"),
+        (["train/x/a/1.png", "test/x/b/1.png", "test/y/a/1.png", "test/y/b/1.png"], "what are the classes, x, y, or a"),
+        ([f"{'a' * 101}/1.png", "b/1.png"], "'aaaaaaaaaaaaaaaaaaaa' has a name of 101 characters"),
+        (["a\nb/1.png", "b/1.png"], r"another control character is in the class name 'a\\nb'"),
+        (["a\x1b[31m/1.png", "b/1.png"], r"another control character is in the class name 'a\\x1b\[31m'"),
     ],
 )
 def test_folders_that_say_no_class_are_one_line(names, expected, tmp_path):
@@ -124,6 +148,19 @@ def test_folders_that_say_no_class_are_one_line(names, expected, tmp_path):
         picture("red", 1).save(tmp_path / name)
     with pytest.raises(DataError, match=expected):
         load(tmp_path, needed=["train"])
+
+
+def test_folders_that_may_look_like_several_things_and_are_one(tmp_path):
+    for name in ("a/p/1.png", "a/q/1.png", "b/p/1.png", "b/q/1.png", "b/2.png"):  # a picture says that b is a class
+        (tmp_path / "one" / name).parent.mkdir(parents=True, exist_ok=True)
+        picture("red", 1).save(tmp_path / "one" / name)
+    assert load(tmp_path / "one")["train"].classes == ("a", "b")
+    if (tmp_path / "ONE").exists():
+        pytest.skip("this file system does not tell a from A")
+    for name in ("train/a/1.png", "train/A/1.png", "val/a/1.png", "test/A/1.png"):  # letters
+        (tmp_path / "two" / name).parent.mkdir(parents=True, exist_ok=True)
+        picture("red", 1).save(tmp_path / "two" / name)
+    assert load(tmp_path / "two")["train"].classes == ("A", "a")
 
 
 def test_a_picture_of_another_size_than_the_others_is_named(tmp_path):
@@ -157,6 +194,20 @@ def test_arrays_with_their_own_test_rows_and_class_names(tmp_path):
     np.testing.assert_array_equal(found["test"].labels, [0, 1, 0, 1])
     np.savez(tmp_path / "b.npz", X=x, y=np.arange(20) % 2, classes=np.array(["cat", "dog"]))
     assert load(tmp_path / "b.npz")["val"].classes == ("cat", "dog")
+    np.savez(tmp_path / "c.npz", X=x, y=y, classes=np.array(["yes", "no"]), x_test=x, y_test=y)
+    ordered = load(tmp_path / "c.npz")["test"]
+    assert ordered.classes == ("yes", "no") and ordered.labels.tolist() == [1, 0] * 10
+
+
+def test_labels_of_several_whole_types_are_of_one_kind(tmp_path):
+    x, y = np.zeros((4, 6, 6), np.uint8), np.array([0, 1, 0, 1])
+    np.savez(tmp_path / "a.npz", x_train=x, y_train=y.astype(np.uint64), x_val=x, y_val=y)
+    assert load(tmp_path / "a.npz")["train"].classes == ("0", "1")
+
+
+X = np.zeros((4, 8, 8), np.uint8)
+Y = np.array([0, 1, 0, 1])
+TRAIN = {"x_train": X, "y_train": Y}
 
 
 @pytest.mark.parametrize(
@@ -165,8 +216,33 @@ def test_arrays_with_their_own_test_rows_and_class_names(tmp_path):
         ({"X": np.zeros((4, 8, 8), np.uint8)}, "it holds the arrays X, not X and y"),
         ({"X": np.zeros((4, 3, 8, 8), np.uint8), "y": np.arange(4)}, r"X has shape \(4, 3, 8, 8\) instead of"),
         ({"X": np.zeros((4, 192), np.uint8), "y": np.arange(4)}, r"X has shape \(4, 192\)"),
-        ({"X": np.zeros((4, 8, 8), np.uint8), "y": np.arange(4) / 2}, "y holds float64: labels are whole numbers"),
-        ({"X": np.zeros((4, 8, 8), np.uint8), "y": np.arange(3)}, "4 images, 3 labels"),
+        ({"X": X, "y": np.arange(4) / 2}, "y holds float64, and labels are whole numbers or texts: give the number or"),
+        ({"X": X, "y": Y / 1}, r"y holds float64, and labels are whole numbers or texts: give y.astype\(int\)"),
+        ({"X": X, "y": Y > 0}, r"y holds bool, and labels are whole numbers or texts: give y.astype\(int\)"),
+        ({"X": X, "y": np.eye(4, dtype=int)}, r"y has shape \(4, 4\) instead of \(N,\): .* y.argmax\(axis=1\)"),
+        ({"X": X, "y": np.eye(4)}, r"y has shape \(4, 4\) instead of \(N,\): .* y.argmax\(axis=1\)"),
+        ({"X": X, "y": Y[None]}, r"y has shape \(1, 4\) instead of \(N,\)"),
+        ({"X": X, "y": np.uint64(2**63) + Y.astype(np.uint64)}, "y holds 9223372036854775809: number the"),
+        ({"X": X, "y": np.arange(3)}, "4 pictures in X, 3 labels in y: give one label for each picture"),
+        ({"X": X, "y": Y.astype("S1")}, r"y holds bytes, of which .astype\(str\) makes texts"),
+        ({"X": X * 1j, "y": Y}, "X holds complex numbers, .* or data of your own with numpy.savez"),
+        ({"X": X, "y": 0 * Y}, "all pictures are of one class, 0: there must be two or more"),
+        ({"X": X, "y": Y, "images": X, "labels": Y}, "X and images may both be the array that is meant"),
+        ({"X": X, "x": X, "y": Y}, "X and x may both be the array that is meant"),
+        ({"X": X, "y": Y, **TRAIN}, "x_train and X may both be the train pictures"),
+        ({**TRAIN, "x_val": X[:, :6, :6], "y_val": Y}, "pictures of 8 x 8 in train and 6 x 6 in val: give --size"),
+        ({**TRAIN, "x_val": X[:0], "y_val": Y[:0]}, r"x_val has shape \(0, 8, 8\): it holds no picture: .* leave x_"),
+        ({**TRAIN, "x_val": X, "y_val": Y.astype(str)}, "labels are numbers in one split and texts in another"),
+        (
+            {"x_train": X, "y_train": np.array(["cat", "dog"] * 2), "x_val": X, "y_val": np.array(["Cat", "dog"] * 2)},
+            "'Cat' and 'cat', which no split has both of, look like one class",
+        ),
+        ({"X": X, "y": Y, "classes": np.array([["a", "b"]] * 2)}, r"classes holds <U1 of shape \(2, 2\) instead of"),
+        ({"X": X, "y": Y, "classes": np.array(["a", "a"])}, "the class 'a' is there twice"),
+        ({"X": X, "y": Y, "classes": np.array(["a", ""])}, "the class '' has a name of 0 characters"),
+        ({"X": X, "y": Y.astype(str), "classes": np.array(["0", "2"])}, "the label '1' is not in classes"),
+        ({"X": np.zeros((4, 8, 1025), np.uint8), "y": Y}, "pictures of 8 x 1025, and no side may have more than 1024"),
+        ({"X": np.zeros((1001, 1, 1), np.uint8), "y": np.arange(1001)}, "1001 classes, more than 1000"),
         (
             {"X": np.zeros((4, 8, 8), np.uint8), "y": np.arange(4), "classes": np.array(["a", "b"])},
             "labels are 0 to 3, and there are 2 classes",
