@@ -24,7 +24,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from minifer.errors import DataError
+from minifer.errors import DataError, one_line
 from minifer.files.guard import guarded, reason
 from minifer.files.images import is_image_name, left_out
 from minifer.files.members import Member, likely_bytes, refused, tar_members, zip_members
@@ -107,7 +107,7 @@ class Source:
             elif not name.lower().endswith(tuple(beside)):
                 others.append(name)
         if found and others:
-            print(f"{self.path}: {left_out(others)}", file=sys.stderr)
+            print(one_line(f"{self.path}: {left_out(others)}"), file=sys.stderr)
         return found
 
     def inside(self):
@@ -146,13 +146,12 @@ class _Work(ExitStack):
 
 def _in_folder(top):
     """Yield the Members of a folder."""
-    waiting = [(os.fspath(top), "", frozenset())]
+    waiting = [(os.fspath(top), "", _above(top))]
     for _ in range(MOST_MEMBERS):
         if not waiting:
             return
         folder, prefix, above = waiting.pop()
-        status = os.stat(folder)
-        if (identity := (status.st_dev, status.st_ino)) in above:
+        if (identity := _identity(folder)) in above:
             continue
         try:
             entries = os.listdir(folder)
@@ -166,10 +165,22 @@ def _in_folder(top):
             if is_hidden(entry):
                 continue
             if os.path.isdir(where):
-                waiting.append((where, f"{name}/", above | {identity}))
+                linked = _above(where) if os.path.islink(where) else set()
+                waiting.append((where, f"{name}/", above | {identity} | linked))
             else:
                 yield file_member(name, where)
     raise DataError(f"{top}: more than {MOST_MEMBERS} folders: is it another data set?")
+
+
+def _identity(folder):
+    """Return what a folder is known by, whatever it is called."""
+    status = os.stat(folder)
+    return status.st_dev, status.st_ino
+
+
+def _above(folder):
+    """Return the identities of the folders that a folder, or what it is a link to, lies in."""
+    return frozenset(map(_identity, Path(os.path.realpath(folder)).parents))
 
 
 def file_member(name, path):

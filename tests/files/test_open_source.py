@@ -113,6 +113,17 @@ def test_links_are_followed_but_never_round_and_round(tmp_path):
     assert contents(top) == {"angry/1.jpg": b"1", "sad/2.jpg": b"2", "3.jpg": b"1"}
 
 
+@pytest.mark.parametrize("link, target", [("up", ".."), ("sad/up", "../.."), ("sad/root", "/"), ("away/up", "..")])
+def test_a_link_to_a_folder_above_adds_nothing(tmp_path, link, target):
+    """Also to one above the folder that is read, or above one that a link led to: what lies beside it is other data."""
+    write_folder(tmp_path, {"top/sad/2.jpg": b"2", "others/away/1.jpg": b"1", "others/3.jpg": b"3"})
+    (tmp_path / "top" / "away").symlink_to(tmp_path / "others" / "away")
+    (tmp_path / "top" / link).symlink_to(target)
+    assert contents(tmp_path / "top") == {"sad/2.jpg": b"2", "away/1.jpg": b"1"}
+    (tmp_path / "linked").symlink_to("top/sad")  # and the folder that is read may itself be a link
+    assert "2.jpg" in contents(tmp_path / "linked") and "away/1.jpg" not in contents(tmp_path / "linked")
+
+
 # What is wrong with a folder or an archive is one line.
 
 
