@@ -13,7 +13,7 @@ from minifer.inference import InferenceNetwork
 from minifer.layers import Layer
 from minifer.losses import probabilities
 from minifer.own_code import is_target
-from minifer.trained import check_classes, input_shape, load_weights
+from minifer.trained import check_classes, check_pictures, input_shape, load_weights
 
 
 def predict(
@@ -61,6 +61,7 @@ def evaluate_weights(path, dataset, split, tta=False, model=None, products="floa
         from minifer.faces.registration import registered
 
         dataset = registered(dataset)
+    check_pictures(meta["image_shape"], dataset.input_shape, path)
     network = model
     if products != "float32":
         network = InferenceNetwork(model, input_shape(meta["image_shape"]), products=products)

@@ -137,6 +137,19 @@ def check_classes(trained_for, classes, path):
         )
 
 
+def check_pictures(trained_for, shape, path):
+    """Raise TrainingError unless a weights file was trained for pictures of this shape (H, W, C)."""
+    if input_shape(trained_for) != tuple(shape):
+        expected, given = (
+            f"{height} x {width} in {'colour' if channels == 3 else 'grey'}"
+            for height, width, channels in (input_shape(trained_for), shape)
+        )
+        raise TrainingError(
+            f"{path} was trained for pictures of {expected}, the data has {given}: use weights and data of one size, "
+            "or train with --size, which then fits all data"
+        )
+
+
 def start_from(model, path):
     """Give a model what a trained one learned: a weights file, a run folder, or what interop.load reads.
 

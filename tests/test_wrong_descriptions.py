@@ -9,8 +9,9 @@ import pytest
 from minifer import checkpoint, config
 from minifer.cli import main
 from minifer.data import fer2013, synthetic
-from minifer.data.dataset import CLASSES
+from minifer.data.dataset import CLASSES, Dataset
 from minifer.errors import CheckpointError, TrainingError
+from minifer.evaluation import evaluate_weights
 from minifer.initializers import is_outline
 from minifer.losses import probabilities
 from minifer.models import mobilenet
@@ -128,6 +129,16 @@ def test_weights_come_into_an_outline_of_the_network(tmp_path, arrays):
         np.testing.assert_array_equal(array, arrays[name])
         assert array.flags.c_contiguous and array.flags.writeable
     assert meta["image_shape"] == (48, 48) and meta["config"] == config.to_dict(SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [((30, 30), "the data has 30 x 30 in grey"), ((48, 48, 3), "of 48 x 48 in grey, the data has 48 x 48 in colour")],
+)
+def test_data_of_other_pictures_than_the_network_was_trained_for(tmp_path, arrays, shape, message):
+    checkpoint.save(tmp_path / "a.npz", arrays, META)
+    with pytest.raises(TrainingError, match=message):
+        evaluate_weights(tmp_path / "a.npz", Dataset(np.zeros((2, *shape), np.uint8), [0, 1]), "val")
 
 
 def test_answers_that_are_no_numbers_are_not_given():
