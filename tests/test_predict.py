@@ -11,6 +11,7 @@ from small_runs import run
 
 from minifer import checkpoint, config, weights
 from minifer.commands import predict
+from minifer.commands.predict import describe, table_rows
 from minifer.data import synthetic
 from minifer.data.dataset import CLASSES
 from minifer.evaluation import predict as forward
@@ -254,6 +255,14 @@ def test_an_earlier_table_survives_a_wrong_path(capsys, run_folder, tmp_path):
     table.write_text("what was found before")
     code, _, _ = run(capsys, "predict", tmp_path / "gone.png", "--weights", run_folder, "--csv", table)
     assert code == 1 and table.read_text() == "what was found before"
+
+
+def test_names_that_break_lines_and_classes_called_like_columns():
+    face = {"box": [0, 0, 1, 1], "score": None, "probabilities": {"face": 0.75, "sad": 0.25}}
+    row = {"image": "a\nb.png", "faces": [face]}
+    (line,) = table_rows(row)
+    assert line["face"] == 1 and line["class face"] == "0.75000" and line["sad"] == "0.25000"
+    assert describe(row) == r"a\nb.png: whole picture: face 75.0 % then sad 25.0 %"
 
 
 def test_a_network_for_oblong_pictures_is_refused(capsys, drawn, tmp_path):

@@ -1,6 +1,7 @@
 """Find the faces in pictures: boxes, scores and, if asked for, landmarks."""
 
 from minifer.commands.pictures import Drawings, add_pictures, claimed_drawings, print_rows, read_pictures
+from minifer.errors import one_line
 
 
 def add_arguments(parser):
@@ -29,11 +30,12 @@ def run(args):
 
 def describe(row):
     """Return a picture's row as text."""
+    place = one_line(row["image"])
     if "error" in row:
-        return f"{row['image']}: not read"
+        return f"{place}: not read"
     faces = [f"  {face['score']:.3f}  " + " ".join(f"{value:7.1f}" for value in face["box"]) for face in row["faces"]]
     count = len(faces)
-    return "\n".join([f"{row['image']}: {count or 'no'} face{'' if count == 1 else 's'}", *faces])
+    return "\n".join([f"{place}: {count or 'no'} face{'' if count == 1 else 's'}", *faces])
 
 
 def detect(paths, threshold=None, min_size=24, scale_step=1.15, landmarks=False, draw=None):

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from minifer.commands.common import as_path
-from minifer.errors import DataError, MiniferError
+from minifer.errors import DataError, MiniferError, one_line
 from minifer.output import log, unread
 
 # Stands in the first bytes of a picture that --draw writes and in the last ones of a video, so that they are known
@@ -44,7 +44,7 @@ def print_rows(verb, rows, describe, as_json, and_files):
         print(json.dumps(row) if as_json else describe(row), flush=True)
         if "error" in row:
             failed = True
-            print(f"minifer {verb}: {row['error']}", file=sys.stderr)
+            print(f"minifer {verb}: {one_line(row['error'])}", file=sys.stderr)
         if unread() and not and_files:
             return 1
     return int(failed)

@@ -15,8 +15,10 @@ from minifer.commands.pictures import (
     print_rows,
     read_pictures,
 )
-from minifer.errors import ConfigError, DataError, MiniferError
+from minifer.errors import ConfigError, DataError, MiniferError, one_line
 
+# Of the table, before those of the classes; frame and time are of videos.
+COLUMNS = ("picture", "frame", "time", "face", "x1", "y1", "x2", "y2", "score", "prediction")
 NO_FACE, NOT_READ = "no_face", "not_read"  # what a picture without a face, or without a picture, is predicted to show
 
 
@@ -90,7 +92,8 @@ def split_videos(paths):
 
 def describe(row):
     """Return a picture's or frame's row as text, a line for each face."""
-    place = f"{row['image']}: {row['time']:.2f} s" if "time" in row else row["image"]
+    place = one_line(row["image"])
+    place += f": {row['time']:.2f} s" if "time" in row else ""
     if not row["faces"]:
         return f"{place}: {NOT_READ if 'error' in row else NO_FACE}"
     lines = []
@@ -168,12 +171,14 @@ def write_csv(rows, path, classes, videos=False, smoothed=False):
     Lines are written as soon as they are known, so that an interrupted run leaves what it has found so far. A table of
     an earlier run is replaced only once there is something to write.
     """
+    from minifer.data.predictions import class_columns
     from minifer.files import claimed
 
     rows = iter(rows)
     first = list(itertools.islice(rows, 1))
-    header = ["picture", *["frame", "time"] * videos, "face", "x1", "y1", "x2", "y2", "score", "prediction", *classes]
-    header += [f"smoothed_{name}" for name in classes] * smoothed
+    names = class_columns(classes, COLUMNS)
+    header = [*(name for name in COLUMNS if videos or name not in ("frame", "time")), *names]
+    header += [f"smoothed_{name}" for name in names] * smoothed
     try:
         with claimed(path), open(path, "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
             table = csv.DictWriter(file, header, restval="", lineterminator="\n")
@@ -188,6 +193,8 @@ def write_csv(rows, path, classes, videos=False, smoothed=False):
 
 def table_rows(row):
     """Return a row's lines of the table; what a picture without a face does not have is left out."""
+    from minifer.data.predictions import class_columns
+
     place = {"picture": row["image"], **{name: row[name] for name in ("frame", "time") if name in row}}
     if not row["faces"]:
         return [{**place, "prediction": NOT_READ if "error" in row else NO_FACE}]
@@ -199,6 +206,9 @@ def table_rows(row):
             **dict(zip(("x1", "y1", "x2", "y2"), face["box"], strict=True)),
         }
         line |= {"score": face["score"], "prediction": ranking(face)[0][0]}
-        line |= {name: f"{p:.5f}" for name, p in face["probabilities"].items()}
-        lines.append(line | {f"smoothed_{name}": f"{p:.5f}" for name, p in face.get("smoothed", {}).items()})
+        for kind, before in (("probabilities", ""), ("smoothed", "smoothed_")):
+            found = face.get(kind, {})
+            names = class_columns(found, COLUMNS)
+            line |= {f"{before}{name}": f"{p:.5f}" for name, p in zip(names, found.values(), strict=True)}
+        lines.append(line)
     return lines
