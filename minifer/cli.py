@@ -9,6 +9,7 @@ from importlib import import_module
 from minifer import __version__, process
 from minifer.errors import ConfigError, MiniferError
 from minifer.output import outputs
+from minifer.own_code import own_line, trouble
 
 VERBS = {  # verb: (module of minifer.commands with add_arguments and run, one line of help)
     "train": ("train", "train a network, on real data or on drawn faces"),
@@ -90,8 +91,6 @@ def run(arguments):
             raise ConfigError(f"mpiexec has started it {ranks} times: only minifer train shares its work among ranks")
         process.start_numba(say if alone else None)
         return args.run(args) or 0
-    except SystemExit as stop:  # argparse has said why
-        return stop.code
     except KeyboardInterrupt:
         for number in process.STOPPING if alone else ():  # the end is near, and does not want to be interrupted
             signal.signal(number, signal.SIG_IGN)
@@ -103,18 +102,27 @@ def run(arguments):
     except OSError as error:
         reason = error.strerror or str(error) or type(error).__name__
         reason += ": free some space and begin again" if error.errno in FULL else ""
-        return failed(name, f"{error.filename}: {reason}" if error.filename is not None else reason, 1)
+        return failed(name, f"{error.filename}: {reason}" if error.filename is not None else reason, 1, error)
     except MemoryError as error:
-        return failed(name, f"not enough memory{f' ({error})' if str(error) else ''}: give it less at a time", 1)
-    except RecursionError:
-        return failed(name, "the input is nested too deeply", 1)
+        reason = f"not enough memory{f' ({error})' if str(error) else ''}: give it less at a time"
+        return failed(name, reason, 1, error)
+    except RecursionError as error:
+        return failed(name, "something is nested too deeply, or a function calls itself without end", 1, error)
     except UnicodeError as error:
-        return failed(name, f"a text cannot be read or written as {getattr(error, 'encoding', 'text')}: {error}", 1)
+        reason = f"a text cannot be read or written as {getattr(error, 'encoding', 'text')}: {error}"
+        return failed(name, reason, 1, error)
+    except BaseException as error:
+        if own_line(error):
+            return failed(name, trouble(error), 1)
+        if isinstance(error, SystemExit):  # argparse has said why, or the first of several ranks
+            return error.code
+        raise
 
 
-def failed(name, message, code):
-    """Say in one line why a command failed; return its exit code."""
-    say(f"{name}: {' '.join(str(message).splitlines())}")
+def failed(name, message, code, error=None):
+    """Say in one line why a command failed, and where, if one's own code raised the error; return its exit code."""
+    place = own_line(error) if error else ""
+    say(f"{name}: {' '.join(str(message).splitlines())}{f' ({place})' if place else ''}")
     return code
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from minifer.errors import ConfigError, LayerError, MiniferError
 from minifer.layers import Layer
 from minifer.models import MobileNet, block_table, mobilenet, mobilenet_v2, mobilenet_v3
-from minifer.own_code import call, find, is_target, own_line
+from minifer.own_code import call, find, is_target, trouble
 
 Own = str | Callable | Layer
 LATER = {"v2": mobilenet_v2, "v3": partial(mobilenet_v3, "large"), "v3-small": partial(mobilenet_v3, "small")}
@@ -96,14 +96,13 @@ def check_output(network, name, input_shape, classes):
         layer.forward = _noting(layer.forward, path, inside)
     try:
         y = network.forward(np.zeros((1, *input_shape), np.float32))
-    except Exception as error:
+    except BaseException as error:
         where = f"its layer {inside[-1]}: " if inside and inside[-1] else ""
-        why = str(error) if isinstance(error, MiniferError) else f"{type(error).__name__}: {error}"
-        line = "" if isinstance(error, MiniferError) or not own_line(error) else f" ({own_line(error)})"
+        why = error if isinstance(error, MiniferError) else trouble(error)
         height, width, channels = input_shape
         raise LayerError(
             f"{name} cannot read a picture of {height}x{width} with {channels} channel{'s'[: channels != 1]}: "
-            f"{where}{why}{line}"
+            f"{where}{why}"
         ) from error
     finally:
         for _, layer in watched:

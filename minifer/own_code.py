@@ -12,12 +12,11 @@ import sysconfig
 import traceback
 from pathlib import Path
 
-import numpy as np
-
 from minifer.errors import LayerError
 
 PACKAGE = Path(__file__).resolve().parent
 STDLIB = sysconfig.get_path("stdlib")
+ANY = inspect.signature(lambda *arguments: None)
 
 
 def is_target(name):
@@ -50,18 +49,42 @@ def call(thing, target, positional, keywords, seed, hint=""):
     hint        a format for the name of a parameter: how to give one that is missing
     Raises      LayerError when it does not take them, or fails
     """
+    import numpy as np
+
+    signature = signature_of(thing)
+    if "rng" in signature.parameters and "rng" not in keywords:
+        keywords = {**keywords, "rng": np.random.default_rng(seed)}
     try:
-        signature = inspect.signature(thing)
-        if "rng" in signature.parameters and "rng" not in keywords:
-            keywords = {**keywords, "rng": np.random.default_rng(seed)}
         signature.bind(*positional, **keywords)
     except TypeError as error:
-        first = next(iter(signature.parameters), "name")
-        raise LayerError(f"{thing.__name__}{signature}: {error}{hint.format(first)}") from error
+        name, first = target.rpartition(":")[2], next(iter(signature.parameters), "name")
+        raise LayerError(f"{name}{signature}: {error}{hint.format(first)}") from error
     try:
         return thing(*positional, **keywords)
-    except Exception as error:
-        raise LayerError(f"{target} cannot be made: {type(error).__name__}: {error} ({own_line(error)})") from error
+    except BaseException as error:
+        raise LayerError(f"{target} cannot be made: {trouble(error)}") from error
+
+
+def signature_of(thing):
+    """Return the signature of a class or function; of one that does not tell it, such as int, one that takes all."""
+    try:
+        return inspect.signature(thing)
+    except ValueError:
+        return ANY
+
+
+def trouble(error):
+    """Return "KeyError: 'x' (my_layer.py, line 12: source)" of whatever one's own code has raised, be it sys.exit().
+
+    For a handler of BaseException: Ctrl-C is raised again.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        raise error
+    kind, text, place = type(error).__name__, str(error).strip().partition("\n")[0], own_line(error)
+    said = f"{kind}: {text}" if text else kind
+    if not isinstance(error, Exception):
+        said += ", which would end the program: raise an Exception instead"
+    return f"{said} ({place})" if place else said
 
 
 def own_line(error):
@@ -93,6 +116,8 @@ def _load_file(path):
 
 
 def _load_module(name):
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise LayerError(f"{name!r} is neither a file nor a module: write path/to/file.py:NAME")
     file = Path(*name.split(".")).with_suffix(".py")
     if "." not in name and file.is_file():
         return _load_file(file)
@@ -119,5 +144,5 @@ def _import(load, what):
     except SyntaxError as error:
         line = (error.text or "").strip()
         raise LayerError(f"{what} is not Python: {error.msg} (line {error.lineno}: {line})") from None
-    except (Exception, SystemExit) as error:
-        raise LayerError(f"{what} cannot be imported: {type(error).__name__}: {error} ({own_line(error)})") from error
+    except BaseException as error:
+        raise LayerError(f"{what} cannot be imported: {trouble(error)}") from error

@@ -70,7 +70,7 @@ ALLOWED = {
     "output": set(),
     "process": {"errors", "kernels"},
     "commands": None,  # any: the last room before the door
-    "cli": {"errors", "output", "process"},
+    "cli": {"errors", "output", "own_code", "process"},
     "__main__": {"cli"},
     "__init__": set(),
 }  # fmt: skip

@@ -185,6 +185,9 @@ def test_a_locale_without_utf8(odd_names, pictures):
         (MemoryError(), "not enough memory: "),
         (RecursionError("maximum recursion depth exceeded"), "nested too deeply"),
         (UnicodeDecodeError("utf-8", b"\xe9", 0, 1, "invalid start byte"), "cannot be read or written as utf-8"),
+        (KeyError("gamma"), "KeyError: 'gamma'"),
+        (SystemExit(0), "SystemExit: 0"),
+        (GeneratorExit("no Exception"), "GeneratorExit: no Exception"),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -196,6 +199,13 @@ def test_what_escapes_is_one_line(capsys, monkeypatch, error, line):
     assert main(["cost"]) == 1
     said = capsys.readouterr().err
     assert said.startswith("minifer cost: ") and line in said and said.count("\n") == 1
+    assert said.endswith("raise error)\n") and "(test_output.py, line " in said
+
+
+def test_a_mistake_of_minifers_own_keeps_its_traceback(monkeypatch):
+    monkeypatch.setattr("minifer.commands.cost.run", len)  # no line of one's own is on the way
+    with pytest.raises(TypeError):
+        main(["cost"])
 
 
 def test_a_full_disk_is_named_wherever_it_shows(capsys, monkeypatch, archive, tmp_path):

@@ -1,6 +1,7 @@
 """Networks of one's own in MobileNet's place: trained, resumed, evaluated, used; and no file chooses the code."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -55,6 +56,15 @@ def no_layer(input_shape, classes, rng):
 
 def breaks(input_shape, classes, rng):
     return Linear(input_shape["channels"], classes, rng=rng)
+
+
+class Leaves(Doubled):
+    def backward(self, dy):
+        raise SystemExit(0)
+
+
+def leaves(input_shape, classes, rng):
+    return Sequential(pool=GlobalAveragePool(), classifier=Leaves(input_shape[2], classes, rng=rng))
 """
 
 
@@ -70,6 +80,14 @@ def indexes(input_shape, classes, rng):
     class Odd(Linear):
         def forward(self, x, training=False):
             return x[:, 5]
+
+    return Sequential(pool=GlobalAveragePool(), odd=Odd(1, classes, rng=rng))
+
+
+def exits(input_shape, classes, rng):
+    class Odd(Linear):
+        def forward(self, x, training=False):
+            raise SystemExit
 
     return Sequential(pool=GlobalAveragePool(), odd=Odd(1, classes, rng=rng))
 
@@ -126,6 +144,7 @@ def test_fit_takes_a_function_and_resumes_in_the_same_bits(faces, tmp_path):
         (ten, r":ten makes 10 numbers of a picture, and the data has 7 classes: give its last layer as many outputs"),
         (too_wide, r"picture of 48x48 with 1 channel: its layer hidden\.dense: Linear was made for 3 channels, got 1"),
         (indexes, r"its layer odd: IndexError: index 5 is out of bounds .*test_own_networks\.py, line \d+: return x"),
+        (exits, r"its layer odd: SystemExit, .*test_own_networks\.py, line \d+: raise SystemExit"),
     ],
 )
 def test_a_network_that_does_not_fit_the_data_is_told_before_the_first_epoch(faces, network, message):
@@ -142,6 +161,11 @@ def test_what_is_checked_leaves_nothing_behind(faces):
 def test_a_run_that_could_not_begin_leaves_no_folder(capsys, folder):
     code, _, err = run(capsys, "train", "--data", "faces.npz", "--model", "nets.py:breaks", "--out", "runs/new")
     assert code == 1 and "breaks" in err and not (folder / "runs" / "new").exists()
+
+
+def test_what_leaves_python_in_the_midst_of_training_is_told_with_its_line(capsys, folder):
+    code, _, err = run(capsys, "train", "--data", "faces.npz", "--model", "nets.py:leaves", "--out", "run")
+    assert code == 1 and re.search(r"^minifer train: SystemExit: 0.*\(nets.py, line \d+: raise SystemExit", err, re.M)
 
 
 def test_a_photo_without_a_face_is_no_error_for_a_network_of_ones_own(capsys, folder):

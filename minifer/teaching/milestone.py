@@ -23,7 +23,7 @@ from minifer.gradcheck import compare_gradients
 from minifer.kernels.update import adam_update
 from minifer.layers import Conv2D, GlobalAveragePool, Layer, Linear, MaxPool2D, PointwiseConv2D, ReLU, Sequential
 from minifer.losses import SoftmaxCrossEntropy
-from minifer.own_code import find, own_line
+from minifer.own_code import find, trouble
 from minifer.teaching import digits
 
 NAMES = {"Depthwise": "depthwise.py", "BatchNorm": "batchnorm.py", "Attention": "attention.py", "adam_step": "adam.py"}
@@ -64,8 +64,8 @@ def milestone(folder, epochs=EPOCHS, floor=FLOOR, seed=0):
     data, network = digits.load(), build(mine, np.random.default_rng(seed))
     try:
         stay = train(network, mine["adam_step"], data["train"], epochs, seed)
-    except Exception as error:  # whatever a student's code raises, such as for a batch of another size
-        result.add("training", False, f"broke off: {type(error).__name__}: {error} ({own_line(error)})")
+    except BaseException as error:  # whatever a student's code raises, such as for a batch of another size
+        result.add("training", False, f"broke off: {trouble(error)}")
         return result
     for own in dict.fromkeys(type(part.own) for part in parts(network)):
         ran = [part for part in parts(network) if type(part.own) is own]
@@ -111,8 +111,8 @@ def check(result, name, thing):
         report = compare_gradients(layer, *map(rng.standard_normal, inputs), rng=rng)
     except MiniferError as error:
         return result.add(name, False, str(error))
-    except Exception as error:
-        return result.add(name, False, f"cannot be made: {type(error).__name__}: {error} ({own_line(error)})")
+    except BaseException as error:
+        return result.add(name, False, f"cannot be made: {trouble(error)}")
     wrong = [each.name for each in report.checks if each.verdict != "ok"]
     words = f"wrong: {', '.join(wrong)}; pytest test_{NAMES[name]} says more" if wrong else "all gradients are right"
     return result.add(name, report.passed, words)
@@ -129,8 +129,8 @@ def check_adam(adam_step):
         try:
             own = adam_step(*own, grad.copy(), step, LEARNING_RATE)
             same = all(np.allclose(one, other, rtol=1e-6, atol=1e-12) for one, other in zip(own, right, strict=True))
-        except Exception as error:
-            return False, f"{type(error).__name__}: {error} ({own_line(error)})"
+        except BaseException as error:
+            return False, trouble(error)
         if not same:
             return False, f"step {step} is not Adam's; pytest test_adam.py says more"
     return True, "five steps are right"

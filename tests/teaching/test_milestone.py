@@ -78,10 +78,10 @@ def test_two_steps_move_everything_with_right_layers(mine):
     assert not train(build(own, np.random.default_rng(0)), own["adam_step"], data["train"], epochs=1, most_steps=2)
 
 
-def test_code_that_breaks_only_in_training_is_told_with_its_line(mine):
-    folder = mine(
-        "depthwise.py", "height, width = dy.shape[1:3]", "height, width = dy.shape[1:3]\n        assert height < 8"
-    )
+@pytest.mark.parametrize("breaks", ["assert height < 8", "if height == 8: raise SystemExit(0)"])
+def test_code_that_breaks_only_in_training_is_told_with_its_line(mine, breaks):
+    right = "height, width = dy.shape[1:3]"
+    folder = mine("depthwise.py", right, f"{right}\n        {breaks}")
     what, right, words = milestone(folder).findings[-1]
     assert (what, right) == ("training", False) and "depthwise.py, line" in words
 
