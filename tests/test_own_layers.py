@@ -7,6 +7,8 @@ import textwrap
 import pytest
 from small_runs import run
 
+from minifer.own_code import find
+
 SCALE = """
 import numpy as np
 
@@ -238,6 +240,18 @@ def test_a_layer_that_cannot_be_found_is_one_line(capsys, folder, source, target
     code, out, _ = run(capsys, "gradcheck", target, "--input", "2x4x3")
     assert code == 1 and re.search(message, out), out
     assert len(out.splitlines()) == 1
+
+
+def test_each_file_imports_from_its_own_folder(capsys, folder):
+    """Not from that of the file before, nor from the current one."""
+    for name, factor in {"alice/utils.py": 2, "bob/utils.py": 3, "utils.py": 5, "alice/random.py": 7}.items():
+        write(folder, f"FACTOR = {factor}", name)
+    code = "from utils import FACTOR\nimport random\nclass Own:\n    constants = random.__file__"
+    for name in ("alice", "bob"):
+        write(folder, f"{code}\n    def forward(self, x): return FACTOR * x", f"{name}/layer.py")
+    found = [find(f"{name}/layer.py:Own", callable, "", "") for name in ("alice", "bob", "alice")]
+    assert [own().forward(1) for own in found] == [2, 3, 2]
+    assert not any("alice" in own.constants for own in found), "Python's own random stays"
 
 
 def test_too_large_a_shape_is_refused(capsys, folder):
