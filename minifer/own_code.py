@@ -37,11 +37,23 @@ def find(target, wanted, kind, none):
     module = _load_file(where) if where.endswith(".py") else _load_module(where)
     thing = getattr(module, name, None) if name else None
     if thing is None:
-        own = [key for key, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__]
-        known = ", ".join(key for key in own if wanted(vars(module)[key])) or none
         problem = f"has nothing called {name!r}" if name else f"needs the name of a {kind}"
-        raise LayerError(f"{where} {problem}: it defines {known}; write {where}:NAME")
+        raise LayerError(f"{where} {problem}: it {_offer(module, wanted, none)}; write {where}:NAME")
     return thing
+
+
+def _offer(module, wanted, none):
+    """Return what a module defines of some kind, or else what it has from other files, and a library from others."""
+    found = {key: value for key, value in vars(module).items() if not key.startswith("_") and wanted(value)}
+    home = is_library_file(getattr(module, "__file__", None) or "")
+    own, others = [], []
+    for key, value in found.items():
+        source = sys.modules.get(getattr(value, "__module__", None))
+        if source is module:
+            own.append(key)
+        elif is_library_file(getattr(source, "__file__", None) or "") == home:
+            others.append(key)
+    return f"defines {', '.join(own) or none}" if own or not others else f"has {', '.join(others)}"
 
 
 def call(thing, target, positional, keywords, seed, hint=""):

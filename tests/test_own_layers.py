@@ -224,6 +224,8 @@ WRONG_FILES = [  # code, target, what is said
      r"ready\(channels\): missing a required argument: 'channels'"),
     (SCALE, ":Scale", "'' is neither a file nor a module: write path/to/file.py:NAME"),
     (SCALE, "my_layer.py:make:3", "'my_layer.py:make' is neither a file nor a module"),
+    ("", "minifer.layers:Dense", "has nothing called 'Dense': it has .*Linear.*; write minifer.layers:NAME"),
+    ("from minifer.layers import Linear\nx = Linear", "my_layer.py:Dense", "it defines no class with forward"),
     ("class A\n    pass", "my_layer.py:A", r"is not Python: .* \(line 1: class A\)"),
     ("class A:\n    def forward(x):\n        return x\n    def backward(self, dy):\n        return dy",
      "my_layer.py:A", r"A\.forward\(\) was given shape \(2, 4, 3\)"),
@@ -240,6 +242,13 @@ def test_a_layer_that_cannot_be_found_is_one_line(capsys, folder, source, target
     code, out, _ = run(capsys, "gradcheck", target, "--input", "2x4x3")
     assert code == 1 and re.search(message, out), out
     assert len(out.splitlines()) == 1
+
+
+def test_a_class_from_another_file_of_ones_own_is_offered(capsys, folder):
+    write(folder, "from scale import Scale")
+    write(folder, SCALE, "scale.py")
+    _, out, _ = run(capsys, "gradcheck", "my_layer.py:Skale", "--input", "2x4x3")
+    assert "it has Scale; write" in out
 
 
 def test_each_file_imports_from_its_own_folder(capsys, folder):
