@@ -224,6 +224,7 @@ WRONG_FILES = [  # code, target, what is said
      r"ready\(channels\): missing a required argument: 'channels'"),
     (SCALE, ":Scale", "'' is neither a file nor a module: write path/to/file.py:NAME"),
     (SCALE, "my_layer.py:make:3", "'my_layer.py:make' is neither a file nor a module"),
+    ("", "builtins:int", r"is not a layer: int has no method forward\(x\)"),
     ("", "minifer.layers:Dense", "has nothing called 'Dense': it has .*Linear.*; write minifer.layers:NAME"),
     ("from minifer.layers import Linear\nx = Linear", "my_layer.py:Dense", "it defines no class with forward"),
     ("class A\n    pass", "my_layer.py:A", r"is not Python: .* \(line 1: class A\)"),
@@ -263,10 +264,12 @@ def test_each_file_imports_from_its_own_folder(capsys, folder):
     assert not any("alice" in own.constants for own in found), "Python's own random stays"
 
 
-def test_too_large_a_shape_is_refused(capsys, folder):
-    write(folder, SCALE)
+def test_too_large_a_shape_is_refused_before_anything_runs(capsys, folder):
+    write(folder, SCALE.replace("self.x = x", "raise ValueError"))
     code, out, _ = run(capsys, "gradcheck", "my_layer.py:make", "--input", "100x100x3")
     assert code == 1 and "30,000 entries to probe: check it on a tiny shape" in out
+    code, out, _ = run(capsys, "gradcheck", "my_layer.py:Scale", "--with", "1000001", "--input", "2x4x3")
+    assert code == 1 and "Scale holds 1,000,001 numbers" in out
 
 
 @pytest.mark.parametrize(
@@ -276,7 +279,13 @@ def test_too_large_a_shape_is_refused(capsys, folder):
         (["my_layer.py:make", "--input", "2,5"], "'2,5' is not a shape"),
         (["my_layer.py:make", "--input", "2x0"], "'2x0' is not a shape"),
         (["my_layer.py:make", "--input", "4:0"], "'4:0' is not a shape"),
+        (["my_layer.py:make", "--input", "99999999999999999999999x3"], "is not a shape"),
+        (["my_layer.py:make", "--input", "4:99999999999999999999999"], "is not a shape"),
+        (["my_layer.py:make", "--input", "x".join("1" * 72)], "is not a shape"),
+        (["my_layer.py:make", "--input", "5000x5000"], "25,000,000 numbers: check it on a tiny shape"),
         (["my_layer.py:make", "--input", "2x3", "--with", "3)("], "cannot be read"),
+        (["my_layer.py:make", "--input", "2x3", "--with", "k={[1]}"], "cannot be read"),
+        (["my_layer.py:make", "--input", "2x3", "--with", "k=1, k=2"], "gives an argument twice"),
         (["my_layer.py:make", "--input", "2x3", "--with", "f(3)"], "cannot be read"),
         (
             ["my_layer.py:ready", "--input", "2x3", "--with", "3"],

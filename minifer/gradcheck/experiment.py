@@ -20,6 +20,7 @@ STEP = 1e-5
 DRAWS = (1, 1, 3, 3, 10, 10, 100, 100)  # sizes of the other inputs and weights that are tried where all are zero
 TARGET = re.compile(r"(.*_)?(targets?|labels?|truth|true|gt|t|mask)")  # inputs that backward may leave without gradient
 MOST_ENTRIES = 20_000  # entries of inputs and parameters: each costs two forward passes
+MOST_HELD = 1_000_000  # numbers in an input, or that a layer holds: each pass runs on copies, also of constants
 
 
 def numeric_gradient(f, x, step=STEP):
@@ -49,6 +50,22 @@ def other_draws(subject, inputs, names, rng):
             other.set(name, drawn(subject.get(name), scale, 0))
         sign = 1 if turn < 2 else -1
         yield other, [drawn(x, scale, sign * x) if x.dtype.kind == "f" else x for x in inputs]
+
+
+def require_tiny(subject, inputs):
+    """Raise LayerError for what would take too much time or memory, by its sizes, before anything runs."""
+    named = zip(subject.input_names(len(inputs)), inputs, strict=True)
+    entries = sum(x.size for name, x in named if x.dtype.kind == "f" and name not in subject.constants)
+    held = sum(np.size(subject.at(name)) for name in subject.leaves)
+    if entries > MOST_ENTRIES:
+        raise too_large(subject, entries)
+    if held > MOST_HELD:
+        raise LayerError(f"{subject.name} holds {held:,} numbers, of which every probe needs a copy: make a tiny one")
+
+
+def too_large(subject, entries):
+    """Return the error of a check that would not end."""
+    return LayerError(f"{subject.name} has {entries:,} entries to probe: check it on a tiny shape such as 2x5x4x3")
 
 
 class Experiment:
@@ -202,9 +219,7 @@ class Experiment:
         """Raise unless forward gives the same again, and a check of this size ends."""
         entries = sum(value.size for value in self.values.values())
         if entries > MOST_ENTRIES:
-            raise LayerError(
-                f"{self.subject.name} has {entries:,} entries to probe: check it on a tiny shape such as 2x5x4x3"
-            )
+            raise too_large(self.subject, entries)
         if not np.array_equal(self.output({}), self.y):
             raise LayerError(
                 f"{self.subject.name}.forward gives another result for the same input: draw random numbers from a "

@@ -2,14 +2,18 @@
 
 import ast
 import inspect
+import math
 import re
 
 import numpy as np
 
 from minifer.errors import ConfigError, LayerError
+from minifer.gradcheck.experiment import MOST_HELD
 from minifer.gradcheck.functions import is_function, layer_of
 from minifer.gradcheck.subject import is_layer
-from minifer.own_code import call, find
+from minifer.own_code import call, find, signature_of
+
+INPUT = re.compile(r"(\d{1,9}(?:x\d{1,9}){0,7})(?::(\d{1,9}))?")  # what is longer is a slip, and no array has it
 
 
 def load_layer(target, arguments="", seed=0, input_shape=None):
@@ -32,7 +36,7 @@ def load_layer(target, arguments="", seed=0, input_shape=None):
         return layer_of(thing, positional, keywords)
     layer = thing
     if callable(thing) and not is_layer(thing):
-        if not arguments and list(inspect.signature(thing).parameters)[:2] == ["input_shape", "classes"]:
+        if not arguments and list(signature_of(thing).parameters)[:2] == ["input_shape", "classes"]:
             positional = (input_shape, 3)
         layer = call(thing, target, positional, keywords, seed, "; give arguments such as --with {}=3")
     if not is_layer(layer):
@@ -51,23 +55,28 @@ def parse_arguments(text):
         if call.func.id != "call":  # raises AttributeError for the brackets of "3)("
             raise ValueError
         positional = [_value(node) for node in call.args]
-        return positional, {keyword.arg: _value(keyword.value) for keyword in call.keywords}
-    except (SyntaxError, ValueError, AttributeError):
+        keywords = [(keyword.arg, _value(keyword.value)) for keyword in call.keywords]
+    except (SyntaxError, ValueError, AttributeError, TypeError):  # TypeError: {[1]}, which Python cannot make
         raise ConfigError(f"--with {text!r} cannot be read: write it like 'channels=3, stride=2'") from None
+    if len(dict(keywords)) < len(keywords):
+        raise ConfigError(f"--with {text!r} gives an argument twice: leave one out")
+    return positional, dict(keywords)
 
 
 def parse_input(text, rng):
     """Return a random array for a text: 2x5x4x3 is a shape, 4:10 are four integers from 0 to 9, such as labels.
 
-    Entries are kept 0.05 away from 0, where a ReLU has a kink.   Raises ConfigError when it is neither
+    Entries are kept 0.05 away from 0, where a ReLU has a kink.   Raises ConfigError when it is neither, or too large
     """
-    match = re.fullmatch(r"(\d+(?:x\d+)*)(?::(\d+))?", text)
+    match = INPUT.fullmatch(text)
     shape = tuple(int(length) for length in match[1].split("x")) if match else ()
     if not match or 0 in shape or match[2] == "0":
         raise ConfigError(
             f"--input {text!r} is not a shape: write 2x5x4x3, or 4:10 for four labels from 0 to 9, and --input again "
             "for a second input"
         )
+    if math.prod(shape) > MOST_HELD:
+        raise ConfigError(f"--input {text} is {math.prod(shape):,} numbers: check it on a tiny shape such as 2x5x4x3")
     if match[2]:
         return rng.integers(int(match[2]), size=shape)
     x = rng.standard_normal(shape)

@@ -20,7 +20,7 @@ import re
 import numpy as np
 
 from minifer.errors import ConfigError, LayerError, MiniferError
-from minifer.gradcheck.experiment import Experiment, other_draws
+from minifer.gradcheck.experiment import Experiment, other_draws, require_tiny
 from minifer.gradcheck.names import clean, mentions_gradient, owners, plain
 from minifer.gradcheck.outputs import is_several, ways
 from minifer.gradcheck.state import is_number
@@ -47,6 +47,7 @@ def survey(subject, inputs, rng, constants=(), required=()):
 def with_outputs(subject, inputs, constants):
     """Return the Subject with the way in which backward takes a gradient for each output, if there are several."""
     subject.constants = constants
+    require_tiny(subject, inputs)
     result = subject.copy().run(*[x.copy() for x in inputs])
     if not is_several(result):
         return subject
