@@ -49,6 +49,28 @@ def softmax_loss(x, labels, reg=0.0):
 def lonely_forward(x):
     return x, None
 
+def bare_forward(x):
+    return np.maximum(x, 0)
+
+def bare_backward(dout, cache):
+    return dout * (cache > 0)
+
+def spoiling_forward(x):
+    x *= 2
+    return x, x
+
+def spoiling_backward(dout, cache):
+    return 2 * dout
+
+def failing_forward(x):
+    return x * 1, x
+
+def failing_backward(dout, cache):
+    return dout * cache[7]
+
+def distance_loss(x, y):
+    return ((x - y) ** 2).sum(), 2 * (x - y)
+
 class Scaled:
     def __init__(self, factor):
         self.factor, self.constants = factor, ("factor",)
@@ -99,6 +121,19 @@ def functions():
         (["scaled_loss", "--input", "5x3", "--with", "factor=2.5"], True, r"dx .* ok"),
         (["lonely_forward", "--input", "5x3"], False, r"needs a function lonely_backward\(dy, cache\)"),
         (["number_loss", "--input", "5x3"], False, r"return loss, dx; this one returned"),
+        (
+            ["bare_forward", "--input", "5x3"],
+            False,
+            r" bare_forward returned one .* bare_backward\(dout, cache\)",
+        ),
+        (["spoiling_forward", "--input", "5x3"], False, r" spoiling_forward changed its input x"),
+        (["failing_forward", "--input", "5x3"], False, r" failing_backward, given .* raised IndexError"),
+        (
+            ["distance_loss", "--input", "4x3", "--input", "4x3"],
+            False,
+            r" distance_loss returned 1 gradients for 2 .*: return loss, dx, dy; .*--constant",
+        ),
+        (["distance_loss", "--input", "4x3", "--input", "4x3", "--constant", "y"], True, r"dx .* ok"),
         (["affine_forward", "--input", "5x3"], False, r"missing a required argument: 'w'"),
     ],
 )

@@ -142,6 +142,19 @@ def test_what_does_not_depend_on_dy_is_named(rng):
     assert "does not depend on dy, such as 0.1 * weight" in said(Decays(), rng.standard_normal((5, 3)))
 
 
+def test_gradients_that_are_returned_beside_empty_ones_are_told_where_to_go(rng):
+    class Returns(broken_own_layers.Dense):
+        def __init__(self):
+            super().__init__()
+            self.dweight = np.zeros_like(self.weight)
+
+        def backward(self, dy):
+            return dy @ self.weight.T, self.x.T @ dy
+
+    with pytest.raises(GradientError, match=r"2 gradients for 1 .*: return dx; gradients of arrays are set in self"):
+        said(Returns(), rng.standard_normal((5, 3)))
+
+
 @pytest.mark.parametrize("name", ["BorderForgotten", "TapsForgotten", "BiasWithoutSlope", "LargeEpsilonLeftOut"])
 def test_what_misled_is_said_no_more(name):
     layer, inputs, _ = ZOO[name]

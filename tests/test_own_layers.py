@@ -185,6 +185,13 @@ WRONG_LAYERS = [  # forward, backward, what is said
     ("return x * 1", "dy *= 2; return dy", "backward changed its dy"),
     ("return x + np.random.random(x.shape)", "return dy", "another result for the same input: .*self.rng"),
     ("self.f = open(__file__); return x", "return dy", "cannot be copied"),
+    ("raise SystemExit", "return dy", r"Broken\.forward, given shape .* raised SystemExit.*line 7"),
+    ("return x", "raise SystemExit(0)", r"Broken\.backward, given shape .* raised SystemExit: 0.*line 10"),
+    ("raise BaseException('boo')", "return dy", "raised BaseException: boo.*line 7"),
+    ("return 'text'", "return dy", "forward returned a str without an array of numbers"),
+    ("yield x", "return dy", "forward returned a generator: write return in place of yield"),
+    ("return np.array([x, None], object)", "return dy", "forward returned an array of other things than numbers"),
+    ("return ()", "return dy", "forward returned a tuple without an array of numbers"),
 ]  # fmt: skip
 
 

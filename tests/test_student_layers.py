@@ -210,7 +210,7 @@ class TakesTooMany(student_layers.Moments):
 
 def test_outputs_that_backward_cannot_take_are_one_line():
     with pytest.raises(
-        LayerError, match=r"^TakesTooMany.forward returned 2 results, and backward\(dy, dmean, dmore\) .*$"
+        LayerError, match=r"^TakesTooMany.forward returned 2 results, and TakesTooMany.backward\(dy, dmean, dmore\) .*$"
     ):
         assert_gradients(TakesTooMany(), (4, 5))
     report = report_of(student_layers.ArrayAsCache(), (5, 3))

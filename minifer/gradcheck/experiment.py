@@ -104,22 +104,22 @@ class Experiment:
         for name, before, now in zip(self.input_names, self.inputs, given, strict=True):
             if not np.array_equal(before, now):
                 raise GradientError(
-                    f"{self.subject.name}.forward changed its input {name[1:]}: work on a copy, others read it too"
+                    f"{self.subject.called('forward')} changed its input {name[1:]}: work on a copy, others read it too"
                 )
         if not self.subject.takes_dy() and y.ndim:
             raise LayerError(
-                f"{self.subject.name}.backward() takes no dy, yet y has shape {y.shape}: write backward(self, dy)"
+                f"{self.subject.called('backward')}() takes no dy, yet y has shape {y.shape}: write backward(self, dy)"
             )
         return y.copy()
 
     def _backward(self):
-        given, name = self.dy.copy(), self.subject.name
+        given, called = self.dy.copy(), self.subject.called("backward")
         gradients = self._sorted(self.after.backward(given), self.after)
         if not np.array_equal(self.dy, given):
-            raise GradientError(f"{name}.backward changed its dy: work on a copy, others read it too")
+            raise GradientError(f"{called} changed its dy: work on a copy, others read it too")
         for path in self.paths:
             if not np.array_equal(self.between.get(path), self.after.get(path)):
-                raise GradientError(f"{name}.backward changed the value of {path}: only an optimizer takes steps")
+                raise GradientError(f"{called} changed the value of {path}: only an optimizer takes steps")
         return gradients
 
     def _sorted(self, returned, worker):
@@ -129,7 +129,7 @@ class Experiment:
         found, worker.state.returned = sorted_gradients(returned, self.input_names, list(floats), shape)
         constant = {name for name in floats if name[1:] in self.subject.constants or TARGET.fullmatch(name[1:])}
         if not set(floats) - constant <= set(found) <= set(floats):
-            raise self.wrong_number(len(found) + len(worker.state.returned), len(floats))
+            raise self.wrong_number(len(found) + len(worker.state.returned), list(floats))
         found = {
             name: gradient
             for name, gradient in found.items()
@@ -138,18 +138,25 @@ class Experiment:
         return found | {path: worker.gradient(path) for path in self.paths}
 
     def wrong_number(self, returned, wanted):
-        """Return the error of a backward that returned another number of gradients than there are inputs."""
+        """Return the error of a backward that returned another number of gradients than those wanted: [name]."""
+        subject = self.subject
+        remedy = f"return {', '.join(['loss'] * subject.is_loss() + wanted) or 'None'}"
+        if returned < len(wanted):
+            remedy += "; what needs no gradient is named with --constant"
+        elif not subject.is_function():
+            remedy += "; gradients of arrays are set in self (self.dweight is that of self.weight)"
         return GradientError(
-            f"{self.subject.name}.backward returned {returned} gradients for {wanted} floating-point inputs"
+            f"{subject.called('backward')} returned {returned} gradients for {len(wanted)} floating-point inputs: "
+            f"{remedy}"
         )
 
     def _check_types(self):
-        name = self.subject.name
+        name, called = self.subject.name, self.subject.called("backward")
         for array, gradient in self.gradients.items():
             if gradient is None and array in self.paths:
                 continue
             if gradient is None:
-                raise GradientError(f"{name}.backward returned None for {array}: does it end with 'return dx'?")
+                raise GradientError(f"{called} returned None for {array}: does it end with 'return dx'?")
             is_array = isinstance(gradient, np.ndarray | np.generic)
             try:
                 gradient = np.asarray(gradient, None if is_array else np.float64)  # noqa: PLW2901
@@ -222,6 +229,6 @@ class Experiment:
             raise too_large(self.subject, entries)
         if not np.array_equal(self.output({}), self.y):
             raise LayerError(
-                f"{self.subject.name}.forward gives another result for the same input: draw random numbers from a "
+                f"{self.subject.called('forward')} gives another result for the same input: draw random numbers from a "
                 "generator that the layer holds, self.rng.random(shape), not from np.random"
             )

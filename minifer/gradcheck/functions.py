@@ -13,7 +13,7 @@ from minifer.errors import ConfigError, LayerError
 
 
 class Functions:
-    """What stands in place of a layer."""
+    """What stands in place of a layer; called = {"forward": the name of a function, "backward": that of another}."""
 
 
 def is_function(thing, positional=(), keywords=()):
@@ -54,8 +54,10 @@ def layer_of(function, positional=(), keywords=()):
         if not callable(backward):
             raise LayerError(f"{name} needs a function {other}(dy, cache) in the same module")
     else:
+        other = name
         forward, backward = _parted(forward)
-    return type(name, (Functions,), {"forward": staticmethod(forward), "backward": staticmethod(backward)})()
+    passes = {"forward": staticmethod(forward), "backward": staticmethod(backward)}
+    return type(name, (Functions,), {**passes, "called": {"forward": name, "backward": other}})()
 
 
 def _parted(loss_and_gradients):

@@ -42,7 +42,7 @@ class Outputs:
         return _values(refilled) if self.way == "each" else [refilled]
 
     def _parts(self, result):
-        parts = list(_floats(result))
+        parts = list(floats_in(result))
         return parts[:1] if self.way in ("first", "cache") else parts
 
 
@@ -65,7 +65,7 @@ def as_array(rows):
 def ways(result, backward):
     """Return the Outputs to try, the likeliest first, for a result of forward and backward's signature."""
     names = [parameter.name for parameter in backward.parameters.values() if parameter.kind in POSITIONAL]
-    one = sum(1 for _ in _floats(result)) == 1
+    one = sum(1 for _ in floats_in(result)) == 1
     if len(names) < 2:
         return [Outputs(way) for way in (*(("together", "stacked") if names and not one else ()), "first")]
     order = ["each", "cache"] if GRADIENT.match(names[1]) else ["cache", "each"]
@@ -96,13 +96,13 @@ def _values(result):
     return list(result.values()) if isinstance(result, dict) else list(result)
 
 
-def _floats(thing):
+def floats_in(thing):
     """Yield the floating-point arrays and numbers in nested tuples, lists and dicts."""
     if isinstance(thing, float | np.floating) or (isinstance(thing, np.ndarray) and thing.dtype.kind == "f"):
         yield thing
     elif isinstance(thing, tuple | list | dict):
         for part in _values(thing):
-            yield from _floats(part)
+            yield from floats_in(part)
 
 
 def _refilled(thing, pieces):
@@ -112,4 +112,4 @@ def _refilled(thing, pieces):
     if isinstance(thing, tuple | list):
         parts = [_refilled(part, pieces) for part in thing]
         return type(thing)(*parts) if hasattr(thing, "_fields") else type(thing)(parts)
-    return next(pieces) if any(True for _ in _floats(thing)) else thing
+    return next(pieces) if any(True for _ in floats_in(thing)) else thing

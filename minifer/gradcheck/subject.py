@@ -14,10 +14,19 @@ from minifer.gradcheck.functions import Functions
 from minifer.gradcheck.outputs import POSITIONAL, is_several
 from minifer.gradcheck.state import State
 from minifer.layers.base import Layer
-from minifer.own_code import own_line
+from minifer.own_code import own_line, signature_of, trouble
 
 TRAINING = ("training", "train", "is_training", "train_mode")  # keywords that say that backward will follow
+NO_NUMBERS = {  # what forward returns by mistake, and what to do
+    "generator": "a generator: write return in place of yield",
+    "coroutine": "a coroutine: write def in place of async def",
+    "ndarray": "an array of other things than numbers: return one of float64",
+}
 CLEARING = ("zero_grad", "zero_grads", "zero_gradients", "clear_grad", "clear_grads", "reset_grad", "reset_grads")
+
+
+class ArgumentsError(LayerError):
+    """A pass does not take as many arguments as it was given."""
 
 
 def is_layer(thing):
@@ -40,7 +49,7 @@ class Subject:
         if not is_layer(layer):
             missing = "backward(dy)" if callable(getattr(layer, "forward", None)) else "forward(x)"
             raise LayerError(f"{self.name} is not a layer: it has no method {missing}")
-        self.signatures = {method: inspect.signature(getattr(layer, method)) for method in ("forward", "backward")}
+        self.signatures = {method: signature_of(getattr(layer, method)) for method in ("forward", "backward")}
         self.outputs, self.trained, self.constants, self.state = None, {}, (), State(layer)
         self.state = self.copy().state
         self.look_around()
@@ -55,8 +64,8 @@ class Subject:
         other = copy.copy(self)
         try:
             other.state = copy.deepcopy(self.state)
-        except Exception as error:
-            raise LayerError(f"{self.name} cannot be copied, and every probe needs a copy: {error}") from error
+        except BaseException as error:
+            raise LayerError(f"{self.name} cannot be copied, and every probe needs a copy: {trouble(error)}") from error
         return other
 
     def look_around(self):
@@ -69,27 +78,49 @@ class Subject:
 
     # The two passes.
 
+    def called(self, method):
+        """Return what messages call a pass: Dense.forward, or the name of a function."""
+        return self.layer.called[method] if self.is_function() else f"{self.name}.{method}"
+
+    def is_function(self):
+        """Whether functions stand in place of a layer."""
+        return isinstance(self.layer, Functions)
+
+    def is_loss(self):
+        """Whether it is one function, which returns a loss and its gradients."""
+        return self.is_function() and self.called("forward") == self.called("backward")
+
     def forward(self, *inputs):
         """Return forward's output as an array; several end to end."""
-        self.result = self.run(*inputs)
+        self.run(*inputs)
         y = self.outputs.joined(self.result) if self.outputs else np.asarray(self.result)
+        if y.dtype.kind not in "fiubc":
+            raise self.no_numbers()
         if y.dtype != np.float64:
             raise LayerError(
-                f"{self.name}.forward turned float64 into {y.dtype}: the check computes in float64, so keep the dtype "
-                "that comes in, as np.zeros(shape, x.dtype) does"
+                f"{self.called('forward')} turned float64 into {y.dtype}: the check computes in float64, so keep the "
+                "dtype that comes in, as np.zeros(shape, x.dtype) does"
             )
         if not np.isfinite(y).all():
-            raise LayerError(f"{self.name}.forward returned nan or inf: forward has to be right before backward can be")
+            raise LayerError(
+                f"{self.called('forward')} returned nan or inf: forward has to be right before backward can be"
+            )
         return y
 
+    def no_numbers(self):
+        """Return the error of a forward whose result is no array of numbers."""
+        kind = type(self.result).__name__
+        what = NO_NUMBERS.get(kind, f"a {kind} without an array of numbers: return y, of float64")
+        return LayerError(f"{self.called('forward')} returned {what}")
+
     def run(self, *inputs):
-        """Return what forward returns, in training mode if it knows about it."""
+        """Return what forward returns, in training mode if it knows about it, and keep it as `result`."""
         takes = self.signatures["forward"].parameters
         training = [name for name in TRAINING if name in takes] or ["training"] * self.takes_training()
-        result = self._call("forward", *inputs, **dict.fromkeys(training[:1], True))
-        if result is None:
-            raise LayerError(f"{self.name}.forward returned None: does it end with 'return y'?")
-        return result
+        self.result = self._call("forward", *inputs, **dict.fromkeys(training[:1], True))
+        if self.result is None:
+            raise LayerError(f"{self.called('forward')} returned None: does it end with 'return y'?")
+        return self.result
 
     def backward(self, dy):
         """Return what backward returns for a dy of the shape that forward gave."""
@@ -101,7 +132,7 @@ class Subject:
         for _, thing in self.state.objects():
             for name in CLEARING:
                 if callable(getattr(thing, name, None)):
-                    getattr(thing, name)()
+                    self._own(getattr(thing, name), (), {}, f"{type(thing).__name__}.{name}")
 
     def takes_training(self):
         """Whether forward accepts the keyword `training`."""
@@ -123,21 +154,23 @@ class Subject:
         try:
             self.signatures[method].bind(*arguments, **keywords)
         except TypeError as error:
-            raise LayerError(f"{self.name}.{method}{self.signatures[method]} was given {given}: {error}") from error
+            what = f"{self.called(method)}{self.signatures[method]}"
+            raise ArgumentsError(f"{what} was given {given}: {error}") from error
+        with self.state.installed():
+            return self._own(getattr(self.layer, method), arguments, keywords, self.called(method), f", given {given},")
+
+    def _own(self, function, arguments, keywords, called, given=""):
+        """Return what a student's function returns; whatever it raises is a LayerError that names the line."""
         try:
-            with self.state.installed():
-                return getattr(self.layer, method)(*arguments, **keywords)
-        except Exception as error:
+            return function(*arguments, **keywords)
+        except BaseException as error:
             place = own_line(error)
             if not place:
                 raise
-            text = str(error).strip().split("\n")[0]
             if isinstance(error, NotImplementedError):
-                place = place.partition(":")[0]
-                raise LayerError(f"{self.name}.{method} is still to be written ({place}): {text}") from error
-            raise LayerError(
-                f"{self.name}.{method}, given {given}, raised {type(error).__name__}: {text} ({place})"
-            ) from error
+                text, place = str(error).strip().partition("\n")[0], place.partition(":")[0]
+                raise LayerError(f"{called} is still to be written ({place}): {text}") from error
+            raise LayerError(f"{called}{given} raised {trouble(error)}") from error
 
     # What it holds.
 
@@ -174,7 +207,7 @@ class Subject:
     def notes(self):
         """Return what this layer lacks of minifer's protocol, a line each."""
         notes = []
-        if isinstance(self.layer, Functions):
+        if self.is_function():
             return notes
         if not isinstance(self.layer, Layer):
             notes.append(f"to stand in a network, {self.name} has to derive from minifer.layers.Layer")

@@ -19,11 +19,12 @@ import re
 
 import numpy as np
 
-from minifer.errors import ConfigError, LayerError, MiniferError
+from minifer.errors import ConfigError, GradientError, LayerError, MiniferError
 from minifer.gradcheck.experiment import Experiment, other_draws, require_tiny
 from minifer.gradcheck.names import clean, mentions_gradient, owners, plain
-from minifer.gradcheck.outputs import is_several, ways
+from minifer.gradcheck.outputs import POSITIONAL, floats_in, is_several, ways
 from minifer.gradcheck.state import is_number
+from minifer.gradcheck.subject import ArgumentsError
 
 CONSTANT = re.compile(r"(.*_)?masks?|(running|moving|ema)_.*")
 TOO_LARGE = 1e6  # for a weight: an additive mask has -1e9 or -inf
@@ -48,11 +49,22 @@ def with_outputs(subject, inputs, constants):
     """Return the Subject with the way in which backward takes a gradient for each output, if there are several."""
     subject.constants = constants
     require_tiny(subject, inputs)
-    result = subject.copy().run(*[x.copy() for x in inputs])
+    first, backward = subject.copy(), subject.signatures["backward"]
+    result = first.run(*[x.copy() for x in inputs])
+    forward_name, backward_name = map(subject.called, ("forward", "backward"))
+    needed = [p.name for p in backward.parameters.values() if p.kind in POSITIONAL and p.default is p.empty]
     if not is_several(result):
+        if len(needed) > 1:
+            more = ", ".join(needed[1:])
+            raise LayerError(
+                f"{forward_name} returned one result, and {backward_name}{backward} needs more than its gradient: "
+                f"return y, {more}{'' if subject.is_function() else f', or keep {more} in self'}"
+            )
         return subject
+    if not any(True for _ in floats_in(result)):
+        raise first.no_numbers()
     ran, failed = [], []
-    for outputs in ways(result, subject.signatures["backward"]):
+    for outputs in ways(result, backward):
         other = subject.copy()
         other.outputs = outputs
         try:
@@ -65,10 +77,14 @@ def with_outputs(subject, inputs, constants):
             return other
     if ran:
         return ran[0]
+    for error in failed:
+        # Backward has taken what forward returned, and something else is wrong.
+        if isinstance(error, GradientError) or (len(needed) > 1 and not isinstance(error, ArgumentsError)):
+            raise error
     raise LayerError(
-        f"{subject.name}.forward returned {len(result)} results, and backward{subject.signatures['backward']} takes no "
-        "gradients for them: return one array y and keep the cache in self, or let backward take a gradient of every "
-        f"output, as backward(self, dh, dc) does ({failed[0]})"
+        f"{forward_name} returned {len(result)} results, and {backward_name}{backward} takes no gradients for them: "
+        "return one array y and keep the cache in self, or let backward take a gradient of every output, as "
+        f"backward(self, dh, dc) does ({failed[0]})"
     ) from failed[0]
 
 
@@ -168,8 +184,8 @@ class Survey:
             constants = [constant for constant in constants if constant != name]
         extras, used = self.scout.after.state.returned, {path[0] for paths in self.trained.values() for path in paths}
         if extras and (".", "returned") not in used:
-            wanted = sum(name in self.scout.input_names for name in self.scout.values)
-            raise self.scout.wrong_number(wanted + len(extras), wanted)
+            wanted = [name for name in self.scout.input_names if name in self.scout.values]
+            raise self.scout.wrong_number(len(wanted) + len(extras), wanted)
         self.subject.trained = {name: self.trained[name] for name in leaves if name in self.trained}
         return self.subject, self._remarks(declared, constants, reads(self.scout, states))
 
