@@ -185,6 +185,7 @@ WRONG_LAYERS = [  # forward, backward, what is said
     ("return x * 1", "dy *= 2; return dy", "backward changed its dy"),
     ("return x + np.random.random(x.shape)", "return dy", "another result for the same input: .*self.rng"),
     ("self.f = open(__file__); return x", "return dy", "cannot be copied"),
+    ("return x**2", "self.x *= 2 * dy; return self.x", r"Broken\.backward changed forward's input x"),
     ("raise SystemExit", "return dy", r"Broken\.forward, given shape .* raised SystemExit.*line 7"),
     ("return x", "raise SystemExit(0)", r"Broken\.backward, given shape .* raised SystemExit: 0.*line 10"),
     ("raise BaseException('boo')", "return dy", "raised BaseException: boo.*line 7"),
@@ -202,6 +203,12 @@ def test_a_layer_that_cannot_be_checked_is_one_line(capsys, folder, forward, bac
     code, out, _ = run(capsys, "gradcheck", "my_layer.py:Broken", "--input", "2x4x3")
     assert code == 1 and re.search(message, out), out
     assert len([line for line in out.splitlines() if line.startswith("FAIL")]) == 1 == len(out.splitlines())
+
+
+def test_backward_may_change_what_forward_has_copied(capsys, folder):
+    forward, backward = "self.x = x.copy(); return x**2", "self.x *= 2 * dy; return self.x"
+    write(folder, BODY.format(forward=forward, backward=backward))
+    assert run(capsys, "gradcheck", "my_layer.py:Broken", "--input", "2x4x3")[0] == 0
 
 
 WRONG_FILES = [  # code, target, what is said

@@ -87,40 +87,46 @@ class Experiment:
         self.input_names = [f"d{name}" for name in subject.input_names(len(self.inputs))]
         self.paths = list(subject.trained)
         self.after = subject.copy()
-        self.y = self._forward()
+        given = [x.copy() for x in self.inputs]
+        self.y = self._forward(given)
         self.dy = rng.standard_normal(self.y.shape) if subject.takes_dy() else np.ones(self.y.shape)
         self.between = self.after.copy()
-        self.gradients = self._backward()
+        self.gradients = self._backward(given)
         self.values = {name: x for name, x in zip(self.input_names, self.inputs, strict=True) if name in self.gradients}
         self.values |= {path: subject.get(path) for path in self.paths}
         self._check_types()
 
     # One forward and one backward, watched.
 
-    def _forward(self):
-        given = [x.copy() for x in self.inputs]
+    def _forward(self, given):
         self.after.clear()
         y = self.after.forward(*given)
-        for name, before, now in zip(self.input_names, self.inputs, given, strict=True):
-            if not np.array_equal(before, now):
-                raise GradientError(
-                    f"{self.subject.called('forward')} changed its input {name[1:]}: work on a copy, others read it too"
-                )
+        self._require_unchanged(given, "forward")
         if not self.subject.takes_dy() and y.ndim:
             raise LayerError(
                 f"{self.subject.called('backward')}() takes no dy, yet y has shape {y.shape}: write backward(self, dy)"
             )
         return y.copy()
 
-    def _backward(self):
-        given, called = self.dy.copy(), self.subject.called("backward")
-        gradients = self._sorted(self.after.backward(given), self.after)
-        if not np.array_equal(self.dy, given):
+    def _backward(self, given):
+        dy, called = self.dy.copy(), self.subject.called("backward")
+        gradients = self._sorted(self.after.backward(dy), self.after)
+        if not np.array_equal(self.dy, dy):
             raise GradientError(f"{called} changed its dy: work on a copy, others read it too")
+        self._require_unchanged(given, "backward")
         for path in self.paths:
             if not np.array_equal(self.between.get(path), self.after.get(path)):
                 raise GradientError(f"{called} changed the value of {path}: only an optimizer takes steps")
         return gradients
+
+    def _require_unchanged(self, given, method):
+        """Raise unless the very arrays that forward was given hold what they did: the layer below holds them too."""
+        for name, before, now in zip(self.input_names, self.inputs, given, strict=True):
+            if not np.array_equal(before, now):
+                its = "its input" if method == "forward" else "forward's input"
+                raise GradientError(
+                    f"{self.subject.called(method)} changed {its} {name[1:]}: work on a copy, others read it too"
+                )
 
     def _sorted(self, returned, worker):
         """Return {name: gradient} of inputs and parameters; what is of neither stays in the worker's state."""
