@@ -186,7 +186,7 @@ MISTAKES = {  # what the check has to say, as a regular expression
     "SwappedAttentionGradients": "this is what belongs to dkey: the two are swapped",
     "ForgottenSkip": "dy itself, as of a skip connection, is missing",
     "FlippedKernel": "weight is flipped along axes 0 and 1 .*rotated by 180 degrees",
-    "FreshMaskInBackward": "another mask than forward's",
+    "FreshMaskInBackward": "no function of dy and of what forward saved",
     "LossNotDividedByBatch": "4 times too large.* the batch",
     "OneGradientTooFew": "2 gradients for 3 floating-point inputs",
     "NoGradientSet": "weight changes y but has no gradient",

@@ -142,6 +142,54 @@ def test_what_does_not_depend_on_dy_is_named(rng):
     assert "does not depend on dy, such as 0.1 * weight" in said(Decays(), rng.standard_normal((5, 3)))
 
 
+def test_zeros_made_ready_for_a_gradient_explain_nothing(rng):
+    class Decays(broken_own_layers.Dense):
+        def __init__(self):
+            super().__init__()
+            self.dweight = np.zeros_like(self.weight)
+
+        def backward(self, dy):
+            dx = super().backward(dy)
+            self.dweight = self.dweight + 0.1 * self.weight
+            return dx
+
+    assert "does not depend on dy, such as 0.1 * weight" in said(Decays(), rng.standard_normal((5, 3)))
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (3, 4)])
+def test_a_mask_that_is_drawn_anew_is_named(shape, rng):
+    class Drop:
+        def __init__(self):
+            self.rng = np.random.default_rng(1)
+
+        def forward(self, x):
+            return x * self.mask(x)
+
+        def backward(self, dy):
+            return dy * self.mask(dy)
+
+        def mask(self, x):
+            return 2 * (self.rng.random(x.shape) < 0.5)
+
+    assert "likely: backward is no function of dy" in said(Drop(), rng.standard_normal(shape))
+
+
+def test_what_is_lost_in_the_rounding_of_y_is_not_guessed_at(rng):
+    class Large:
+        def __init__(self):
+            self.w = np.array([0.3, 0.2, 0.1])
+
+        def forward(self, x):
+            return 1e9 * x + self.w
+
+        def backward(self, dy):
+            self.dw = 50 * dy.sum(axis=0)
+            return 1e9 * dy
+
+    text = said(Large(), rng.standard_normal((2, 3)))
+    assert "no guess: y depends on it so little" in text and "does not change y" not in text
+
+
 def test_gradients_that_are_returned_beside_empty_ones_are_told_where_to_go(rng):
     class Returns(broken_own_layers.Dense):
         def __init__(self):

@@ -6,6 +6,8 @@ from itertools import combinations
 
 import numpy as np
 
+from minifer.gradcheck.experiment import MOVE, ROUNDED
+
 MOST_DERIVATIVES = 1_000_000  # entries of a Jacobian beyond which only the two gradients are compared
 DRAWS = 8  # upstream gradients for which an explanation has to hold
 
@@ -107,12 +109,25 @@ class Evidence:
             draws.append(Draw(dy, given, self.gradient_for(dy)))
         return draws
 
-    def rerun(self, dy, changes=()):
-        """Return what backward gives for a dy, with some of what forward left changed, or None where it fails."""
+    def rerun(self, dy, changes=(), later=False):
+        """Return what backward gives for a dy, or None where it fails; the rest is as in Experiment.gradients_for."""
         try:
-            return np.asarray(self.experiment.gradients_for(dy, changes).get(self.name), np.float64)
+            return np.asarray(self.experiment.gradients_for(dy, changes, later).get(self.name), np.float64)
         except Exception:
             return None
+
+    @property
+    def repeats(self):
+        """Whether backward gives the same for the same dy and what forward saved; one that draws a mask does not."""
+        again = self.rerun(self.dy, later=True)
+        return np.shape(again) != self.given.shape or close(again, self.given)
+
+    @property
+    def changes_y(self):
+        """Whether a small step of this array changes y by more than rounding."""
+        step = MOVE * np.random.default_rng(0).uniform(0.5, 1, self.value.shape)
+        moved = self.experiment.output({self.name: self.value + step})
+        return np.abs(moved - self.y).max(initial=0) > ROUNDED * np.abs(self.y).max(initial=0)
 
     @property
     def equations(self):

@@ -17,6 +17,8 @@ from minifer.errors import GradientError, LayerError
 from minifer.gradcheck.outputs import sorted_gradients
 
 STEP = 1e-5
+MOVE = 1e-3  # a step that shows whether y depends on an array at all
+ROUNDED = 1e-13  # of y: what it changes by rounding alone
 DRAWS = (1, 1, 3, 3, 10, 10, 100, 100)  # sizes of the other inputs and weights that are tried where all are zero
 TARGET = re.compile(r"(.*_)?(targets?|labels?|truth|true|gt|t|mask)")  # inputs that backward may leave without gradient
 MOST_ENTRIES = 20_000  # entries of inputs and parameters: each costs two forward passes
@@ -215,9 +217,14 @@ class Experiment:
                 columns[side][index] = (self.output({name: moved}) - self.y) / step
         return np.moveaxis(columns, range(1, 1 + value.ndim), range(-value.ndim, 0))
 
-    def gradients_for(self, dy, changes):
-        """Return {name: gradient}, what backward gives for another dy, or with other arrays saved: {name: value}."""
+    def gradients_for(self, dy, changes, later=False):
+        """Return {name: gradient}, what backward gives for another dy, or with other arrays saved: {name: value}.
+
+        later    as if random numbers had been drawn since forward
+        """
         worker = self.between.copy()
+        for generator in worker.state.generators() if later else ():
+            generator.random()
         worker.look_around()
         for name in changes:
             worker.set(name, changes[name])

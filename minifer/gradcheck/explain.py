@@ -23,6 +23,7 @@ from minifer.gradcheck.nonlinear import NOT_LINEAR, is_linear, nonlinear
 from minifer.gradcheck.term import term
 from minifer.gradcheck.vocabulary import OTHER, VOCABULARIES, difference, merged, written
 
+DIGITS = 1e5  # as many as explanations compare: a gradient of so many times its rounding is known well enough
 MOST_READINGS = 5  # of a constant factor; with more, none is said
 
 
@@ -86,7 +87,7 @@ def guess_of_shape(e):
 
 
 def plain(e):
-    """What is plain to see: nothing, nan, a kink, an array that y does not depend on."""
+    """What is plain to see: nothing, nan, a kink, random numbers, an array that y does not depend on."""
     if not np.isfinite(e.given).all():
         return (
             "nan or inf: a division by zero, the root or logarithm of a number that is not positive, or memory of "
@@ -94,13 +95,22 @@ def plain(e):
         )
     if not e.given.any() and e.numeric.any():
         return "all zeros: never computed, or two terms cancel"
+    if e.experiment is None:
+        return None
+    if not e.repeats:
+        return (
+            "backward is no function of dy and of what forward saved: called again, it gives another gradient, as with "
+            "a mask that is drawn anew; keep forward's in self"
+        )
+    largest = max(np.abs(numeric).max(initial=0) for numeric in e.numerics.values())
+    if np.abs(e.numeric).max() < 1e-7 * max(largest, 1e-3) and not e.changes_y:
+        return "this array does not change y: its gradient is zero (a mask, or a sum that cancels, is missing)"
+    if np.abs(e.numeric).max() < DIGITS * e.experiment.rounding:
+        return Guess("unknown", "y depends on it so little that its rounding hides what the right gradient is")
     if not e.small:
         return None
-    largest = max(np.abs(numeric).max(initial=0) for numeric in e.numerics.values())
     if e.wrong.any() and (e.bend[e.wrong] > 1e-2 * largest).all():
         return "perhaps nothing: the input lies on a kink, where there is no derivative; try another --seed"
-    if np.abs(e.numeric).max() < 1e-7 * max(largest, 1e-3):
-        return "this array does not change y: its gradient is zero (a mask, or a sum that cancels, is missing)"
     if not e.reaching.all() and not e.elementwise and close(e.rerun(e.dy * e.reaching), e.numeric):
         return "the mask of the outputs is missing: dy passes where forward blocks y (multiply dy by it first)"
     before = e.experiment.subject.gradient(e.name) if e.name in e.experiment.paths else None
@@ -314,7 +324,8 @@ def repaired(e):
             if close(e.rerun(e.dy, {name: change(array)}), e.numeric):
                 return text.format(name)
         for other, belongs in saved.items():
-            if belongs.shape == array.shape and not same(belongs, array):
+            # Zeros in an array's place take a term away, whatever they are made for.
+            if belongs.shape == array.shape and np.ptp(belongs) > 0 and not same(belongs, array):
                 if close(e.rerun(e.dy, {name: belongs}), e.numeric):
                     return f"{name} is used where {other} belongs"
     return next((text for text, moved in one_off(saved) if close(e.rerun(e.dy, moved), e.numeric)), None)

@@ -8,6 +8,7 @@ import enum
 import functools
 import inspect
 import numbers
+import random
 import sys
 from collections import deque
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from minifer.own_code import STDLIB
 
 OURS = __name__.partition(".")[0]
 MISSING = object()
+GENERATORS = np.random.Generator, np.random.RandomState, random.Random
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,11 @@ class State:
         """Yield (names, object) of all objects with attributes, the layer first."""
         walked = _walk(self.layer, (), ((".", "layer"),), self.statics, {})
         return ((names, thing) for names, _, thing, _ in walked if _has_attributes(thing))
+
+    def generators(self):
+        """Return all generators of random numbers that the layer holds."""
+        walked = _walk(self.layer, (), ((".", "layer"),), self.statics, {})
+        return [thing for _, _, thing, _ in walked if isinstance(thing, GENERATORS)]
 
     def leaves(self):
         """Return [Leaf] of all arrays and numbers, in the order of their definition."""

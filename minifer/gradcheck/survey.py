@@ -20,7 +20,7 @@ import re
 import numpy as np
 
 from minifer.errors import ConfigError, GradientError, LayerError, MiniferError
-from minifer.gradcheck.experiment import Experiment, other_draws, require_tiny
+from minifer.gradcheck.experiment import MOVE, ROUNDED, Experiment, other_draws, require_tiny
 from minifer.gradcheck.names import clean, mentions_gradient, owners, plain
 from minifer.gradcheck.outputs import POSITIONAL, floats_in, is_several, ways
 from minifer.gradcheck.state import is_number
@@ -29,7 +29,6 @@ from minifer.gradcheck.subject import ArgumentsError
 CONSTANT = re.compile(r"(.*_)?masks?|(running|moving|ema)_.*")
 TOO_LARGE = 1e6  # for a weight: an additive mask has -1e9 or -inf
 TINY = 1e-3  # an eps, not a weight
-MOVE = 1e-3
 
 
 def survey(subject, inputs, rng, constants=(), required=()):
@@ -129,7 +128,7 @@ def changes(experiment, names, unless_it_fails=False):
     y = with_steps(experiment, names, 1)
     if y is None or y.shape != experiment.y.shape:
         return not unless_it_fails
-    return bool(np.abs(y - experiment.y).max(initial=0) > 1e-13 * np.abs(experiment.y).max(initial=0))
+    return bool(np.abs(y - experiment.y).max(initial=0) > ROUNDED * np.abs(experiment.y).max(initial=0))
 
 
 def with_steps(experiment, names, steps):
