@@ -149,10 +149,13 @@ def test_what_is_missing_of_the_protocol_is_said(capsys, folder):
     assert "has to derive from minifer.layers.Layer" in out and "no keyword training=False" in out
 
 
-def test_printing_in_forward_does_not_flood_the_screen(capsys, folder):
-    write(folder, SCALE.replace("self.x = x", "self.x = x; print('here')"))
-    _, out, _ = run(capsys, "gradcheck", "my_layer.py:make", "--input", "2x4x3")
-    assert 0 < out.count("here") < 10
+@pytest.mark.parametrize(("flags", "out_and_err"), [([], (1, 1)), (["--json"], (0, 2))])
+def test_what_a_layer_prints_is_shown_once_and_not_in_the_document(capsys, folder, flags, out_and_err):
+    prints = "import sys; print('HEARD'); print('HEARD', file=sys.stderr); self.x = x"
+    write(folder, SCALE.replace("self.x = x", prints).replace("sum(axis=(0, 1))", "mean(axis=(0, 1))"))
+    _, out, err = run(capsys, "gradcheck", "my_layer.py:make", "--input", "2x4x3", *flags)
+    assert (out.count("HEARD"), err.count("HEARD")) == out_and_err
+    assert not flags or json.loads(out)
 
 
 BODY = """

@@ -5,6 +5,7 @@ a pair of functions, affine_forward and affine_backward, or one that returns a l
 """
 
 import argparse
+import contextlib
 import json
 import sys
 
@@ -110,8 +111,10 @@ def _check(name, build, args, own):
     rng = np.random.default_rng(args.seed)
     names = {"constants": args.constant, "required": args.require} if own else {}
     try:
-        layer, inputs = build(rng)
-        report = compare_gradients(layer, *inputs, rng=rng, **names)
+        # Standard output is for the document alone, whatever a student's layer prints.
+        with contextlib.redirect_stdout(sys.stderr if args.json else sys.stdout):
+            layer, inputs = build(rng)
+            report = compare_gradients(layer, *inputs, rng=rng, **names)
     except ConfigError:  # wrong usage
         raise
     except MiniferError as error:

@@ -4,8 +4,10 @@ What a layer of one's own may leave out: the base class, the keyword `training`,
 and what their gradients are called is found by state.py, names.py and survey.py.
 """
 
+import contextlib
 import copy
 import inspect
+import io
 
 import numpy as np
 
@@ -42,6 +44,7 @@ class Subject:
     constants  names of arrays, numbers and inputs that are not trained
     leaves     {name: Leaf} of all arrays and numbers that it held when last surveyed
     trained    {name: paths of the arrays whose sum is its gradient}; none for a gradient that is missing
+    heard      the passes that have run, of all copies together: what a student prints is shown once
     """
 
     def __init__(self, layer):
@@ -50,7 +53,7 @@ class Subject:
             missing = "backward(dy)" if callable(getattr(layer, "forward", None)) else "forward(x)"
             raise LayerError(f"{self.name} is not a layer: it has no method {missing}")
         self.signatures = {method: signature_of(getattr(layer, method)) for method in ("forward", "backward")}
-        self.outputs, self.trained, self.constants, self.state = None, {}, (), State(layer)
+        self.outputs, self.trained, self.constants, self.state, self.heard = None, {}, (), State(layer), set()
         self.state = self.copy().state
         self.look_around()
 
@@ -156,7 +159,7 @@ class Subject:
         except TypeError as error:
             what = f"{self.called(method)}{self.signatures[method]}"
             raise ArgumentsError(f"{what} was given {given}: {error}") from error
-        with self.state.installed():
+        with self.state.installed(), self._heard_once(method):
             return self._own(getattr(self.layer, method), arguments, keywords, self.called(method), f", given {given},")
 
     def _own(self, function, arguments, keywords, called, given=""):
@@ -171,6 +174,16 @@ class Subject:
                 text, place = str(error).strip().partition("\n")[0], place.partition(":")[0]
                 raise LayerError(f"{called} is still to be written ({place}): {text}") from error
             raise LayerError(f"{called}{given} raised {trouble(error)}") from error
+
+    @contextlib.contextmanager
+    def _heard_once(self, method):
+        """Let the first call of a pass print, and no other: one print in forward would be hundreds."""
+        quiet = method in self.heard
+        self.heard.add(method)
+        with contextlib.ExitStack() as stack:
+            for redirect in (contextlib.redirect_stdout, contextlib.redirect_stderr) if quiet else ():
+                stack.enter_context(redirect(io.StringIO()))
+            yield
 
     # What it holds.
 
