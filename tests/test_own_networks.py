@@ -22,7 +22,7 @@ from minifer.trained import load_weights
 from minifer.training import Training, fit
 
 NETS = """
-from minifer.layers import Conv2D, Flatten, GlobalAveragePool, Linear, MaxPool2D, ReLU, Sequential
+from minifer.layers import Conv2D, Flatten, GlobalAveragePool, Layer, Linear, MaxPool2D, ReLU, Sequential
 
 print("imported")
 
@@ -65,6 +65,25 @@ class Leaves(Doubled):
 
 def leaves(input_shape, classes, rng):
     return Sequential(pool=GlobalAveragePool(), classifier=Leaves(input_shape[2], classes, rng=rng))
+
+
+class Half(Layer):
+    def forward(self, x, training=False):
+        return 0.5 * x
+
+
+class Nothing(Half):
+    def backward(self, dy):
+        0.5 * dy
+
+
+def half(input_shape, classes, rng, middle=Half):
+    flat = Sequential(GlobalAveragePool(), Linear(input_shape[2], 3, rng=rng))
+    return Sequential(flat=flat, middle=middle(), classifier=Linear(3, classes, rng=rng))
+
+
+def nothing(input_shape, classes, rng):
+    return half(input_shape, classes, rng, Nothing)
 """
 
 
@@ -166,6 +185,18 @@ def test_a_run_that_could_not_begin_leaves_no_folder(capsys, folder):
 def test_what_leaves_python_in_the_midst_of_training_is_told_with_its_line(capsys, folder):
     code, _, err = run(capsys, "train", "--data", "faces.npz", "--model", "nets.py:leaves", "--out", "run")
     assert code == 1 and re.search(r"^minifer train: SystemExit: 0.*\(nets.py, line \d+: raise SystemExit", err, re.M)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("half", "Half.backward is still to be written"),
+        ("nothing", "Linear.backward got NoneType from the layer above, no array"),
+    ],
+)
+def test_a_backward_that_is_missing_or_returns_nothing_is_one_line(name, message, capsys, folder):
+    code, _, err = run(capsys, "train", "--data", "faces.npz", "--model", f"nets.py:{name}", "--out", name)
+    assert code == 1 and err.splitlines()[-1] == f"minifer train: {message}"
 
 
 def test_a_photo_without_a_face_is_no_error_for_a_network_of_ones_own(capsys, folder):
