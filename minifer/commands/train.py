@@ -132,6 +132,8 @@ def train(args, claims, ranks):
             log(f"going on after epoch {training.epoch}, step {training.step}")
         else:
             write_settings(folder, settings, data)
+        for name, reader in config.unread(settings, changes):
+            log(f"--{name.replace('_', '-')} changes nothing here: it goes with {reader}")
         describe(training, data)
         if warming:
             warming.wait()
@@ -166,8 +168,6 @@ def begin(args, changes, own, claims):
     settings = config.replace(config.PRESETS[preset], **changes)
     if settings.freeze and not settings.pretrained:
         raise ConfigError("--freeze keeps what --pretrained brings: without that the start's random weights would stay")
-    for name, reader in config.unread(settings, changes):
-        log(f"--{name.replace('_', '-')} changes nothing here: it goes with {reader}")
     folder = None if args.find_rate else str(new_folder(args.out, preset, claims))
     return config.to_dict(settings), args.data, folder
 
