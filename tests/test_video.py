@@ -309,3 +309,4 @@ def test_without_pyav_the_remedy_is_named(clip, capsys, monkeypatch):
     code, out, err = run(capsys, "predict", clip)
     assert code == 1 and out == "" and len(err.splitlines()) == 1 and "pip install av" in err
     assert run(capsys, "predict", reading.__file__, "--every", 2)[0] == 2  # no video: what should --every do?
+    assert run(capsys, "predict", clip, "--every", 0)[0] == 2

@@ -79,7 +79,8 @@ def predict_all(pictures, videos, recognizer, args):
     drawings = Drawings(args.draw) if args.draw else None
     if pictures:
         yield from predict(pictures, recognizer, drawings)
-    yield from predict_videos(videos, recognizer, drawings, every=args.every or 1, smooth=args.smooth or 0.0)
+    every = 1 if args.every is None else args.every
+    yield from predict_videos(videos, recognizer, drawings, every=every, smooth=args.smooth or 0.0)
 
 
 def split_videos(paths):
