@@ -212,10 +212,11 @@ READERS = (
 
 
 def unread(config, given):
-    """Yield (setting, what would read it) for settings that were given and that nothing of a run reads."""
+    """Yield a line for each of the settings that were given and that nothing of a run reads."""
     for names, has_reader, reader in READERS:
-        if not has_reader(config):
-            yield from ((name, reader) for name in names if name in given)
+        for name in names if not has_reader(config) else ():
+            if name in given:
+                yield f"--{name.replace('_', '-')} changes nothing here: it goes with {reader}"
 
 
 def to_dict(config):

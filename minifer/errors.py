@@ -59,3 +59,9 @@ class GradientError(MiniferError, AssertionError):
 
 class LayerError(MiniferError, RuntimeError):
     """A layer to check cannot be found, is no layer, or fails when it runs: the message names its file and line."""
+
+
+def require(condition, message):
+    """Raise ConfigError with message unless condition holds."""
+    if not condition:
+        raise ConfigError(message)

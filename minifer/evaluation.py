@@ -57,11 +57,11 @@ def evaluate_weights(path, dataset, split, tta=False, model=None, products="floa
     model, meta = load_weights(path, model)
     check_classes(meta["classes"], dataset.classes, path)
     settings = meta["config"]
+    check_pictures(meta["image_shape"], dataset, settings.get("register", False), path)
     if settings.get("register"):
         from minifer.faces.registration import registered
 
         dataset = registered(dataset)
-    check_pictures(meta["image_shape"], dataset.input_shape, path)
     network = model
     if products != "float32":
         network = InferenceNetwork(model, input_shape(meta["image_shape"]), products=products)

@@ -11,7 +11,7 @@ Training needs every layer's input again in backward; inference does not, so map
 
 import numpy as np
 
-from minifer.errors import ConfigError, DtypeError, ShapeError
+from minifer.errors import ConfigError, DtypeError, ShapeError, require
 from minifer.kernels import network as kernel
 from minifer.kernels.depthwise import offset_lists
 from minifer.kernels.octets import FOUR, LARGEST, UNITS, fours_of_rows, quantize
@@ -56,19 +56,13 @@ def _is(layer, kind):
     return computes_as(layer, kind, "forward")
 
 
-def _steps(layers):
+def _in_line(layers):
     """Yield layers, those of a Sequential among them one by one, and no Dropout: it does nothing here."""
     for layer in layers:
         if _is(layer, Sequential):
-            yield from _steps(layer.layers.values())
+            yield from _in_line(layer.layers.values())
         elif not _is(layer, Dropout):
             yield layer
-
-
-def _require(condition, message):
-    """Raise ConfigError with message unless condition holds."""
-    if not condition:
-        raise ConfigError(message)
 
 
 class _Map:
@@ -117,7 +111,7 @@ class InferenceNetwork:
             raise ConfigError(f"products={products}: choose one of {', '.join(PRODUCTS)}")
         if products == "int8" and not HAS_OCTETS:
             raise ConfigError("products=int8: this processor cannot multiply bytes (VNNI), or nothing is compiled")
-        _require(batch_size >= 1, f"batch_size={batch_size}: at least one picture is answered at a time")
+        require(batch_size >= 1, f"batch_size={batch_size}: at least one picture is answered at a time")
         self.input_shape, self.batch_size, self.products = tuple(input_shape), batch_size, products
         self._steps, self._starts, self._sources, self._taps = [], [], [], []
         self._pieces, self._pieces_size = [], 0
@@ -127,7 +121,7 @@ class InferenceNetwork:
         self._keep(np.zeros(ZEROS))
         height, width, channels = input_shape
         self._out = self._write(model, _Map(None, height, width, channels))
-        _require(self._out.pooled, "inference ends in one row of numbers for each picture, this network in a map")
+        require(self._out.pooled, "inference ends in one row of numbers for each picture, this network in a map")
         if products == "int8" and all(step.get("scale", -1) < 0 for step in self._steps):
             raise ConfigError("products=int8: no pointwise convolution of this network reads what ReLU6 has clipped")
         self._memory = np.zeros(self._slots * self._slot_size, np.float32)
@@ -220,10 +214,10 @@ class InferenceNetwork:
     def _step(self, operation, source, target, clips=NO_CLIP, shortcut=None, **fields):
         """Add a step."""
         for a_map in (source, shortcut or source):
-            _require(a_map.slot is not None or operation == kernel.PATCHES, "inference reads pictures by a Conv2D only")
+            require(a_map.slot is not None or operation == kernel.PATCHES, "inference reads pictures by a Conv2D only")
         if shortcut is not None:
             fits = [(m.height, m.width, m.channels) for m in (target, shortcut)]
-            _require(fits[0] == fits[1], f"inference cannot add a shortcut of {fits[1]} to {fits[0]}")
+            require(fits[0] == fits[1], f"inference cannot add a shortcut of {fits[1]} to {fits[0]}")
         self._steps.append(
             {
                 "operation": operation, "source": source if source.slot is not None else -1, "source_row": source.row,
@@ -262,9 +256,9 @@ class InferenceNetwork:
 
     def _write_sequence(self, sequence, x, shortcut=None):
         """Write layers one after another; the last one, a normalized pointwise convolution, adds the shortcut."""
-        layers, given = list(_steps(sequence.layers.values())), x
+        layers, given = list(_in_line(sequence.layers.values())), x
         adds = len(layers) > 1 and _is(layers[-2], PointwiseConv2D) and _is(layers[-1], BatchNorm)
-        _require(shortcut is None or adds, "inference adds a shortcut after a PointwiseConv2D and its BatchNorm only")
+        require(shortcut is None or adds, "inference adds a shortcut after a PointwiseConv2D and its BatchNorm only")
         while layers:
             layer = layers.pop(0)
             if any(_is(layer, kind) for kind in (Conv2D, DepthwiseConv2D, PointwiseConv2D)):
@@ -283,14 +277,14 @@ class InferenceNetwork:
         """Raise ConfigError unless a layer can read a map."""
         name = type(layer).__name__
         channels = getattr(layer, "channels", x.channels)
-        _require(x.channels == channels, f"{name} was made for {channels} channels, inference hands it {x.channels}")
-        _require(x.pooled == pooled or isinstance(layer, Sequential), f"inference has no step for {name} here")
+        require(x.channels == channels, f"{name} was made for {channels} channels, inference hands it {x.channels}")
+        require(x.pooled == pooled or isinstance(layer, Sequential), f"inference has no step for {name} here")
 
     def _write_convolution(self, layer, norm, x, shortcut):
         self._check(layer, x)
         bias = None if getattr(layer, "bias", None) is None else layer.bias.value
         filters = layer.weight.value.shape[-1]
-        _require(norm.channels == filters, f"BatchNorm was made for {norm.channels} channels, it gets {filters}")
+        require(norm.channels == filters, f"BatchNorm was made for {norm.channels} channels, it gets {filters}")
         weight, bias = fold(layer.weight.value, norm, bias)
         clips = CLIPS[norm.activation]
         if isinstance(layer, PointwiseConv2D):
@@ -304,7 +298,7 @@ class InferenceNetwork:
             y = self._write_pointwise(weight, bias, chosen, clips, shortcut)
             self._free.append(chosen.slot)
             return y
-        _require(x.slot is None or not isinstance(layer, Conv2D), "inference has a step for the first Conv2D only")
+        require(x.slot is None or not isinstance(layer, Conv2D), "inference has a step for the first Conv2D only")
         padding, oh, ow = layer.geometry(x.height, x.width)
         window = *weight.shape[:2], layer.stride, padding, layer.dilation
         if isinstance(layer, Conv2D):
@@ -341,10 +335,10 @@ class InferenceNetwork:
         """Normalized tokens; query, key and value behind each other in one slot; attention; the way out."""
         gamma, beta, eps = np.ones(x.channels), np.zeros(x.channels), -1.0
         if layer.norm is not None:
-            _require(_is(layer.norm, LayerNorm), "inference has a step for attention's LayerNorm only")
+            require(_is(layer.norm, LayerNorm), "inference has a step for attention's LayerNorm only")
             gamma, beta, eps = layer.norm.gamma.value, layer.norm.beta.value, layer.norm.eps
         fits = layer.position is None or tuple(layer.positions) == (x.height, x.width)
-        _require(fits, f"attention's positions are for {layer.positions}, the map is {x.height}x{x.width}")
+        require(fits, f"attention's positions are for {layer.positions}, the map is {x.height}x{x.width}")
         table = -1 if layer.position is None else self._keep(layer.position.value)
         tokens = self._take(x.height, x.width, x.channels)
         self._step(kernel.NORMALIZE, x, tokens, weight=table, bias=self._keep([eps]))
@@ -360,7 +354,7 @@ class InferenceNetwork:
         shortcut = x if layer.residual else None
         weight, bias, clips = layer.output.weight.value, self._bias(layer.output), NO_CLIP
         if layer.output_norm is not None:
-            _require(_is(layer.output_norm, BatchNorm), "inference has a step for attention's BatchNorm only")
+            require(_is(layer.output_norm, BatchNorm), "inference has a step for attention's BatchNorm only")
             weight, bias = fold(weight, layer.output_norm, bias)
             clips = CLIPS[layer.output_norm.activation]
         y = self._write_pointwise(weight, bias, attended, clips, shortcut)

@@ -34,8 +34,6 @@ def build_model(settings, input_shape, classes, own=None, outline=False):
                 "(model= in Python), since a file does not choose which code runs"
             )
         name = own if isinstance(own, str) else settings.model
-        if name.rpartition(":")[2] != settings.model.rpartition(":")[2]:
-            raise ConfigError(f"{name} is another network than the one that was trained, {settings.model}")
         return build_own(own, input_shape, classes, settings.seed, name)
     if own is not None and own != settings.model:
         raise ConfigError(f"the network is MobileNet {settings.model}: leave the model {own_name(own)} out")

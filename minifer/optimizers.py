@@ -9,7 +9,7 @@ many layers there are. The equations are in kernels/update.py; the numbers equal
 
 import numpy as np
 
-from minifer.errors import CheckpointError, ConfigError, DtypeError, TrainingError
+from minifer.errors import CheckpointError, ConfigError, DtypeError, TrainingError, require
 from minifer.kernels.update import adam_update, sgd_update
 
 
@@ -172,12 +172,6 @@ class SGD(Optimizer):
             float(self.weight_decay),
             self.flat.decayed,
         )
-
-
-def require(condition, message):
-    """Raise ConfigError with message unless condition holds."""
-    if not condition:
-        raise ConfigError(message)
 
 
 def restore(arrays, state, name):

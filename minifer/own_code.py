@@ -3,6 +3,7 @@
 It is found, imported and called here, and whatever goes wrong in it is told in one line with its file and line.
 """
 
+import contextlib
 import importlib
 import importlib.util
 import inspect
@@ -123,28 +124,21 @@ def _load_file(path):
     spec = importlib.util.spec_from_file_location(f"checked_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
-    BESIDE.move(path.resolve().parent)
-    _import(lambda: spec.loader.exec_module(module), path)
+    folder = path.resolve().parent
+    with Beside(folder).finding(FOUND.setdefault(folder, {})):
+        _import(lambda: spec.loader.exec_module(module), path)
     return module
 
 
 class Beside:
-    """Finds what a file of one's own imports from its folder. One folder at a time: two students both have a utils.py.
+    """Finds what a file of one's own imports from its folder, while it is imported: two students both have a utils.py.
 
-    It comes before the current folder, and after Python and the libraries, which minifer itself needs.
+    It comes before the current folder, and after Python and the libraries, which minifer itself needs. Modules of the
+    same names are put aside meanwhile, whoever they belong to; what was found is kept for other files of the folder.
     """
 
-    def __init__(self):
-        self.folder, self.found = None, set()
-
-    def move(self, folder):
-        """Look in another folder from now on, and forget what was found in the one before."""
-        if self not in sys.meta_path:
-            sys.meta_path.insert(0, self)
-        if folder != self.folder:
-            for name in [name for name in sys.modules if name.partition(".")[0] in self.found]:
-                del sys.modules[name]
-            self.folder, self.found = folder, set()
+    def __init__(self, folder):
+        self.folder, self.found = folder, set()
 
     def find_spec(self, name, path=None, target=None):
         """Return where a module is, or None: what Python asks of a finder."""
@@ -157,8 +151,32 @@ class Beside:
         self.found.add(name)
         return spec
 
+    @contextlib.contextmanager
+    def finding(self, kept):
+        """Find in the body of a with statement; kept is {name: module} that was found in this folder before."""
+        aside = {name: sys.modules.pop(name) for name in list(sys.modules) if self._may_be_here(name)}
+        self.found.update(name.partition(".")[0] for name in kept)
+        sys.modules.update(kept)
+        sys.meta_path.insert(0, self)
+        try:
+            yield
+        finally:
+            sys.meta_path.remove(self)
+            kept.update(
+                {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] in self.found}
+            )
+            sys.modules.update(aside)
+            if str(self.folder) not in sys.path:
+                sys.path.append(str(self.folder))  # for what is imported when a function runs
 
-BESIDE = Beside()
+    def _may_be_here(self, name):
+        """Whether a loaded module is called like a file or folder here, and is no library's."""
+        first, file = name.partition(".")[0], getattr(sys.modules[name], "__file__", None)
+        here = (self.folder / f"{first}.py").is_file() or (self.folder / first).is_dir()
+        return bool(file) and here and first != "__main__" and not is_library_file(file)
+
+
+FOUND = {}  # {folder: {name: module}}, of files of one's own that were imported
 
 
 def _load_module(name):

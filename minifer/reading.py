@@ -32,7 +32,7 @@ from minifer.files.npz import Npz
 USUAL_SIZE = 48  # of pictures of several sizes, unless another one is asked for
 USUAL_SHARE = 0.2  # of the rows that become validation rows, where there are none
 LOOKED_AT = 20  # pictures that tell whether all are of one size
-MOST_SIDE = 256  # of pictures that are taken as they are
+MOST_KEPT = 256  # side of pictures that are taken as they are
 MOST_PIXELS = 2 << 30  # of all pictures together
 VALIDATION = 5  # what is drawn for, see data.batches
 
@@ -75,15 +75,18 @@ def names(text):
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def load(path, reading=None, needed=()):
+def load(path, reading=None, needed=(), side=0):
     """Return {split: Dataset} of whatever is at a path.
 
     needed     splits that must be there
+    side       of the squares into which pictures of one's own that have another size are fitted; 0 takes them as read
     Raises     DataError, one line that names the file, the place in it and the remedy; ConfigError for a Reading that
                does not fit the data
     """
     reading, path = reading or Reading(), Path(path)
     splits, own = read(path, reading)
+    if own and side and any(rows.images.shape[1:3] != (side, side) for rows in splits.values()):
+        splits, own = read(path, replace(reading, size=side))
     if reading.labels:
         splits = relabelled(splits, reading.labels, reading.votes)
     if reading.merge or reading.classes:
@@ -170,7 +173,7 @@ def common_shape(members):
     """Return the shape (H, W) of the first pictures when it is one, and a small one, else None."""
     shapes = {read_member(member).shape for member in members[:: max(1, len(members) // LOOKED_AT)]}
     shape = shapes.pop()
-    return shape if not shapes and max(shape) <= MOST_SIDE else None
+    return shape if not shapes and max(shape) <= MOST_KEPT else None
 
 
 def natural(name):

@@ -6,7 +6,6 @@ evaluation.json, predictions.csv,  how good the best weights are on the
 confusion.png                      validation split
 """
 
-import csv
 import json
 from contextlib import suppress
 from pathlib import Path
@@ -14,10 +13,12 @@ from pathlib import Path
 from minifer import config
 from minifer.allowed import Number
 from minifer.data.predictions import write_predictions
-from minifer.errors import BusyError, ConfigError
+from minifer.errors import BusyError, ConfigError, MiniferError
 from minifer.files import claimed, make_folder, table_text, write_text
 from minifer.files.documents import read_json
+from minifer.files.tables import number, read_table
 
+MOST_BYTES = 64 << 20  # of metrics.csv: a run of 100,000 epochs has some 20 MB
 # Of metrics.csv. train_top1 is of pictures as the epoch changed them, while the weights moved; train_plain_top1 of a
 # sample of the training pictures as they are, val_unseen_top1 of val's pictures without a copy in training.
 COLUMNS = (
@@ -37,6 +38,19 @@ def holds_run(folder):
 def holds_result(folder):
     """Return the name of a result in a folder, or None; a run that failed before its first epoch leaves none."""
     return next((name for name in RESULTS if (Path(folder) / name).exists()), None)
+
+
+def is_run(folder):
+    """Whether the config.json in a folder is a run's; other programs call files so, too."""
+    try:
+        return bool(read_settings(folder))
+    except MiniferError:
+        return False
+
+
+def is_free(folder):
+    """Whether a run may begin in a folder: it holds no result, and no config.json but that of a run that failed."""
+    return not holds_result(folder) and (not holds_run(folder) or is_run(folder))
 
 
 def check_can_go_on(folder):
@@ -62,7 +76,7 @@ def new_folder(out, preset, claims):
     """
     folder, number = Path(out or f"runs/{preset}"), 1
     while True:
-        if not holds_result(folder):
+        if is_free(folder):
             try:
                 if not folder.exists():
                     claims.callback(remove_if_empty, folder)  # when nothing came of it
@@ -71,10 +85,11 @@ def new_folder(out, preset, claims):
                 if out:
                     raise
             else:
-                if not holds_result(folder):
+                if is_free(folder):
                     return folder
-        if out and not holds_run(folder):
-            raise ConfigError(f"{out} holds {holds_result(folder)}, which a run would replace: choose another --out")
+        if out and not is_run(folder):
+            found = holds_result(folder) or "config.json"
+            raise ConfigError(f"{out} holds {found}, which a run would replace: choose another --out")
         if out:
             raise ConfigError(f"{out} holds a run already: go on with --resume {out}, or choose another --out")
         number += 1
@@ -106,8 +121,8 @@ def write_metrics(folder, rows):
 
 def read_losses(folder):
     """Return the training loss of each epoch."""
-    with open(Path(folder) / "metrics.csv", newline="", encoding="utf-8-sig") as file:
-        return [float(row["train_loss"]) for row in csv.DictReader(file)]
+    rows = read_table(Path(folder) / "metrics.csv", ("train_loss",), MOST_BYTES, "train again with another --out")
+    return [number(row["train_loss"], place) for place, row in rows]
 
 
 def write_evaluation(folder, result, probs, dataset):

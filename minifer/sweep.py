@@ -72,15 +72,16 @@ def parse_changes(texts):
 
 def parted(name, values):
     """Return the values in a text, parted by commas, or by semicolons where a value may have commas itself."""
+    if ";" in values and name in WITH_COMMAS:
+        return values.removesuffix(";").split(";")
     commas = values.split(",")
-    if name not in WITH_COMMAS or (name == "blocks" and not any(map(str.isdigit, values))):  # names of tables
-        return commas
-    if ";" not in values and len(commas) > 1:
+    names_of_tables = name == "blocks" and not any(map(str.isdigit, values))
+    if name in WITH_COMMAS and len(commas) > 1 and not names_of_tables:
         raise ConfigError(
             f"--set {name}={values}: a value of {name} may have commas: part several by semicolons, and end a single "
             f"one by one, such as '{name}={values};'"
         )
-    return values.removesuffix(";").split(";")
+    return commas
 
 
 def value_of(field, text):
@@ -104,6 +105,9 @@ def sweep(settings, changes, seeds, out, data=None, jobs=1, scheduler=None):
     arms = [Arm(dict(zip(changes, values, strict=True)), {}) for values in itertools.product(*changes.values())]
     if len(arms) * seeds > MOST_RUNS:
         raise ConfigError(f"{len(arms)} arms of {seeds} runs are more than {MOST_RUNS}: leave values out")
+    unread = [set(config.unread(config.replace(settings, **arm.changes), changes)) for arm in arms]
+    for line in sorted(set.intersection(*unread)):
+        log(line)
     folder, data = make_folder(out), data and Path(data).resolve()
     with claimed(folder):
         tasks = [

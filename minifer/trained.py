@@ -8,11 +8,13 @@ from minifer import checkpoint, config, interop, weights
 from minifer.allowed import Maybe, Number, Record, Several, Text, Whole
 from minifer.calibration import LEAST, MOST
 from minifer.cost import count
+from minifer.data.dataset import face_side, picture_side
 from minifer.data.limits import MOST_CLASSES, MOST_SIDE, check_names
 from minifer.errors import CheckpointError, ConfigError, TrainingError
 from minifer.files.documents import checked_fields
 from minifer.models import MobileNet
 from minifer.networks import build_model
+from minifer.output import log
 from minifer.own_code import is_target
 
 # What every weights file says of its network.
@@ -79,10 +81,23 @@ def read_arrays(path):
     return checkpoint.load(path)
 
 
+def described(path):
+    """Return (TrainConfig, classes, image_shape) of a weights file."""
+    is_npz = Path(path).suffix.lower() != ".safetensors"
+    return read_description(checkpoint.description(path) if is_npz else read_arrays(path)[1], path)
+
+
 def settings_of(path):
     """Return the TrainConfig of a weights file."""
-    is_npz = Path(path).suffix.lower() != ".safetensors"
-    return read_description(checkpoint.description(path) if is_npz else read_arrays(path)[1], path)[0]
+    return described(path)[0]
+
+
+def picture_side_of(path):
+    """Return the side of the square pictures that a weights file was trained on, or 0 where they were no squares."""
+    settings, _, (height, width, *_) = described(path)
+    if height != width:
+        return 0
+    return picture_side(height) if settings.register else height
 
 
 def load_weights(path, model=None):
@@ -101,6 +116,9 @@ def load_weights(path, model=None):
     except ConfigError as error:
         raise (ConfigError if own or model is not None else CheckpointError)(f"{path}: {error}") from error
     source = f"{path}, trained with {settings.model}," if own else str(path)
+    trained, given = (str(name).rpartition(":")[2] for name in (settings.model, model))
+    if isinstance(model, str) and ".py:" in settings.model and given != trained:
+        log(f"{source} is read with {model}: is it the same network?")
     arrays = with_output_norms(arrays, network)
     with np.errstate(over="ignore"):
         network.load_state(arrays, source)
@@ -137,16 +155,20 @@ def check_classes(trained_for, classes, path):
         )
 
 
-def check_pictures(trained_for, shape, path):
-    """Raise TrainingError unless a weights file was trained for pictures of this shape (H, W, C)."""
-    if input_shape(trained_for) != tuple(shape):
-        expected, given = (
-            f"{height} x {width} in {'colour' if channels == 3 else 'grey'}"
-            for height, width, channels in (input_shape(trained_for), shape)
-        )
+def check_pictures(trained_for, dataset, is_registered, path):
+    """Raise TrainingError unless a weights file was trained for pictures as those of a Dataset.
+
+    trained_for      its image_shape       is_registered    whether they are sampled along the frames of faces
+    """
+    (height, width, channels), (high, wide, *_) = input_shape(trained_for), dataset.images.shape[1:]
+    sides = (face_side(high), face_side(high)) if is_registered else (high, wide)
+    if (*sides, dataset.input_shape[2]) != (height, width, channels):
+        if is_registered:
+            height = width = picture_side(height)
+        kinds = {1: "grey", 3: "colour"}
         raise TrainingError(
-            f"{path} was trained for pictures of {expected}, the data has {given}: use weights and data of one size, "
-            "or train with --size, which then fits all data"
+            f"{path} was trained for pictures of {height} x {width} in {kinds[channels]}, the data has {high} x {wide} "
+            f"in {kinds[dataset.input_shape[2]]}: use weights and data of one size, or resize the pictures"
         )
 
 

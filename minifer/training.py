@@ -20,6 +20,7 @@ from minifer.data.augment import Augmentation
 from minifer.data.batches import SAMPLE, Batches
 from minifer.data.dataset import Dataset
 from minifer.data.duplicates import SMALLEST, unseen_rows
+from minifer.data.limits import check_names, check_side
 from minifer.data.soft_labels import soft_labels
 from minifer.errors import CheckpointError, ConfigError, TrainingError
 from minifer.evaluation import predict  # noqa: F401  (also found here)
@@ -100,6 +101,8 @@ class Training:
 
     def _rows_to_use(self, settings, train, val):
         """Return the training and validation rows that the settings make of the data."""
+        check_names(train.classes, "the training rows")  # else nobody could read the weights
+        check_side(*train.images.shape[1:3], "the training rows")
         if settings.limit:
             # Every so-many-th row, so that a limited run sees all classes of a sorted archive.
             train = train.take(np.linspace(0, len(train) - 1, min(settings.limit, len(train))).astype(int))

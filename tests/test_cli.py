@@ -206,6 +206,13 @@ def test_a_run_that_failed_before_its_first_epoch_is_in_nobodys_way(capsys, arch
     assert run(capsys, "train", "--data", archive, *flags(config.replace(TINY, epochs=1)), "--out", tmp_path)[0] == 0
 
 
+def test_a_config_of_something_else_is_not_a_run(capsys, archive, tmp_path):
+    (tmp_path / "config.json").write_text('{"architectures": ["Bert"]}')
+    code, _, err = run(capsys, "train", "--data", archive, "--out", tmp_path)
+    assert code == 2 and "holds config.json, which a run would replace" in err
+    assert (tmp_path / "config.json").read_text() == '{"architectures": ["Bert"]}'
+
+
 def test_an_evaluation_that_cannot_be_written_is_not_made(capsys, trained, archive, tmp_path):
     (tmp_path / "file").touch()
     code, out, err = run(capsys, "evaluate", trained, "--data", archive, "--split", "val", "--out", tmp_path / "file")

@@ -220,7 +220,7 @@ def test_the_command_side_by_side(capsys, tmp_path):
         (("--optimizer", "sgd"), "add --memory"),
         (("--compare", "v1,v2", "--ranks", "1,2"), "--ranks is of one network"),
         (("--compare", "v1,v2", "--model", "v1"), "leave --model out"),
-        (("--model", "v2", "--blocks", "even"), "tables of their own"),
+        (("--model", "v2", "--blocks", "even"), "others have their own tables"),
         (("--step-ms", 3), "add --ranks"),
     ):
         code, _, err = run(capsys, "cost", *wrong)

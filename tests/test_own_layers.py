@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 import textwrap
 
 import pytest
@@ -279,6 +280,7 @@ def test_each_file_imports_from_its_own_folder(capsys, folder):
     found = [find(f"{name}/layer.py:Own", callable, "", "") for name in ("alice", "bob", "alice")]
     assert [own().forward(1) for own in found] == [2, 3, 2]
     assert not any("alice" in own.constants for own in found), "Python's own random stays"
+    assert "utils" not in sys.modules, "whoever imports utils elsewhere gets his own"
 
 
 def test_too_large_a_shape_is_refused_before_anything_runs(capsys, folder):

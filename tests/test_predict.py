@@ -252,9 +252,9 @@ def test_what_cannot_work_is_one_line(capsys, run_folder, drawn, tmp_path):
 
 def test_an_earlier_table_survives_a_wrong_path(capsys, run_folder, tmp_path):
     table = tmp_path / "table.csv"
-    table.write_text("what was found before")
+    table.write_text("picture,what was found before")
     code, _, _ = run(capsys, "predict", tmp_path / "gone.png", "--weights", run_folder, "--csv", table)
-    assert code == 1 and table.read_text() == "what was found before"
+    assert code == 1 and table.read_text() == "picture,what was found before"
 
 
 def test_names_that_break_lines_and_classes_called_like_columns():

@@ -199,6 +199,15 @@ def test_arrays_with_their_own_test_rows_and_class_names(tmp_path):
     assert ordered.classes == ("yes", "no") and ordered.labels.tolist() == [1, 0] * 10
 
 
+def test_pictures_of_another_size_are_fitted_into_that_of_a_network(tmp_path):
+    for number, name in enumerate("ab"):
+        (tmp_path / name).mkdir()
+        for k in range(3):
+            Image.new("L", (100, 80), 40 * (2 * number + k)).save(tmp_path / name / f"{k}.png")
+    assert load(tmp_path)["val"].images.shape[1:] == (80, 100)
+    assert load(tmp_path, side=48)["val"].images.shape[1:] == (48, 48)
+
+
 def test_labels_of_several_whole_types_are_of_one_kind(tmp_path):
     x, y = np.zeros((4, 6, 6), np.uint8), np.array([0, 1, 0, 1])
     np.savez(tmp_path / "a.npz", x_train=x, y_train=y.astype(np.uint64), x_val=x, y_val=y)

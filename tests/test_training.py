@@ -20,7 +20,7 @@ from minifer.averaging import recalibrate
 from minifer.cases import away_from_zero
 from minifer.data import fer2013, synthetic
 from minifer.data.dataset import Dataset, to_float
-from minifer.errors import CheckpointError, ConfigError, DtypeError, ShapeError, TrainingError
+from minifer.errors import CheckpointError, ConfigError, DataError, DtypeError, ShapeError, TrainingError
 from minifer.evaluation import predict
 from minifer.layers import BatchNorm, Dropout, Sequential
 from minifer.run_folder import write_evaluation
@@ -441,6 +441,12 @@ def test_recalibrated_statistics_are_those_of_the_given_pictures(faces):
         np.testing.assert_allclose(statistic.value, expected, rtol=1e-4, atol=1e-6)
     assert model["stem_norm"].momentum == 0.9
     assert_same(weights, {path: parameter.value for path, parameter in model.parameters().items()})
+
+
+def test_classes_that_a_weights_file_may_not_have_are_refused_before_the_training(faces):
+    wrong = {split: replace(rows, classes=("a\nb", *rows.classes[1:])) for split, rows in faces.items()}
+    with pytest.raises(DataError, match="another control character is in the class name"):
+        start(wrong)
 
 
 def test_recalibration_drops_nothing_and_draws_nothing(rng):

@@ -5,7 +5,7 @@ from minifer.commands.common import as_path, parse_shape, print_json
 from minifer.errors import ConfigError
 
 IMAGENET = (224, 224, 3)  # the shape of the pictures for which MobileNets are compared, in 1000 classes
-OWN_TABLES = {"v2", "v3", "v3-small"}  # networks whose tables of blocks --blocks cannot replace
+OF_BLOCKS = {"plain", "v1", "skip", "mha"}  # networks whose table of blocks may be another one
 SHORT = {  # kinds of layers, as the table calls them
     "Conv2D": "ordinary",
     "DepthwiseConv2D": "depthwise",
@@ -53,7 +53,7 @@ def run(args):
 
     checked("--batch", args.batch, Whole(1, 10**6))
     if args.csv:
-        check_target(args.csv, "table", "--csv")
+        check_target(args.csv, "table of costs", "--csv")
     if args.draw:
         check_target(args.draw, "PNG picture", "--draw")
     check_together(args)
@@ -125,7 +125,7 @@ def check_together(args):
         (args.compare and args.model is not None, "--compare names the networks: leave --model out"),
         (args.compare and args.draw, "--draw is of one network: give --model in place of --compare"),
         (args.compare and ranks, "--ranks is of one network: give --model in place of --compare"),
-        (args.blocks and names <= OWN_TABLES, "--blocks is for MobileNet V1: V2 and V3 have tables of their own"),
+        (args.blocks and not names & OF_BLOCKS, "--blocks is for plain, skip and mha: others have their own tables"),
         (args.memory and args.draw, "--draw is of work and weights: leave out --memory, or write a table with --csv"),
         (args.memory and ranks, "--ranks and --memory are two questions: ask one at a time"),
         (args.fit is not None and not args.memory, "--fit is of the memory of a training step: add --memory"),

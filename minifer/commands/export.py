@@ -66,13 +66,14 @@ def add_arguments(parser):
 
 def run(args):
     """Run `minifer export`."""
-    from minifer.files import claimed, make_folder
+    from minifer.files import check_target, claimed, make_folder
     from minifer.run_folder import RESULTS, check_no_run
     from minifer.trained import find_weights, input_shape, load_weights
 
     to = Path(args.to)
-    writers = {
-        ".onnx": write_onnx, ".safetensors": write_safetensors, ".weights.h5": write_keras, ".npz": write_half,
+    writers = {  # by suffix, and what is written over of the files that are there
+        ".onnx": (write_onnx, "ONNX file"), ".safetensors": (write_safetensors, "safetensors file"),
+        ".weights.h5": (write_keras, "file of Keras"), ".npz": (write_half, ".npz file of weights"),
     }  # fmt: skip
     suffix = next((suffix for suffix in writers if to.name.lower().endswith(suffix)), None)
     if suffix and to.is_dir():
@@ -91,12 +92,12 @@ def run(args):
     source = find_weights(args.weights)
     if source.resolve() == to.resolve():
         raise ConfigError(f"{to} is what is read: write to another file")
-    if suffix is None:
-        check_hub(to)
+    write, kind = writers.get(suffix, (write_hub, None))
+    check_target(to, kind, "--to") if suffix else check_hub(to)
     model, meta = load_weights(source, args.model)
     make_folder(to.parent if suffix else to)
     with claimed(to):
-        result = writers.get(suffix, write_hub)(to, model, input_shape(meta["image_shape"]), meta, args)
+        result = write(to, model, input_shape(meta["image_shape"]), meta, args)
     written = [to] if suffix else [to / name for name in HUB]
     result = {"file": str(to), "bytes": sum(path.stat().st_size for path in written), **result}
     print_json(result) if args.json else print(describe(result))
@@ -184,10 +185,9 @@ def _read_back(load, path, model, shape, meta):
 
 
 def check_hub(folder):
-    """Raise ConfigError when a folder has files of the names of HUB that are not of such a folder."""
-    found = [name for name in HUB if (folder / name).exists()]
-    if found and HUB[0] not in found:
-        raise ConfigError(f"{folder} has a {found[0]} of its own, which would be lost: choose another folder")
+    """Raise ConfigError when a folder has a config.json, but no weights beside it: it is something else's."""
+    if (folder / HUB[1]).exists() and not (folder / HUB[0]).exists():
+        raise ConfigError(f"{folder} has a {HUB[1]} of its own, which would be lost: choose another folder")
 
 
 def write_hub(folder, model, shape, meta, args):

@@ -15,7 +15,7 @@ from minifer.output import log, unread
 # Stands in the first bytes of a picture that --draw writes and in the last ones of a video, so that they are known
 # again under any name, in any folder.
 DRAWN = b"minifer\0faces marked"
-LONGEST = 200  # bytes of a name
+LONGEST = 200  # bytes of a name; file systems take 255, with an ending and the name of a temporary file round it
 NOTE = dict([DRAWN.decode().split("\0")])  # as a text of a PNG file
 
 
@@ -121,6 +121,12 @@ def ends(path):
         return first + file.read()
 
 
+def drawn_stem(path):
+    """Return what the drawing of a picture or video is called: of a very long name the beginning, and -faces."""
+    stem = os.fsencode(Path(path).stem)
+    return os.fsdecode(stem[:LONGEST]) + "-faces"
+
+
 class Drawings:
     """A folder of pictures with their faces marked; pictures of one name from several folders get a number."""
 
@@ -138,7 +144,7 @@ class Drawings:
         from minifer.report.faces import mark_faces
 
         picture = mark_faces(image, faces, label, landmarks)
-        target = self.target(f"{path.stem}-faces", ".png")
+        target = self.target(drawn_stem(path), ".png")
         note = PngImagePlugin.PngInfo()
         for name, text in NOTE.items():
             note.add_text(name, text)
@@ -149,11 +155,7 @@ class Drawings:
             raise MiniferError(f"cannot write {target}: {error.strerror or error}") from error
 
     def target(self, stem, suffix):
-        """Return a path that is new in this run, and no file but an earlier drawing if there is one.
-
-        File systems take names of 255 bytes; of a long one the beginning is left.
-        """
-        stem = os.fsencode(stem)[:LONGEST].decode(errors="ignore")
+        """Return a path that is new in this run, and no file but an earlier drawing if there is one."""
         for number in itertools.count(1):
             path = self.folder / (f"{stem}{suffix}" if number == 1 else f"{stem}-{number}{suffix}")
             if path not in self.used and (not path.exists() or (path.is_file() and is_drawing(ends(path)))):

@@ -12,6 +12,7 @@ from minifer.commands.pictures import (
     Drawings,
     add_pictures,
     claimed_drawings,
+    drawn_stem,
     print_rows,
     read_pictures,
 )
@@ -60,7 +61,7 @@ def run(args):
 
     set_threads(args)
     if args.csv:
-        check_target(args.csv, "table", "--csv")
+        check_target(args.csv, "table of faces", "--csv")
     warming = warm_up.for_faces(detect=not args.no_detect) if args.alone else None
     recognizer = Recognizer.load(args.weights, detect=not args.no_detect, model=args.model)
     if warming:
@@ -147,7 +148,7 @@ def predict_videos(paths, recognizer, drawings=None, **settings):
                 for frame, faces in answers(path, recognizer, **settings):
                     if drawings is not None:
                         if film is None:
-                            target = drawings.target(f"{Path(path).stem}-faces", ".mp4")
+                            target = drawings.target(drawn_stem(path), ".mp4")
                             film = stack.enter_context(Film(target, path, ending=DRAWN))
                         film.write(frame, faces, label)
                         timeline.add(frame.time, faces)

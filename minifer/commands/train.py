@@ -121,6 +121,7 @@ def train(args, claims, ranks):
     if settings.balance == "nearmiss-smote":
         log("balancing the training rows: about a minute for all of FER2013, then kept in the cache")
     training = Training(settings, train, val, network, ranks=ranks)
+    ranks.do_first(lambda: [log(line) for line in config.unread(settings, changes)])
     if args.find_rate:
         return suggest_rate(training, args.find_rate)
     going_on = ranks.any(ranks.first and bool(args.resume) and (folder / "last.npz").exists())
@@ -132,8 +133,6 @@ def train(args, claims, ranks):
             log(f"going on after epoch {training.epoch}, step {training.step}")
         else:
             write_settings(folder, settings, data)
-        for name, reader in config.unread(settings, changes):
-            log(f"--{name.replace('_', '-')} changes nothing here: it goes with {reader}")
         describe(training, data)
         if warming:
             warming.wait()
@@ -166,7 +165,7 @@ def begin(args, changes, own, claims):
     if changes.get("labels"):
         changes["labels"] = str(Path(changes["labels"]).resolve())
     settings = config.replace(config.PRESETS[preset], **changes)
-    if settings.freeze and not settings.pretrained:
+    if settings.freeze and not settings.pretrained and not own:  # one's own may bring its weights itself
         raise ConfigError("--freeze keeps what --pretrained brings: without that the start's random weights would stay")
     folder = None if args.find_rate else str(new_folder(args.out, preset, claims))
     return config.to_dict(settings), args.data, folder

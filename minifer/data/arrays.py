@@ -10,7 +10,7 @@ from minifer.data.limits import check_several, check_spelling
 from minifer.errors import DataError
 from minifer.files.images import grey_values
 
-PICTURES, LABELS, CLASSES = ("x", "images", "data"), ("y", "labels", "targets"), ("classes",)
+PICTURES, LABELS, NAMES = ("x", "images", "data"), ("y", "labels", "targets"), ("classes",)
 SUFFIXES = {"train": ("_train", ""), "val": ("_val", "_valid"), "test": ("_test",)}
 LARGEST = np.iinfo(np.int64).max  # of a label
 
@@ -93,7 +93,7 @@ def classes_and_labels(file, labels):
     """
     if len({each.dtype.kind for each in labels.values()}) > 1:
         wrong(file, "labels are numbers in one split and texts in another", "give one kind")
-    values, name = np.unique(np.concatenate(list(labels.values()))), name_of(file, CLASSES)
+    values, name = np.unique(np.concatenate(list(labels.values()))), name_of(file, NAMES)
     classes = tuple(map(str, values if name is None else read_classes(file, name)))
     check_several(classes, file.path)
     if name is not None and values.dtype.kind == "i":

@@ -34,7 +34,7 @@ def prepare(data, out, threshold=FOUND_FROM, level=False, keep_all=False, jobs=2
         raise DataError(f"{out}: the output is an .npz file: give it that suffix")
     if out.resolve() == Path(data).resolve():
         raise DataError(f"{out} is the data that is read: write to another file")
-    check_target(out, ".npz file", "--out")
+    check_target(out, "prepared .npz file", "--out")
     make_folder(out.parent)
     with claimed(out):
         return prepare_claimed(data, out, threshold, level, keep_all, jobs, scheduler)

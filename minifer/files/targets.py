@@ -3,7 +3,7 @@
 A shell's *.png after --csv hands over a picture as the name of the table, and a wrong name may be that of a data set.
 """
 
-import codecs
+import zipfile
 from pathlib import Path
 
 from minifer.errors import ConfigError
@@ -11,17 +11,33 @@ from minifer.errors import ConfigError
 HEAD = 4096  # bytes that tell a kind
 
 
-def _is_text(head):
-    try:
-        return "\0" not in codecs.getincrementaldecoder("utf-8")().decode(head)
-    except UnicodeDecodeError:
-        return False
+def _begins(*ways):
+    """Return a function that says whether the head of a file begins in one of some ways."""
+    return lambda path, head: head.startswith(ways)
+
+
+def _holds(name):
+    """Return a function that says whether a file is an .npz with an array of this name."""
+
+    def holds(path, head):
+        try:
+            with zipfile.ZipFile(path) as file:
+                return f"{name}.npy" in file.namelist()
+        except (OSError, zipfile.BadZipFile):
+            return False
+
+    return holds
 
 
 KINDS = {
-    "table": _is_text,
-    "PNG picture": lambda head: head.startswith(b"\x89PNG"),
-    ".npz file": lambda head: head.startswith(b"PK"),
+    "table of faces": _begins(b"picture,"),
+    "table of costs": _begins(b"layer,", b"network,"),
+    "PNG picture": _begins(b"\x89PNG"),
+    "prepared .npz file": _holds("splits"),
+    ".npz file of weights": _holds("__minifer__"),
+    "safetensors file": lambda path, head: head[8:9] == b"{",
+    "file of Keras": _begins(b"\x89HDF"),
+    "ONNX file": _begins(b"\x08"),
 }
 
 
@@ -36,5 +52,5 @@ def check_target(path, kind, given_by):
     if path.is_file():  # a pipe or a device takes anything
         with open(path, "rb") as file:
             head = file.read(HEAD)
-        if head and not KINDS[kind](head):
+        if head and not KINDS[kind](path, head):
             raise ConfigError(f"{given_by} {path} holds something else than a {kind}, which would be lost: rename one")

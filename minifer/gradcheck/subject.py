@@ -8,6 +8,7 @@ import contextlib
 import copy
 import inspect
 import io
+import sys
 
 import numpy as np
 
@@ -181,8 +182,11 @@ class Subject:
         quiet = method in self.heard
         self.heard.add(method)
         with contextlib.ExitStack() as stack:
-            for redirect in (contextlib.redirect_stdout, contextlib.redirect_stderr) if quiet else ():
-                stack.enter_context(redirect(io.StringIO()))
+            if quiet:
+                for redirect in (contextlib.redirect_stdout, contextlib.redirect_stderr):
+                    stack.enter_context(redirect(io.StringIO()))
+                stack.callback(setattr, sys, "breakpointhook", sys.breakpointhook)
+                sys.breakpointhook = lambda *arguments, **keywords: None  # its prompt would not be seen
             yield
 
     # What it holds.

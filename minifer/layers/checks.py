@@ -36,7 +36,8 @@ class Checks:
     def check_dy(self, dy, shape, dtype):
         """Return dy contiguous; raise when the upstream gradient does not have the shape and dtype of the output."""
         if not isinstance(dy, np.ndarray):
-            raise DtypeError(f"{type(self).__name__}.backward got {type(dy).__name__} from the layer above, no array")
+            got = f"{type(self).__name__}.backward got {type(dy).__name__}, no array"
+            raise DtypeError(f"{got}: what does backward of the layer above return?")
         if dy.shape != tuple(shape):
             raise ShapeError(f"{type(self).__name__}.backward got dy of shape {dy.shape}, its output had {shape}")
         if dy.dtype != dtype:

@@ -24,7 +24,7 @@ class Parameter:
     @grad.setter
     def grad(self, grad):
         if grad is not None and not isinstance(grad, np.ndarray | np.generic):
-            raise DtypeError(f"a parameter's gradient is an array of {self.value.shape}, got {type(grad).__name__}")
+            raise DtypeError(f"the gradient of an array of {self.value.shape} is one, too, not a {type(grad).__name__}")
         if grad is None or self._grad is None or self._grad.shape != grad.shape or self._grad.dtype != grad.dtype:
             self._grad = grad
         elif self._grad is not grad:

@@ -19,6 +19,7 @@ from minifer.metrics import top1
 from minifer.networks import build_model
 from minifer.output import log
 from minifer.reproduce import page, plan, tables
+from minifer.run_folder import is_evaluated
 from minifer.runs import train_all
 from minifer.trained import start_from
 
@@ -35,7 +36,7 @@ def reproduce(data, out, preset="quick", imagenet=None, jobs=2, scheduler=None):
     folder = make_folder(out)
     with claimed(folder):
         check_dedicated(folder, purpose(preset, data))
-        if imagenet:  # hours before it is read
+        if imagenet and not is_evaluated(folder / "networks" / "mha-imagenet"):  # hours before it is read
             start_from(build_model(config.replace(plan.PLANS[preset].network, model="plain"), (48, 48, 1), 7), imagenet)
         return carry_out(data, folder, preset, imagenet, {"jobs": jobs, "scheduler": scheduler})
 

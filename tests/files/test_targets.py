@@ -5,27 +5,45 @@ import pytest
 from PIL import Image
 from small_runs import run
 
+from minifer.data import fer2013, synthetic
 from minifer.errors import ConfigError
 from minifer.files import check_target
 from minifer.files.npz import write_npz
+from minifer.trained import find_weights
 
 
 @pytest.fixture
 def files(tmp_path):
-    """A file of each kind, by its kind, and an empty one."""
-    paths = {"table": tmp_path / "a.csv", "PNG picture": tmp_path / "b.png", ".npz file": tmp_path / "c.npz"}
-    paths["table"].write_text("name,größe\n" + 5000 * "ä")
+    """A file of some kinds, by its kind, files of users, and an empty one."""
+    paths = {"table of faces": tmp_path / "faces.csv", "table of costs": tmp_path / "costs.csv"}
+    paths |= {"PNG picture": tmp_path / "a.png", "prepared .npz file": tmp_path / "a.npz"}
+    paths["table of faces"].write_text("picture,face\n" + 5000 * "a")
+    paths["table of costs"].write_text("layer,kind\n")
     Image.new("L", (3, 3)).save(paths["PNG picture"])
-    with open(paths[".npz file"], "wb") as file:
-        write_npz(file, {"X": np.zeros(3)})
-    (tmp_path / "empty").touch()
+    fer2013.save_npz(paths["prepared .npz file"], synthetic.load(seed=0, train=7, val=7))
+    paths[".npz file of weights"] = tmp_path / "weights.npz"
+    paths[".npz file of weights"].write_bytes(find_weights("small").read_bytes())
     return paths
 
 
-def test_a_file_of_another_kind_stays(files, tmp_path):
-    for kind in files:
-        for other, path in files.items():
-            if kind == other:
+@pytest.fixture
+def precious(tmp_path):
+    """Files that nobody wants to lose, by their endings."""
+    paths = {ending: tmp_path / f"precious.{ending}" for ending in ("csv", "py", "npz", "onnx", "safetensors")}
+    paths["csv"].write_text("emotion,pixels,Usage\n0,1 2 3,Training\n")
+    paths["py"].write_text("layer = 1\n")
+    with open(paths["npz"], "wb") as file:
+        write_npz(file, {"X": np.zeros((3, 2, 2), np.uint8), "y": np.arange(3)})
+    for ending in ("onnx", "safetensors"):
+        paths[ending].write_text("my notes")
+    return paths
+
+
+def test_a_file_of_another_kind_stays(files, precious, tmp_path):
+    (tmp_path / "empty").touch()
+    for kind, its in files.items():
+        for path in (*files.values(), *precious.values()):
+            if path == its:
                 check_target(path, kind, "--out")
             else:
                 with pytest.raises(ConfigError, match=f"--out .* holds something else than a {kind}"):
@@ -36,18 +54,22 @@ def test_a_file_of_another_kind_stays(files, tmp_path):
             check_target(tmp_path, kind, "--out")
 
 
-def test_commands_write_over_nothing_else(files, capsys):
+def test_commands_write_over_nothing_else(files, precious, capsys):
     """A shell's *.png after --csv names a picture; a wrong name may be that of a data set."""
-    before = {path: path.read_bytes() for path in files.values()}
-    picture, table, data = files["PNG picture"], files["table"], files[".npz file"]
-    for arguments in (
-        ("predict", "--no-detect", "--csv", picture, picture),
-        ("cost", "--csv", data),
-        ("cost", "--draw", table),
-        ("train", "--find-rate", data),
-        ("prepare", "--data", table, "--out", data.parent / "a.csv" / "x.npz"),
-        ("prepare", "--data", data, "--out", data),
+    before = {path: path.read_bytes() for path in (*files.values(), *precious.values())}
+    picture, faces = files["PNG picture"], files["prepared .npz file"]
+    for *arguments, target in (
+        ("predict", "--no-detect", picture, "--csv", picture),
+        ("predict", "--no-detect", picture, "--csv", precious["csv"]),
+        ("cost", "--csv", precious["py"]),
+        ("cost", "--draw", files["table of costs"]),
+        ("train", "--find-rate", faces),
+        ("prepare", "--data", faces, "--out", files[".npz file of weights"]),
+        *(("export", "small", "--to", precious[ending]) for ending in ("npz", "onnx", "safetensors")),
     ):
-        code, out, err = run(capsys, *arguments)
-        assert code in (1, 2) and out == "" and err.count("\n") == 1, arguments
-    assert before == {path: path.read_bytes() for path in files.values()}
+        code, out, err = run(capsys, *arguments, target)
+        assert code == 2 and out == "" and err.count("\n") == 1, arguments
+        assert f"{target} holds something else than a" in err
+    code, _, err = run(capsys, "prepare", "--data", faces, "--out", faces)
+    assert code == 1 and "is the data that is read" in err
+    assert before == {path: path.read_bytes() for path in before}

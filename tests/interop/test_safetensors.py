@@ -38,9 +38,9 @@ def test_it_is_used_like_any_weights_file(capsys, exported, tmp_path):
 def test_a_folder_for_a_hub_leaves_what_others_wrote(capsys, tmp_path):
     project, hub = tmp_path / "project", tmp_path / "hub"
     project.mkdir()
-    (project / "README.md").write_text("mine")
+    (project / "config.json").write_text("mine")
     code, _, err = run(capsys, "export", "small", "--to", project)
-    assert code == 2 and "has a README.md of its own" in err and (project / "README.md").read_text() == "mine"
+    assert code == 2 and "has a config.json of its own" in err and (project / "config.json").read_text() == "mine"
     assert run(capsys, "export", "small", "--to", hub)[0] == 0
     (hub / "README.md").write_text("completed")
     code, _, err = run(capsys, "export", "small", "--to", hub)
