@@ -18,7 +18,7 @@ import numpy as np
 
 from minifer.data import fer2013
 from minifer.data.arrays import read_arrays
-from minifer.data.dataset import MOST_ROWS, Dataset
+from minifer.data.dataset import MOST_ROWS, Dataset, picture_side
 from minifer.data.ferplus import relabelled
 from minifer.data.folders import splits_and_classes
 from minifer.data.layouts import OtherArrays, OtherPictures
@@ -48,6 +48,8 @@ class Reading:
     val_share    of the training rows, for validation; 0 takes the validation rows that are there
     seed         of the choice of the rows for validation
     labels       path of FER+'s votes, and what becomes of them (see data.ferplus)
+    side         of the squares into which pictures of one's own are fitted that have another size; 0 for those that
+                 have several sizes only
     """
 
     size: int = 0
@@ -58,14 +60,18 @@ class Reading:
     seed: int = 0
     labels: str = ""
     votes: str = "cross-entropy"
+    side: int = 0
 
     @classmethod
-    def of(cls, settings):
-        """Return how a TrainConfig reads data."""
+    def of(cls, settings, image_shape=None):
+        """Return how a TrainConfig reads data; for a network that reads image_shape, in the size that gives squares."""
+        height, width, *_ = image_shape or (0, 0)
+        side = picture_side(height) if settings.register else height
         same = ("size", "colour", "val_share", "seed", "labels", "votes")
         return cls(
             classes=names(settings.classes),
             merge=names(settings.merge),
+            side=side if height == width else 0,
             **{name: getattr(settings, name) for name in same},
         )
 
@@ -75,18 +81,15 @@ def names(text):
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def load(path, reading=None, needed=(), side=0):
+def load(path, reading=None, needed=()):
     """Return {split: Dataset} of whatever is at a path.
 
     needed     splits that must be there
-    side       of the squares into which pictures of one's own that have another size are fitted; 0 takes them as read
     Raises     DataError, one line that names the file, the place in it and the remedy; ConfigError for a Reading that
                does not fit the data
     """
     reading, path = reading or Reading(), Path(path)
     splits, own = read(path, reading)
-    if own and side and any(rows.images.shape[1:3] != (side, side) for rows in splits.values()):
-        splits, own = read(path, replace(reading, size=side))
     if reading.labels:
         splits = relabelled(splits, reading.labels, reading.votes)
     if reading.merge or reading.classes:
@@ -153,7 +156,9 @@ def read_pictures(members, path, reading):
     classes = tuple(sorted({name for _, name in known}, key=natural))
     shape = (reading.size, reading.size) if reading.size else common_shape(members)
     fitted = bool(reading.size) or shape is None
-    if shape is None:
+    if reading.side and shape != (reading.side, reading.side):
+        shape, fitted = (reading.side, reading.side), True
+    elif shape is None:
         shape = (USUAL_SIZE, USUAL_SIZE)
         notice = f"{path}: pictures of several sizes are fitted into {USUAL_SIZE}x{USUAL_SIZE} (--size)"
         print(one_line(notice), file=sys.stderr)
@@ -201,8 +206,9 @@ def as_read(images, reading):
         images = np.repeat(images[..., np.newaxis], 3, axis=3)
     elif not reading.colour and images.ndim == 4:
         images = luminance(images)
-    if reading.size:
-        images = np.stack([fit_square(image, reading.size, reading.colour) for image in images])
+    side = reading.size or reading.side
+    if side and images.shape[1:3] != (side, side):
+        images = np.stack([fit_square(image, side, reading.colour) for image in images])
     return images
 
 

@@ -87,19 +87,6 @@ def described(path):
     return read_description(checkpoint.description(path) if is_npz else read_arrays(path)[1], path)
 
 
-def settings_of(path):
-    """Return the TrainConfig of a weights file."""
-    return described(path)[0]
-
-
-def picture_side_of(path):
-    """Return the side of the square pictures that a weights file was trained on, or 0 where they were no squares."""
-    settings, _, (height, width, *_) = described(path)
-    if height != width:
-        return 0
-    return picture_side(height) if settings.register else height
-
-
 def load_weights(path, model=None):
     """Return (model, description) of a weights file such as best.npz, or of one that `minifer export` has written.
 

@@ -205,7 +205,7 @@ def test_pictures_of_another_size_are_fitted_into_that_of_a_network(tmp_path):
         for k in range(3):
             Image.new("L", (100, 80), 40 * (2 * number + k)).save(tmp_path / name / f"{k}.png")
     assert load(tmp_path)["val"].images.shape[1:] == (80, 100)
-    assert load(tmp_path, side=48)["val"].images.shape[1:] == (48, 48)
+    assert load(tmp_path, Reading(side=48))["val"].images.shape[1:] == (48, 48)
 
 
 def test_labels_of_several_whole_types_are_of_one_kind(tmp_path):

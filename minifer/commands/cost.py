@@ -63,9 +63,8 @@ def run(args):
         classes = 1000 if shape == IMAGENET else 7
     checked("--classes", classes, Whole(1, 10**6))
     if args.memory:
-        names = [name.strip() for name in (args.compare or args.model or "plain").split(",")]
         networks = []
-        for name in names:
+        for name in named(args):
             model, called = network(name, args, shape, classes)
             model.require_input_gradient(False)
             networks.append((model, name if args.compare else called))
@@ -74,7 +73,7 @@ def run(args):
     if args.compare:
         compare(args, shape, classes)
         return
-    model, name = network(args.model or "plain", args, shape, classes)
+    model, name = network(named(args)[0], args, shape, classes)
     model.require_input_gradient(False)  # as in training: nobody reads the gradient of the pictures
     if args.ranks is not None:
         scaling.run(args, model, name)
@@ -118,14 +117,19 @@ def run(args):
     print_growth(growth(model, attention), attention)
 
 
+def named(args):
+    """Return the networks that the flags name."""
+    return [name.strip() for name in args.compare.split(",")] if args.compare else [args.model or "plain"]
+
+
 def check_together(args):
     """Raise ConfigError for flags of which one would say nothing beside the others."""
-    ranks, names = args.ranks is not None, {name.strip() for name in (args.compare or args.model or "plain").split(",")}
+    ranks, own_table = args.ranks is not None, not OF_BLOCKS.intersection(named(args))
     for wrong, message in (
         (args.compare and args.model is not None, "--compare names the networks: leave --model out"),
         (args.compare and args.draw, "--draw is of one network: give --model in place of --compare"),
         (args.compare and ranks, "--ranks is of one network: give --model in place of --compare"),
-        (args.blocks and not names & OF_BLOCKS, "--blocks is for plain, skip and mha: others have their own tables"),
+        (args.blocks and own_table, "--blocks is for plain, skip and mha: others have their own tables"),
         (args.memory and args.draw, "--draw is of work and weights: leave out --memory, or write a table with --csv"),
         (args.memory and ranks, "--ranks and --memory are two questions: ask one at a time"),
         (args.fit is not None and not args.memory, "--fit is of the memory of a training step: add --memory"),
@@ -164,19 +168,19 @@ def compare(args, shape, classes):
 
     header = ["network", "parameters", "multiply-adds", "of the first", "depthwise", "activations, kB", "layers"]
     rows, documents = [header], []
-    for name in args.compare.split(","):
-        model, _ = network(name.strip(), args, shape, classes)
+    for name in named(args):
+        model, _ = network(name, args, shape, classes)
         model.require_input_gradient(False)
         table, _ = cost_rows(model, shape)
         total = count(model, shape)
         depthwise = sum(row.cost.multiply_adds for row in table if row.kind == "DepthwiseConv2D")
-        documents.append({"model": name.strip(), **figures(total, args.batch), "depthwise_multiply_adds": depthwise})
+        documents.append({"model": name, **figures(total, args.batch), "depthwise_multiply_adds": depthwise})
         ratio, share = (n / d for n, d in (
             (total.multiply_adds, max(documents[0]["multiply_adds"], 1)), (depthwise, max(total.multiply_adds, 1))
         ))  # fmt: skip
         counted = [f"{total.trainable_parameters:,}", f"{total.multiply_adds:,}", f"{ratio:.2f}", f"{share:.1%}"]
         layers = sum(bool(row.cost.multiply_adds) for row in table)
-        rows.append([name.strip(), *counted, f"{total.activation_bytes / 1000:,.0f}", str(layers)])
+        rows.append([name, *counted, f"{total.activation_bytes / 1000:,.0f}", str(layers)])
     if args.json:
         print_json({"classes": classes, "batch": args.batch, "networks": documents})
     elif args.csv:

@@ -56,11 +56,12 @@ def measure(args):
     from minifer.evaluation import evaluate_weights, on_unseen
     from minifer.reading import Reading, load
     from minifer.run_folder import write_evaluation
-    from minifer.trained import find_weights, picture_side_of, settings_of
+    from minifer.trained import described, find_weights
 
     weights = find_weights(args.weights)
     needed = [args.split, *["train"] * args.unseen]
-    splits = load(args.data, Reading.of(settings_of(weights)), needed, picture_side_of(weights))
+    settings, _, image_shape = described(weights)
+    splits = load(args.data, Reading.of(settings, image_shape), needed)
     dataset = splits[args.split]
     result, probs = evaluate_weights(weights, dataset, args.split, args.tta, args.model, args.products)
     if args.unseen:

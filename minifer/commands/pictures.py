@@ -44,7 +44,7 @@ def print_rows(verb, rows, describe, as_json, and_files):
         print(json.dumps(row) if as_json else describe(row), flush=True)
         if "error" in row:
             failed = True
-            print(f"minifer {verb}: {one_line(row['error'])}", file=sys.stderr)
+            print(f"minifer {verb}: {row['error']}", file=sys.stderr)
         if unread() and not and_files:
             return 1
     return int(failed)
@@ -75,7 +75,7 @@ def read_pictures(paths, colour=False):
         except DataError as error:
             row["error"] = str(error)
         except OSError as error:
-            row["error"] = f"{path}: {error.strerror or error}"
+            row["error"] = one_line(f"{path}: {error.strerror or error}")
         yield path, row, image
     if others:
         log(f"minifer: {left_out(others)}")

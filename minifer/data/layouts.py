@@ -17,7 +17,7 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from minifer.data.dataset import CLASSES, MOST_ROWS, SIZE
-from minifer.data.tables import COLUMNS, OFFICIAL, USAGES, known_columns, read_table
+from minifer.data.tables import COLUMNS, OFFICIAL, USAGES, known_columns, read_fer2013
 from minifer.errors import DataError
 from minifer.files.images import is_image_name, read_member
 
@@ -61,7 +61,7 @@ def read_source(source):
         raise DataError(f"{source.path}: {tables[0].where} and {tables[1].where} may both be it: give one of them")
     if tables:
         with tables[0].open(MOST_TABLE_BYTES) as stream:
-            return as_arrays(*read_table(stream, tables[0].where))
+            return as_arrays(*read_fer2013(stream, tables[0].where))
     if pictures := source.pictures():
         if len(pictures) > MOST_ROWS:
             raise DataError(f"{source.path}: {len(pictures)} pictures, more than {MOST_ROWS}: is it FER2013?")

@@ -29,7 +29,7 @@ def known_columns(stream):
     return set(COLUMNS) & set(_header(line)[0])
 
 
-def read_table(stream, where):
+def read_fer2013(stream, where):
     """Return the lists images, labels, splits and names of a table in a stream of bytes; where names it in errors."""
     from tqdm import tqdm
 

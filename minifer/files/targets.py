@@ -8,7 +8,7 @@ from pathlib import Path
 
 from minifer.errors import ConfigError
 
-HEAD = 4096  # bytes that tell a kind
+HEAD = 16  # bytes that tell a kind
 
 
 def _begins(*ways):

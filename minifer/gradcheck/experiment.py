@@ -187,6 +187,10 @@ class Experiment:
         inputs = [changes.get(name, x) for name, x in zip(self.input_names, self.inputs, strict=True)]
         return probe.forward(*inputs)
 
+    def differs(self, y):
+        """Whether y, of a run with something changed, is another one by more than rounding."""
+        return bool(np.abs(y - self.y).max(initial=0) > ROUNDED * np.abs(self.y).max(initial=0))
+
     def numeric(self, name):
         """Return the numeric gradient of the array `name`."""
         base = self.y * self.dy  # taken away first: what an entry does not change adds no rounding

@@ -20,7 +20,7 @@ import re
 import numpy as np
 
 from minifer.errors import ConfigError, GradientError, LayerError, MiniferError
-from minifer.gradcheck.experiment import MOVE, ROUNDED, Experiment, other_draws, require_tiny
+from minifer.gradcheck.experiment import MOVE, Experiment, other_draws, require_tiny
 from minifer.gradcheck.names import clean, mentions_gradient, owners, plain
 from minifer.gradcheck.outputs import POSITIONAL, floats_in, is_several, ways
 from minifer.gradcheck.state import is_number
@@ -50,19 +50,27 @@ def with_outputs(subject, inputs, constants):
     require_tiny(subject, inputs)
     first, backward = subject.copy(), subject.signatures["backward"]
     result = first.run(*[x.copy() for x in inputs])
-    forward_name, backward_name = map(subject.called, ("forward", "backward"))
     needed = [p.name for p in backward.parameters.values() if p.kind in POSITIONAL and p.default is p.empty]
-    if not is_several(result):
-        if len(needed) > 1:
-            more = ", ".join(needed[1:])
-            raise LayerError(
-                f"{forward_name} returned one result, and {backward_name}{backward} needs more than its gradient: "
-                f"return y, {more}{'' if subject.is_function() else f', or keep {more} in self'}"
-            )
-        return subject
-    if not any(True for _ in floats_in(result)):
-        raise first.no_numbers()
-    ran, failed = [], []
+    if is_several(result):
+        if not any(True for _ in floats_in(result)):
+            raise first.no_numbers()
+        return with_a_way(subject, inputs, result, needed)
+    if len(needed) > 1:
+        more = ", ".join(needed[1:])
+        raise LayerError(
+            f"{subject.called('forward')} returned one result, and {subject.called('backward')}{backward} needs more "
+            f"than its gradient: return y, {more}{'' if subject.is_function() else f', or keep {more} in self'}"
+        )
+    return subject
+
+
+def with_a_way(subject, inputs, result, needed):
+    """Return the Subject with the first way in which backward runs and gives gradients of the right shapes.
+
+    result    what forward returned
+    needed    names of what backward cannot do without
+    """
+    backward, ran, failed = subject.signatures["backward"], [], []
     for outputs in ways(result, backward):
         other = subject.copy()
         other.outputs = outputs
@@ -81,9 +89,9 @@ def with_outputs(subject, inputs, constants):
         if isinstance(error, GradientError) or (len(needed) > 1 and not isinstance(error, ArgumentsError)):
             raise error
     raise LayerError(
-        f"{forward_name} returned {len(result)} results, and {backward_name}{backward} takes no gradients for them: "
-        "return one array y and keep the cache in self, or let backward take a gradient of every output, as "
-        f"backward(self, dh, dc) does ({failed[0]})"
+        f"{subject.called('forward')} returned {len(result)} results, and {subject.called('backward')}"
+        f"{backward} takes no gradients for them: return one array y and keep the cache in self, or let backward take "
+        f"a gradient of every output, as backward(self, dh, dc) does ({failed[0]})"
     ) from failed[0]
 
 
@@ -128,7 +136,7 @@ def changes(experiment, names, unless_it_fails=False):
     y = with_steps(experiment, names, 1)
     if y is None or y.shape != experiment.y.shape:
         return not unless_it_fails
-    return bool(np.abs(y - experiment.y).max(initial=0) > ROUNDED * np.abs(experiment.y).max(initial=0))
+    return experiment.differs(y)
 
 
 def with_steps(experiment, names, steps):
