@@ -223,10 +223,10 @@ class Training:
     def unseen(self):
         """Rows of val whose picture has no copy in training: what is right there is not known by heart.
 
-        No rows where the pictures are too small to be compared, and on the ranks that print nothing.
+        None where the pictures are too small to be compared, and on the ranks that print nothing.
         """
-        small = min(self.train.images.shape[1:]) < SMALLEST
-        return np.arange(0) if small or not self.ranks.first else unseen_rows(self.train, self.val)
+        small = min(self.train.images.shape[1:3]) < SMALLEST
+        return None if small or not self.ranks.first else unseen_rows(self.train, self.val)
 
     @cached_property
     def data_stamp(self):
@@ -265,7 +265,7 @@ class Training:
             "train_plain_top1": float(plain.mean()),
             "val_loss": float(-np.log(np.maximum(picked, 1e-12)).mean()),
             "val_top1": top1,
-            "val_unseen_top1": float(right[self.unseen].mean()) if len(self.unseen) else None,
+            "val_unseen_top1": self._top1_unseen(right),
             "seconds": round(sums["seconds"], 3),
             "pictures_per_second": round(sums["rows"] / max(sums["seconds"], 1e-9), 1),
         }
@@ -274,6 +274,10 @@ class Training:
         self.epoch, self.step = self.epoch + 1, 0
         self.sums = {"loss": 0.0, "right": 0, "rows": 0, "seconds": 0.0}
         self.finished = stop or self.epoch >= self.settings.epochs
+
+    def _top1_unseen(self, right):
+        """Return how often val's pictures without a copy are right; None where there are none, or nobody knows."""
+        return None if self.unseen is None or not len(self.unseen) else float(right[self.unseen].mean())
 
     # Saving and going on.
 

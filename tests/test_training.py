@@ -18,6 +18,7 @@ from small_runs import TINY, Silent, assert_same, everything, flags
 from minifer import checkpoint, config, metrics
 from minifer.averaging import recalibrate
 from minifer.cases import away_from_zero
+from minifer.commands.train import describe
 from minifer.data import fer2013, synthetic
 from minifer.data.dataset import Dataset, to_float
 from minifer.errors import CheckpointError, ConfigError, DataError, DtypeError, ShapeError, TrainingError
@@ -250,6 +251,22 @@ def test_every_epoch_is_measured_on_training_pictures_as_they_are_and_on_val_wit
 def test_pictures_too_small_to_be_compared_have_no_top1_without_copies(faces):
     small = {split: replace(rows, images=rows.images[:, ::2, ::2]) for split, rows in faces.items()}
     training = Training(config.replace(TINY, epochs=1), small["train"], small["val"])
+    training.run(Silent())
+    assert training.rows[0]["val_unseen_top1"] is None and training.unseen is None
+
+
+def test_pictures_in_colour_are_compared_as_grey_ones_are(faces):
+    colour = {split: replace(rows, images=np.repeat(rows.images[..., None], 3, axis=3)) for split, rows in faces.items()}
+    expected = start(faces).unseen
+    np.testing.assert_array_equal(start(colour).unseen, expected)
+    assert len(expected)
+
+
+def test_validation_rows_that_are_all_in_training_are_told(faces, capsys):
+    """The worst that can be: what is measured was learned by heart."""
+    training = Training(config.replace(TINY, epochs=1), faces["train"], replace(faces["train"], split="val"))
+    describe(training, "faces.npz")
+    assert "53 of the validation pictures are among the training rows" in capsys.readouterr().err
     training.run(Silent())
     assert training.rows[0]["val_unseen_top1"] is None
 

@@ -207,7 +207,7 @@ def describe(training, data):
                 + "  ".join(f"{name} {rows[key]}" for name, rows in training.balanced.items())
                 + f"  (together {total})"
             )
-    if len(training.unseen):
+    if training.unseen is not None:
         copies = len(training.val) - len(training.unseen)
         log(f"copies    {copies} of the validation pictures are among the training rows, scaled or mirrored perhaps")
     log("classes   " + "  ".join(f"{name} {number}" for name, number in train.counts().items()))

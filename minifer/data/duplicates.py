@@ -63,21 +63,13 @@ def near_duplicates(a, b=None):
     Raises     DataError when the pictures are no such arrays, or differ in size
     """
     within, b = b is None, a if b is None else b
-    for images in (a, b):
-        if images.ndim != 3 or images.dtype != np.uint8 or min(images.shape[1:]) < SMALLEST:
-            raise DataError(
-                f"duplicates are searched among pictures (N, H, W) uint8 of {SMALLEST}x{SMALLEST} or more, "
-                f"got {images.shape} {images.dtype}"
-            )
-    if a.shape[1:] != b.shape[1:]:
-        raise DataError(f"pictures of {a.shape[1:]} are not compared with pictures of {b.shape[1:]}: scale one of them")
+    _check(a, b)
     details_a = _by_blocks(details, a)
     details_b = details_a if within else _by_blocks(details, b)
     found = {(i, j): (1.0, False, True) for i, j in _same_pixels(a, b) if not within or i < j}  # as in Pairs
     for mirrored in (False, True):
         for rows_a, rows_b in _candidates(a, b, within, mirrored):
-            first = details_a[rows_a, :, ::-1] if mirrored else details_a[rows_a]
-            r = correlation(first, details_b[rows_b])
+            r = _correlations(details_a, details_b, rows_a, rows_b, mirrored)
             for i, j, value in zip(rows_a.tolist(), rows_b.tolist(), r.tolist(), strict=True):
                 best, *_ = found.get((i, j), (0.0,))
                 if value >= LEAST_CORRELATION and value > best:
@@ -88,8 +80,39 @@ def near_duplicates(a, b=None):
 
 
 def unseen_rows(train, pictures):
-    """Return the rows of a Dataset of which train holds no copy: pictures on which nothing can be known by heart."""
-    return np.setdiff1d(np.arange(len(pictures)), near_duplicates(train.grey, pictures.grey).b)
+    """Return the rows of a Dataset of which train holds no copy: pictures on which nothing can be known by heart.
+
+    They are those that near_duplicates pairs with nothing. But one copy is enough to have been seen, and the others are
+    not looked for: among the frames of a video nearly every two pictures are a pair.
+
+    Raises     DataError as near_duplicates
+    """
+    a, b = train.grey, pictures.grey
+    _check(a, b)
+    known = {picture.tobytes() for picture in a}
+    seen = np.array([picture.tobytes() in known for picture in b], bool)
+    details_a, details_b = _by_blocks(details, a), _by_blocks(details, b)
+    for mirrored in (False, True):
+        for rows_a, rows_b in _candidates(a, b, False, mirrored):
+            while (unsure := ~seen[rows_b]).any():
+                rows_a, rows_b = rows_a[unsure], rows_b[unsure]
+                _, first = np.unique(rows_b, return_index=True)  # one candidate of each picture
+                r = _correlations(details_a, details_b, rows_a[first], rows_b[first], mirrored)
+                seen[rows_b[first[r >= LEAST_CORRELATION]]] = True
+                rows_a, rows_b = np.delete(rows_a, first), np.delete(rows_b, first)
+    return np.flatnonzero(~seen)
+
+
+def _check(a, b):
+    """Raise DataError unless these are pictures that can be compared."""
+    for images in (a, b):
+        if images.ndim != 3 or images.dtype != np.uint8 or min(images.shape[1:]) < SMALLEST:
+            raise DataError(
+                f"duplicates are searched among pictures (N, H, W) uint8 of {SMALLEST}x{SMALLEST} or more, "
+                f"got {images.shape} {images.dtype}"
+            )
+    if a.shape[1:] != b.shape[1:]:
+        raise DataError(f"pictures of {a.shape[1:]} are not compared with pictures of {b.shape[1:]}: scale one of them")
 
 
 def count_duplicates(splits):
@@ -164,19 +187,27 @@ def _candidates(a, b, within, mirrored):
     hashes_a = _by_blocks(hashes, _window(a, 0, 0)) ^ (MIRROR if mirrored else np.uint64(0))
     places = product((-STEP, 0, STEP), repeat=2)
     hashes_b = np.stack([_by_blocks(hashes, _window(b, i, j)) for i, j in places])[..., np.newaxis]  # (9,M,1)
-    found, step = [np.empty((2, 0), int)], max(1, HASHES // max(1, len(a)))
+    found, step = np.empty((2, 0), int), max(1, HASHES // max(1, len(a)))
     for start in range(0, len(b), step):
         columns = hashes_a[: start + step] if within else hashes_a
         bits = np.minimum.reduce([np.bitwise_count(place[start : start + step] ^ columns) for place in hashes_b])
         rows_b, rows_a = np.divmod(np.flatnonzero(bits <= MOST_BITS), len(columns))
         pairs = np.stack([rows_a, start + rows_b])
-        found.append(pairs[:, pairs[0] < pairs[1]] if within else pairs)
-    found = np.concatenate(found, axis=1)
-    for start in range(0, found.shape[1], PICTURES):
-        yield found[:, start : start + PICTURES]
+        found = np.concatenate([found, pairs[:, pairs[0] < pairs[1]] if within else pairs], axis=1)
+        while found.shape[1] >= PICTURES:  # at once: nobody knows how many pairs there will be
+            yield found[:, :PICTURES]
+            found = found[:, PICTURES:]
+    if found.size:
+        yield found
 
 
 # Step 2: correlation.
+
+
+def _correlations(details_a, details_b, rows_a, rows_b, mirrored):
+    """Return the correlation (n,) of each row of a, perhaps mirrored, with the row of b beside it."""
+    first = details_a[rows_a, :, ::-1] if mirrored else details_a[rows_a]
+    return correlation(first, details_b[rows_b])
 
 
 def details(images):

@@ -198,3 +198,19 @@ def test_unseen_are_those_without_a_copy():
         for pictures in (train, new)
     )
     assert unseen_rows(first, second).tolist() == [0, 1, 3, 4, 5, 6, 8, 9]
+
+
+def test_one_copy_is_enough_to_have_been_seen(monkeypatch):
+    """Of the frames of a video every two are a pair: thousands for each picture would be compared, and kept."""
+    person, other = photographs(2, 7)
+    noise = np.random.default_rng(8).integers(-3, 4, (150, 56, 56))
+    frames = (person + noise).astype(np.uint8)
+    mirrored = frames[100:125, :, ::-1]
+    pictures = np.concatenate([frames[125:], mirrored, other[None]])
+    train, val = (Dataset(crop(rows), np.zeros(len(rows), int)) for rows in (frames[:100], pictures))
+    compared = []
+    monkeypatch.setattr(duplicates, "correlation", lambda a, b: compared.append(len(a)) or correlation(a, b))
+    assert unseen_rows(train, val).tolist() == [50]
+    assert sum(compared) < 300
+    pairs = near_duplicates(train.images, val.images)
+    assert set(pairs.b.tolist()) == set(range(50)) and len(pairs.b) > 4000
