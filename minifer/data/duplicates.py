@@ -93,13 +93,14 @@ def unseen_rows(train, pictures):
     seen = np.array([picture.tobytes() in known for picture in b], bool)
     details_a, details_b = _by_blocks(details, a), _by_blocks(details, b)
     for mirrored in (False, True):
-        for rows_a, rows_b in _candidates(a, b, False, mirrored):
-            while (unsure := ~seen[rows_b]).any():
-                rows_a, rows_b = rows_a[unsure], rows_b[unsure]
-                _, first = np.unique(rows_b, return_index=True)  # one candidate of each picture
-                r = _correlations(details_a, details_b, rows_a[first], rows_b[first], mirrored)
-                seen[rows_b[first[r >= LEAST_CORRELATION]]] = True
-                rows_a, rows_b = np.delete(rows_a, first), np.delete(rows_b, first)
+        for candidates in _candidates(a, b, False, mirrored):
+            pairs = candidates
+            while (pairs := pairs[:, ~seen[pairs[1]]]).size:
+                _, first = np.unique(pairs[1], return_index=True)  # one candidate of each picture
+                rows_a, rows_b = pairs[:, first]
+                r = _correlations(details_a, details_b, rows_a, rows_b, mirrored)
+                seen[rows_b[r >= LEAST_CORRELATION]] = True
+                pairs = np.delete(pairs, first, axis=1)
     return np.flatnonzero(~seen)
 
 
@@ -183,7 +184,7 @@ def _window(images, i, j):
 
 
 def _candidates(a, b, within, mirrored):
-    """Yield rows (n,) of a, and rows (n,) of b whose hashes are near to theirs."""
+    """Yield (2,n): rows of a, and the rows of b whose hashes are near to theirs."""
     hashes_a = _by_blocks(hashes, _window(a, 0, 0)) ^ (MIRROR if mirrored else np.uint64(0))
     places = product((-STEP, 0, STEP), repeat=2)
     hashes_b = np.stack([_by_blocks(hashes, _window(b, i, j)) for i, j in places])[..., np.newaxis]  # (9,M,1)
