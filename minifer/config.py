@@ -208,6 +208,7 @@ READERS = (
     (("warmup",), lambda c: c.schedule == "cosine", "--schedule cosine"),
     (("plateau_factor", "plateau_patience"), lambda c: c.schedule == "plateau", "--schedule plateau"),
     (("min_learning_rate",), lambda c: c.schedule != "constant", "--schedule plateau and cosine"),
+    (("early_stopping",), lambda c: c.keep == "best", "--keep best"),
 )
 
 

@@ -75,6 +75,13 @@ def test_presets_come_back_from_json():
         assert config.from_dict(json.loads(json.dumps(config.to_dict(settings)))) == settings
 
 
+def test_a_run_that_keeps_the_last_epoch_never_stops_early_and_says_so():
+    given = {"early_stopping": 5}
+    kept = config.replace(PRESETS["best"], **given)
+    assert list(config.unread(kept, given)) == ["--early-stopping changes nothing here: it goes with --keep best"]
+    assert not list(config.unread(config.replace(kept, keep="best"), given))
+
+
 # Flags.
 
 
