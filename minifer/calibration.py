@@ -41,13 +41,19 @@ def fit_temperature(probs, labels):
     return float(np.exp(minimize_scalar(cross_entropy, bounds=np.log([LEAST, MOST]), method="bounded").x))
 
 
+def last_linear(model):
+    """Return (path, layer) of a network's last layer; raise ConfigError when it is no Linear."""
+    *_, (path, last) = model.walk()
+    if not isinstance(last, Linear):
+        raise ConfigError(f"calibrate needs a network that ends in a Linear layer, not in {type(last).__name__}")
+    return path, last
+
+
 def take_up(state, model, temperature):
     """Divide the weight and bias of a network's last layer by a temperature, in its state(): {path: array}.
 
     Raises     ConfigError when that layer is no Linear
     """
-    *_, (path, last) = model.walk()
-    if not isinstance(last, Linear):
-        raise ConfigError(f"calibrate needs a network that ends in a Linear layer, not in {type(last).__name__}")
+    path, last = last_linear(model)
     for name in last.parameters():
         state[f"{path}.{name}"] /= state[f"{path}.{name}"].dtype.type(temperature)

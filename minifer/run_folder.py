@@ -126,18 +126,20 @@ def read_losses(folder):
 
 
 def write_evaluation(folder, result, probs, dataset):
-    """Write evaluation.json, predictions.csv and confusion.png: what evaluation.evaluate_weights returned.
+    """Write predictions.csv, confusion.png and evaluation.json: what evaluation.evaluate_weights returned.
+
+    The last of them says that a run is done with, see is_evaluated: what fails before is done again.
 
     Shapes     probs (N, classes), a row for each of the Dataset's
     """
     from minifer.report.figures import draw_confusion
 
     folder = Path(folder)
-    write_text(folder / "evaluation.json", json.dumps(result, indent=2))
     write_predictions(folder / "predictions.csv", probs, dataset)
     low, high = result["top1_interval"]
     title = f"{result['split']}: top-1 {100 * result['top1']:.1f} % (95 % interval {100 * low:.1f} to {100 * high:.1f})"
     draw_confusion(result["confusion"], dataset.classes, folder / "confusion.png", title)
+    write_text(folder / "evaluation.json", json.dumps(result, indent=2))
 
 
 def is_evaluated(folder):

@@ -7,7 +7,7 @@ decides the next bit is either a pure function of seed, epoch and step (order, a
 
 import time
 from contextlib import nullcontext
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 import numpy as np
@@ -15,14 +15,14 @@ import numpy as np
 from minifer import checkpoint, config
 from minifer.allowed import Maybe, Number, Record, Several, Switch, Text, Whole, like
 from minifer.averaging import Average, recalibrate
-from minifer.calibration import fit_temperature, take_up
+from minifer.calibration import fit_temperature, last_linear, take_up
 from minifer.data.augment import Augmentation
 from minifer.data.batches import SAMPLE, Batches
 from minifer.data.dataset import Dataset
 from minifer.data.duplicates import SMALLEST, unseen_rows
 from minifer.data.limits import check_names, check_side
 from minifer.data.soft_labels import soft_labels
-from minifer.errors import CheckpointError, ConfigError, TrainingError
+from minifer.errors import CheckpointError, ConfigError, DataError, TrainingError
 from minifer.evaluation import predict  # noqa: F401  (also found here)
 from minifer.files.documents import checked_fields
 from minifer.files.guard import guarded
@@ -47,6 +47,21 @@ def build_augmentation(settings):
     """Return the Augmentation that a TrainConfig describes; raise ConfigError for a limit that is out of range."""
     names = {field.name for field in fields(Augmentation)} - {"whole"}
     return Augmentation(**{name: getattr(settings, name) for name in names})
+
+
+def check_alike(train, val):
+    """Raise DataError unless training and validation rows have the same classes, and pictures of one shape."""
+    if tuple(train.classes) != tuple(val.classes):
+        raise DataError(
+            f"the training rows have the classes {', '.join(train.classes)}, the validation rows "
+            f"{', '.join(val.classes)}: number the labels of both by one list of classes"
+        )
+    of_train, of_val = (" x ".join(map(str, rows.images.shape[1:])) for rows in (train, val))
+    if of_train != of_val:
+        raise DataError(
+            f"the training pictures are {of_train}, the validation pictures {of_val}: give both in one size, and both "
+            "in grey or both in colour"
+        )
 
 
 @dataclass
@@ -77,6 +92,8 @@ class Training:
         self.model = build_model(settings, train.input_shape, len(train.classes), model)
         if is_target(settings.model) and loss is None:
             check_output(self.model, settings.model, train.input_shape, len(train.classes))
+        if settings.calibrate:
+            last_linear(self.model)  # else this would be known after an epoch
         if settings.pretrained:
             ranks.do_first(lambda: start_from(self.model, settings.pretrained))
         ranks.same_state(self.model)
@@ -103,6 +120,9 @@ class Training:
         """Return the training and validation rows that the settings make of the data."""
         check_names(train.classes, "the training rows")  # else nobody could read the weights
         check_side(*train.images.shape[1:3], "the training rows")
+        if not len(val):
+            raise ConfigError("there are no validation rows, so nothing says which epoch is the best")
+        check_alike(train, val)
         if settings.limit:
             # Every so-many-th row, so that a limited run sees all classes of a sorted archive.
             train = train.take(np.linspace(0, len(train) - 1, min(settings.limit, len(train))).astype(int))
@@ -112,8 +132,6 @@ class Training:
             # The rows are a function of the data and the settings, so a resumed run finds the same ones.
             real, train = train, balance.balance(train, settings.seed)
             self.balanced = balance.counts(real, train)
-        if not len(val):
-            raise ConfigError("there are no validation rows, so nothing says which epoch is the best")
         if settings.register:
             from minifer.faces.registration import registered
 
@@ -230,8 +248,12 @@ class Training:
 
     @cached_property
     def data_stamp(self):
-        """Hashes of the training and the validation rows: found once, though every epoch saves them."""
-        return self.train.stamp(), self.val.stamp()
+        """Hashes of the training rows, with what a teacher says of them, and of the validation rows.
+
+        Found once, though every epoch saves them.
+        """
+        taught = {"soft": self.phases[0].batches.targets} if self.settings.teacher else {}
+        return replace(self.train, **taught).stamp(), self.val.stamp()
 
     def weights_in_use(self):
         """Return a context in which the model has the weights to be used: the averaged ones, if there is an average."""
@@ -341,7 +363,8 @@ class Training:
         saved, best = checked_fields(meta, wanted, path, CheckpointError), _without_prefix("best", arrays)
         if saved["data"] != self.data_stamp:
             raise CheckpointError(
-                f"{path}: the data is not what this run was begun with: give that with --data, or train anew with --out"
+                f"{path}: the data is not what this run was begun with, or its --teacher says something else: give "
+                "what it was with --data, restore the teacher's table, or train anew with --out"
             )
         if len(saved["rows"]) != saved["epoch"] or bool(saved["step"]) != bool(saved["sums"]["rows"]):
             raise CheckpointError(f"{path} is damaged: its epoch, step and rows contradict each other")

@@ -23,8 +23,8 @@ from minifer.data import fer2013, synthetic
 from minifer.data.dataset import Dataset, to_float
 from minifer.errors import CheckpointError, ConfigError, DataError, DtypeError, ShapeError, TrainingError
 from minifer.evaluation import predict
-from minifer.layers import BatchNorm, Dropout, Sequential
-from minifer.run_folder import write_evaluation
+from minifer.layers import BatchNorm, Dropout, Flatten, Linear, ReLU, Sequential
+from minifer.run_folder import is_evaluated, write_evaluation
 from minifer.trained import load_weights
 from minifer.training import Training, fit
 
@@ -222,6 +222,48 @@ def test_the_end_phase_shows_sharp_pictures_and_plain_labels(faces, tmp_path):
     assert [layer.rate for layer in training.dropouts] == [0.0] and training.phase is end
 
 
+def test_another_teacher_is_other_data(faces, tmp_path):
+    """A resumed run would else end in neither run's bits."""
+    teacher = write_teacher(faces, tmp_path)
+    settings = config.replace(TINY, teacher=teacher, epochs=2)
+    first = start(faces, settings)
+    first.run(Silent(tmp_path), lambda: True)
+    first.save(tmp_path)
+    start(faces, settings).restore(tmp_path)
+    write_teacher(faces, tmp_path, sharpness=1)
+    with pytest.raises(CheckpointError, match="or its --teacher says something else"):
+        start(faces, settings).restore(tmp_path)
+
+
+def test_rows_for_validation_are_as_those_for_training(faces):
+    train, val = faces["train"], faces["val"]
+    with pytest.raises(DataError, match=r"have the classes angry, .*, the validation rows neutral, "):
+        fit(TINY, train, replace(val, classes=val.classes[::-1]))
+    few = replace(train.take(train.labels < 2), classes=train.classes[:2])
+    with pytest.raises(DataError, match="have the classes angry, disgust, the validation rows angry"):
+        fit(TINY, few, val)
+    with pytest.raises(DataError, match="are 48 x 48, the validation pictures 40 x 48: give both in one size"):
+        fit(TINY, train, replace(val, images=val.images[:, 4:44]))
+
+
+def test_a_network_that_cannot_be_calibrated_is_refused_before_it_is_trained(faces):
+    def rectified(input_shape, classes, rng):
+        return Sequential(flat=Flatten(), classifier=Linear(np.prod(input_shape), classes, rng=rng), relu=ReLU())
+
+    with pytest.raises(ConfigError, match="calibrate needs a network that ends in a Linear layer, not in ReLU"):
+        Training(TINY, faces["train"], faces["val"], rectified)
+
+
+def test_a_run_whose_results_could_not_all_be_written_is_not_done_with(faces, tmp_path, monkeypatch):
+    def full(*args):
+        raise OSError("no space left")
+
+    monkeypatch.setattr("minifer.report.figures.draw_confusion", full)
+    with pytest.raises(OSError, match="no space left"):
+        write_teacher(faces, tmp_path)
+    assert not is_evaluated(tmp_path)
+
+
 def test_the_last_epoch_can_be_kept(faces, tmp_path):
     training = start(faces, config.replace(TINY, keep="last", learning_rate=1e-9, epochs=3, calibrate=False))
     training.run(Silent(tmp_path))
@@ -256,7 +298,9 @@ def test_pictures_too_small_to_be_compared_have_no_top1_without_copies(faces):
 
 
 def test_pictures_in_colour_are_compared_as_grey_ones_are(faces):
-    colour = {split: replace(rows, images=np.repeat(rows.images[..., None], 3, axis=3)) for split, rows in faces.items()}
+    colour = {
+        split: replace(rows, images=np.repeat(rows.images[..., None], 3, axis=3)) for split, rows in faces.items()
+    }
     expected = start(faces).unseen
     np.testing.assert_array_equal(start(colour).unseen, expected)
     assert len(expected)
