@@ -220,6 +220,12 @@ def unread(config, given):
                 yield f"--{name.replace('_', '-')} changes nothing here: it goes with {reader}"
 
 
+def check_together(config):
+    """Raise ConfigError when settings contradict each other."""
+    if config.freeze and not config.pretrained and config.model in MODELS:  # one's own may bring its weights itself
+        raise ConfigError("--freeze keeps what --pretrained brings: without that the start's random weights would stay")
+
+
 def to_dict(config):
     """Return the settings as a JSON-able dict."""
     return dataclasses.asdict(config)

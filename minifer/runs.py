@@ -3,9 +3,10 @@
 import sys
 from pathlib import Path
 
+from minifer import config
 from minifer.errors import ConfigError
 from minifer.evaluation import evaluate_weights
-from minifer.files import claimed, make_folder
+from minifer.files import claimed, make_folder, user_path
 from minifer.jobs import run_jobs
 from minifer.output import log
 from minifer.process import noted
@@ -18,7 +19,26 @@ from minifer.run_folder import (
     write_evaluation,
     write_settings,
 )
+from minifer.trained import find_weights
 from minifer.training import Observer, Training
+
+ABOUT_DATA = ("labels", "colour", "size", "classes", "merge", "val_share")  # settings that drawn faces do not follow
+
+
+def begun(settings):
+    """Return the TrainConfig that a run keeps: its paths mean the same in whatever folder the run goes on.
+
+    Raises     ConfigError when settings contradict each other, or there are no weights of a name
+    """
+    config.check_together(settings)
+    paths = {}
+    if settings.pretrained:
+        paths["pretrained"] = str(find_weights(user_path(settings.pretrained)).resolve())
+    if settings.teacher:
+        paths["teacher"] = ",".join(str(Path(user_path(path)).resolve()) for path in settings.teacher.split(","))
+    if settings.labels:
+        paths["labels"] = str(Path(user_path(settings.labels)).resolve())
+    return config.replace(settings, **paths)
 
 
 def read_rows(path, settings):
@@ -26,6 +46,11 @@ def read_rows(path, settings):
     if path is None:
         from minifer.data import synthetic
 
+        if given := [name for name in ABOUT_DATA if getattr(settings, name)]:
+            raise ConfigError(
+                f"--{given[0].replace('_', '-')} is about pictures that are read, and without --data faces are drawn: "
+                "give --data, or leave it out"
+            )
         splits = synthetic.load(settings.seed)
     else:
         from minifer.reading import Reading, load

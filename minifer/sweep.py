@@ -8,6 +8,7 @@ the same call goes on where it was stopped, and further values or seeds may be a
 named, and does not end the others.
 """
 
+import hashlib
 import itertools
 import re
 import statistics
@@ -20,11 +21,12 @@ from minifer.errors import ConfigError, one_line
 from minifer.files import claimed, make_folder, table_text, write_text
 from minifer.jobs import run_jobs
 from minifer.output import log
-from minifer.runs import check_same, train_once
+from minifer.runs import begun, check_same, train_once
 
 SWITCHES = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 MEASURES = {"top-1 %": "top1", "mean recall %": "balanced_accuracy"}  # of an evaluation, as the table calls them
 MOST_RUNS = 10_000
+MOST_BYTES = 160  # of a folder's name as it is: file systems take 255, and Windows 260 characters of a whole path
 WITH_COMMAS = ("blocks", "classes", "merge", "teacher")  # settings whose values may have commas
 
 
@@ -111,7 +113,7 @@ def sweep(settings, changes, seeds, out, data=None, jobs=1, scheduler=None):
     folder, data = make_folder(out), data and Path(data).resolve()
     with claimed(folder):
         tasks = [
-            (folder.resolve() / folder_name(arm, seed), config.replace(settings, **arm.changes, seed=seed), data)
+            (folder.resolve() / folder_name(arm, seed), begun(config.replace(settings, **arm.changes, seed=seed)), data)
             for arm in arms
             for seed in range(settings.seed, settings.seed + seeds)
         ]
@@ -128,8 +130,12 @@ def sweep(settings, changes, seeds, out, data=None, jobs=1, scheduler=None):
 
 
 def folder_name(arm, seed):
-    """Return the name of the folder of a run."""
-    return re.sub(r"[^\w.=+-]+", "_", f"{arm.name} seed={seed}" if arm.changes else f"seed={seed}")
+    """Return the name of the folder of a run; a long one, as of a table of blocks, is cut, and ends in its hash."""
+    text = f"{arm.name} seed={seed}" if arm.changes else f"seed={seed}"
+    name = re.sub(r"[^\w.=+-]+", "_", text).encode()
+    if len(name) > MOST_BYTES:
+        name = name[:MOST_BYTES] + f"_{hashlib.sha256(text.encode()).hexdigest()[:12]}".encode()
+    return name.decode(errors="ignore")
 
 
 def train_arm(folder, settings, data):

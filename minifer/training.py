@@ -79,6 +79,7 @@ class Training:
     def __init__(self, settings, train, val, model=None, loss=None, ranks=ALONE):
         if model is not None and not is_target(settings.model):
             settings = config.replace(settings, model=own_name(model))
+        config.check_together(settings)
         ranks.check(settings)
         try:
             check_products(settings.products)

@@ -6,7 +6,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from small_runs import TINY, flags, run
+from small_runs import SHORT, TINY, flags, run
 
 from minifer import checkpoint, config
 from minifer.cli import main
@@ -230,6 +230,25 @@ def test_settings_that_nothing_reads_are_named(capsys, archive, tmp_path, monkey
     assert code == 0 and "--heads changes nothing here: it goes with --model mha" in err and "--warmup" not in err
     code, _, err = run(capsys, "train", "--freeze")
     assert code == 2 and "--freeze keeps what --pretrained brings" in err
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("classes", "happy,sad"), ("labels", "fer2013new.csv"), ("colour", None), ("val-share", 0.3)]
+)
+def test_drawn_faces_follow_no_setting_about_data(capsys, tmp_path, monkeypatch, name, value):
+    """The evaluation would say that its figures are of FER+'s labels."""
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run(capsys, "train", f"--{name}", *[value] * (value is not None))
+    assert code == 2 and f"--{name} is about pictures that are read, and without --data faces are drawn" in err
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_a_class_without_a_training_row_is_named(capsys, tmp_path):
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (12, 16, 16), np.uint8), np.array(["cat", "dog", "owl"] * 4)
+    np.savez(tmp_path / "few.npz", x_train=x[y != "owl"], y_train=y[y != "owl"], x_val=x, y_val=y)
+    code, _, err = run(capsys, "train", "--data", tmp_path / "few.npz", *flags(SHORT), "--out", tmp_path / "run")
+    assert code == 0 and "no training row is of owl: no picture will be read as that" in err
 
 
 def test_data_that_cannot_be_read_is_one_line(capsys, tmp_path, monkeypatch):

@@ -21,6 +21,7 @@ from minifer.training import Training
 
 START = ["sweep", "--preset", "quick", "--set", "epochs=1", "--set", "alpha=.0625", "--seeds", 2]
 GRID = ["--set", "rate=1e-3,3e-3"]
+RESULT = {"top1": 0.5, "balanced_accuracy": 0.5}, [1.0]  # what train_once returns
 
 
 def weights(folder):
@@ -73,6 +74,29 @@ def test_what_fails_is_named_and_ends_nothing_else(archive, tmp_path, capsys):
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/best.npz")}
     assert run(capsys, *START, *grid)[0] == 1
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/best.npz")}  # not trained again
+
+
+def test_the_runs_of_a_sweep_are_those_of_train(archive, tmp_path, capsys, monkeypatch):
+    """What train refuses is refused before the first run; paths are read as train reads them."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    code, _, err = run(capsys, *START, "--set", "freeze=no,yes", "--data", archive, "--out", "swept")
+    assert code == 2 and "--freeze keeps what --pretrained brings" in err and not list(tmp_path.glob("swept/*/*"))
+    teachers = "--set", "teacher=~/told.csv;here/told.csv"
+    monkeypatch.setattr("minifer.sweep.train_once", lambda folder, settings, *_, **__: seen.append(settings) or RESULT)
+    seen = []
+    assert run(capsys, *START, *teachers, "--data", archive, "--out", "taught")[0] == 0
+    assert {s.teacher for s in seen} == {str(tmp_path / "told.csv"), str(tmp_path / "here" / "told.csv")}
+
+
+def test_a_long_value_makes_no_folder_that_cannot_be(archive, tmp_path, capsys, monkeypatch):
+    """Each of the two has a folder of its own."""
+    monkeypatch.setattr("minifer.sweep.train_once", lambda folder, *_, **__: folders.append(folder) or RESULT)
+    folders, long = [], "/".join(["a-teacher-in-a-deep-folder"] * 12)
+    grid = ["--set", f"teacher={long}/a.csv;{long}/b.csv"]
+    assert run(capsys, *START, *grid, "--data", archive, "--out", tmp_path)[0] == 0
+    assert len({folder.name for folder in folders}) == 4 and max(len(folder.name) for folder in folders) < 200
 
 
 def test_a_run_of_other_settings_or_data_is_not_taken_for_this_one(swept, archive, tmp_path, capsys):

@@ -145,7 +145,7 @@ def begin(args, changes, own, claims):
     """Return (settings as a dict, path of the data or None, run folder or None) of the run that the flags mean."""
     from minifer.files import claimed
     from minifer.run_folder import check_can_go_on, new_folder, read_settings
-    from minifer.trained import find_weights
+    from minifer.runs import begun
 
     if args.resume:
         if args.find_rate or changes.keys() - {"model"} or ("model" in changes and not own) or args.preset or args.out:
@@ -158,15 +158,7 @@ def begin(args, changes, own, claims):
         check_can_go_on(args.resume)
         return config.to_dict(settings), args.data or data, args.resume
     preset = args.preset or ("quick" if args.data else "demo")
-    if changes.get("pretrained"):
-        changes["pretrained"] = str(find_weights(changes["pretrained"]).resolve())
-    if changes.get("teacher"):
-        changes["teacher"] = ",".join(str(Path(path).resolve()) for path in changes["teacher"].split(","))
-    if changes.get("labels"):
-        changes["labels"] = str(Path(changes["labels"]).resolve())
-    settings = config.replace(config.PRESETS[preset], **changes)
-    if settings.freeze and not settings.pretrained and not own:  # one's own may bring its weights itself
-        raise ConfigError("--freeze keeps what --pretrained brings: without that the start's random weights would stay")
+    settings = begun(config.replace(config.PRESETS[preset], **changes))
     folder = None if args.find_rate else str(new_folder(args.out, preset, claims))
     return config.to_dict(settings), args.data, folder
 
@@ -212,6 +204,8 @@ def describe(training, data):
         log(f"copies    {copies} of the validation pictures are among the training rows, scaled or mirrored perhaps")
     log("classes   " + "  ".join(f"{name} {number}" for name, number in train.counts().items()))
     alpha = "" if is_target(settings.model) else f", alpha {settings.alpha:g}"
+    if none := [name for name, number in train.counts().items() if not number]:
+        log(f"          no training row is of {', '.join(none)}: no picture will be read as that")
     log(f"network   {settings.model}{alpha}: {work_of(training)}")
     blocks, size = settings.batch_blocks, training.ranks.size
     parts = f" in {blocks} blocks" if blocks > 1 else ""
