@@ -3,7 +3,9 @@
 A shell's *.png after --csv hands over a picture as the name of the table, and a wrong name may be that of a data set.
 """
 
+import os
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 from minifer.errors import ConfigError
@@ -41,6 +43,15 @@ KINDS = {
 }
 
 
+def _is_output(path):
+    """Whether a file is this process's standard output or error, as /dev/stdout is after > or >>."""
+    for descriptor in (1, 2):
+        with suppress(OSError):  # closed
+            if os.path.samestat(path.stat(), os.fstat(descriptor)):
+                return True
+    return False
+
+
 def check_target(path, kind, given_by):
     """Raise ConfigError when what a path holds is no file of a kind of KINDS, which would take its place.
 
@@ -50,6 +61,11 @@ def check_target(path, kind, given_by):
     if path.is_dir():
         raise ConfigError(f"{given_by} {path} is a folder: give a file in it")
     if path.is_file():  # a pipe or a device takes anything
+        if _is_output(path):
+            raise ConfigError(
+                f"{given_by} {path} is the file that the output of this command goes to, and one would write over the "
+                "other: give a file of its own"
+            )
         with open(path, "rb") as file:
             head = file.read(HEAD)
         if head and not KINDS[kind](path, head):

@@ -19,9 +19,14 @@ def replacing(path):
     """Open a binary file that takes the place of `path` at the end of the with block, in one step.
 
     A reader, a second writer or a power cut meets the old file or the new one, never half of it; an error inside the
-    block leaves the old one. What a killed writer left half written is removed.
+    block leaves the old one. What a killed writer left half written is removed. A pipe or a device, as /dev/stdout may
+    be, is no file that could be replaced: it gets what is written as it comes.
     """
     path = Path(path)
+    if path.exists() and not path.is_file() and not path.is_dir():
+        with open(path, "wb") as file:
+            yield file
+        return
     remove_leftovers(path.parent, f".{glob.escape(path.name)}.*.tmp")
     # In the same folder, so that replacing is one rename.
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{next(_count)}.tmp")

@@ -1,5 +1,9 @@
 """What stands where something is to be written: a result of the same kind is replaced, nothing else."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -73,3 +77,18 @@ def test_commands_write_over_nothing_else(files, precious, capsys):
     code, _, err = run(capsys, "prepare", "--data", faces, "--out", faces)
     assert code == 1 and "is the data that is read" in err
     assert before == {path: path.read_bytes() for path in before}
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/stdout"), reason="no /dev/stdout")
+def test_standard_output_is_written_to_and_never_replaced(tmp_path):
+    """As root, /dev/stdout itself would become a file; after > the table and the output would be one heap."""
+    link, heap = tmp_path / "stdout", tmp_path / "heap"
+    link.symlink_to("/dev/stdout")
+    cost = [sys.executable, "-m", "minifer", "cost", "--csv", link]
+    piped = subprocess.run(cost, capture_output=True, check=True)
+    assert piped.stdout.startswith(b"layer,") and link.is_symlink()
+    heap.write_text("layer,of an earlier table\n")
+    with open(heap, "a") as file:
+        ended = subprocess.run(cost, check=False, stdout=file, stderr=subprocess.PIPE, text=True)
+    assert ended.returncode == 2 and "is the file that the output of this command goes to" in ended.stderr
+    assert ended.stderr.count("\n") == 1 and heap.read_text() == "layer,of an earlier table\n" and link.is_symlink()
