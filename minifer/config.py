@@ -224,6 +224,8 @@ def check_together(config):
     """Raise ConfigError when settings contradict each other."""
     if config.freeze and not config.pretrained and config.model in MODELS:  # one's own may bring its weights itself
         raise ConfigError("--freeze keeps what --pretrained brings: without that the start's random weights would stay")
+    if config.teacher and config.balance == "nearmiss-smote":
+        raise ConfigError("no teacher has seen the rows that SMOTE makes: choose another --balance, or no --teacher")
 
 
 def to_dict(config):

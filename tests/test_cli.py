@@ -230,6 +230,8 @@ def test_settings_that_nothing_reads_are_named(capsys, archive, tmp_path, monkey
     assert code == 0 and "--heads changes nothing here: it goes with --model mha" in err and "--warmup" not in err
     code, _, err = run(capsys, "train", "--freeze")
     assert code == 2 and "--freeze keeps what --pretrained brings" in err
+    code, _, err = run(capsys, "train", "--teacher", "told.csv", "--balance", "nearmiss-smote")
+    assert code == 2 and "no teacher has seen the rows that SMOTE makes" in err
 
 
 @pytest.mark.parametrize(
