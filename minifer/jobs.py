@@ -2,7 +2,7 @@
 
 joblib starts the processes, hands them work and brings back what they return; with a scheduler's address it hands the
 work to Dask instead, whose workers then need the same minifer and the same folders. A piece of work gets its share of
-the cores, and its result does not depend on how many that is, nor on where it is computed.
+the threads, and its result does not depend on how many that is, nor on where it is computed.
 
 Who stops this process stops the others, too: it hands a signal on to them, and waits until each has ended what it was
 doing as it would alone. A training saves first. The same happens when one piece of work fails, and when this process is
@@ -42,15 +42,14 @@ class Failed:
 def run_jobs(function, tasks, jobs=1, scheduler=None):
     """Yield (number of the task, function(*task)) of every task, as they end; what one raises ends all.
 
-    jobs         processes; where one is enough, the work is done in this one, with all its threads
+    jobs         processes, which share the threads of this one; where one is enough, the work is done in this one
     scheduler    address of a Dask scheduler, such as tcp://node1:8786, in place of the processes
     Raises       MiniferError when a process was ended from outside; ConfigError when there is no such scheduler;
                  KeyboardInterrupt when a signal has stopped the work
     """
     from concurrent.futures.process import BrokenProcessPool
 
-    cores = os.cpu_count() or 1
-    workers = max(min(jobs, len(tasks), cores), 1)
+    workers = max(min(jobs, len(tasks), os.cpu_count() or 1), 1)
     with ExitStack() as stack:
         if scheduler:
             workers = connect(scheduler, stack)
@@ -59,7 +58,7 @@ def run_jobs(function, tasks, jobs=1, scheduler=None):
             yield from ((number, function(*task)) for number, task in enumerate(tasks))
             return
         else:
-            share = max(cores // workers, 1)
+            share = max(threads() // workers, 1)
         from joblib import Parallel, delayed
 
         call = next(_calls)

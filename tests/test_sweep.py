@@ -14,6 +14,7 @@ from minifer.data import fer2013, synthetic
 from minifer.errors import ConfigError, MiniferError
 from minifer.faces.prepare import process
 from minifer.jobs import run_jobs
+from minifer.kernels.threads import threads
 from minifer.run_folder import is_evaluated
 from minifer.runs import train_once
 from minifer.sweep import parse_changes
@@ -203,6 +204,21 @@ def three_halves(number):
 
 def test_jobs_give_every_result_with_its_number():
     assert dict(run_jobs(three_halves, [(k,) for k in range(5)], 1)) == {k: k * 1.5 for k in range(5)}
+
+
+def threads_there(number):
+    return threads()
+
+
+def test_processes_share_the_threads_that_this_one_may_have(monkeypatch):
+    """--threads 1 is for a machine that others use, too."""
+    before = threads()
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    try:
+        threads(1)
+        assert dict(run_jobs(threads_there, [(k,) for k in range(2)], 2)) == {0: 1, 1: 1}
+    finally:
+        threads(before)
 
 
 @pytest.fixture(scope="module")
