@@ -9,6 +9,7 @@ from minifer.evaluation import evaluate_weights
 from minifer.files import claimed, make_folder, user_path
 from minifer.jobs import run_jobs
 from minifer.output import log
+from minifer.own_code import is_target
 from minifer.process import noted
 from minifer.run_folder import (
     holds_run,
@@ -103,7 +104,8 @@ def train_claimed(folder, settings, data, noted_data, quiet):
     if not is_evaluated(folder):
         if not quiet:
             log(f"          {folder.name}: {settings.model}, at most {settings.epochs} epochs")
-        training = Training(settings, *read_rows(data, settings))
+        own = settings.model if is_target(settings.model) else None  # the caller names it, not a file
+        training = Training(settings, *read_rows(data, settings), own)
         if (folder / "last.npz").exists():
             training.restore(folder)
         finished, signals = run_to_end(training, folder, quiet)

@@ -237,6 +237,16 @@ def test_weights_of_ones_own_network_need_it_named(faces, tmp_path):
         load_weights(tmp_path / "mobilenet" / "best.npz", small)
 
 
+def test_networks_are_swept_as_any_setting(capsys, folder):
+    """The command line names them, as it does for train."""
+    sweep = ("sweep", "--set", "model=nets.py:net,nets.py:wider", "--set", "epochs=1", "--seeds", "1", "--out", "swept")
+    code, _, err = run(capsys, *sweep, "--data", "faces.npz")
+    assert code == 0 and "model=nets.py:net seed=0: top-1" in err and "failed:" not in err
+    assert {path.parent.name for path in folder.glob("swept/*/best.npz")} == {
+        "model=nets.py_net_seed=0", "model=nets.py_wider_seed=0"
+    }  # fmt: skip
+
+
 def test_the_whole_way_on_the_command_line(capsys, folder):
     train = ("train", "--data", "faces.npz", "--model", "nets.py:net", "--epochs", "2", "--out", "run", "--calibrate")
     code, _, err = run(capsys, *train)
