@@ -413,7 +413,9 @@ def fit(
 
     model      a network of one's own in place of MobileNet, see minifer.networks: a function of (input_shape, classes,
                rng) that returns a Layer, the name of one (file.py:function), or a Layer, which is trained as it is
-    loss       in place of the softmax cross-entropy: a Layer of (logits, targets); targets (N,) int64 are the labels
+    loss       in place of the softmax cross-entropy, with whatever that knows of label smoothing and class weights: a
+               Layer of (logits, targets); targets (N,) int64 are the labels, or with mixup, a teacher or soft labels
+               (N,classes) float32
 
     >>> from minifer.data import synthetic
     >>> faces = synthetic.load(seed=0, train=32, val=8)

@@ -34,7 +34,7 @@ def probabilities_of(dataset, predictions):
     if missing:
         raise DataError(
             f"{predictions}: no row for {missing[0]} and {len(missing) - 1} more training pictures: {REMEDY} from the "
-            "data to be trained on"
+            "data to be trained on; if that has no validation rows, give teacher and student one --seed and --val-share"
         )
     # In every .npz the rows are called 0, 1, ...; a teacher may well have seen the pictures in another size.
     others = [
