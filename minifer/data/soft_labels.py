@@ -8,7 +8,9 @@ from minifer.files import printable
 
 
 def soft_labels(dataset, teachers, share):
-    """Return (1 - share) * the labels as one-hot rows + share * the mean probabilities that the teachers give.
+    """Return (1 - share) * the labels + share * the mean probabilities that the teachers give.
+
+    The labels are what the data set aims at without a teacher: its soft labels, or else its labels as one-hot rows.
 
     A label is one person's answer; the teacher's probabilities say which other answers are near. Teacher and student
     may well be of one size (Furlanello et al., Born again neural networks, 2018).
@@ -22,7 +24,7 @@ def soft_labels(dataset, teachers, share):
     if not 0 <= share <= 1:
         raise ConfigError(f"teacher_share is {share}, choose 0 to 1")
     said = np.mean([probabilities_of(dataset, path) for path in teachers], axis=0)
-    labels = np.eye(len(dataset.classes), dtype=np.float32)[dataset.labels]
+    labels = np.eye(len(dataset.classes), dtype=np.float32)[dataset.labels] if dataset.soft is None else dataset.soft
     return (1 - np.float32(share)) * labels + np.float32(share) * said
 
 

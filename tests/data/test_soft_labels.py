@@ -43,6 +43,14 @@ def test_share_mixes_labels_and_teacher(dataset, write):
     np.testing.assert_allclose(targets, [[0.85, 0.15], [0.175, 0.825], [0.025, 0.975]], rtol=1e-6)
 
 
+def test_the_votes_of_several_people_stay_beside_a_teacher(dataset, write):
+    """FER+'s shares, of which one-hot rows would keep the majority alone."""
+    votes = np.array([[0.75, 0.25], [0.5, 0.5], [0, 1]], np.float32)
+    voted = replace(dataset, soft=votes)
+    np.testing.assert_array_equal(soft_labels(voted, [write(GOOD)], 0.0), votes)
+    np.testing.assert_allclose(soft_labels(voted, [write(GOOD)], 0.5)[0], [0.575, 0.425], rtol=1e-6)
+
+
 def test_several_teachers_speak_with_one_voice(dataset, write, tmp_path):
     other = tmp_path / "other.csv"
     other.write_text("name,dog,cat\na,1,0\nb,1,0\nc,1,0\n")
