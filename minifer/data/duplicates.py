@@ -94,13 +94,14 @@ def unseen_rows(train, pictures):
     details_a, details_b = _by_blocks(details, a), _by_blocks(details, b)
     for mirrored in (False, True):
         for candidates in _candidates(a, b, False, mirrored):
-            pairs = candidates
+            pairs, most = candidates, 1
             while (pairs := pairs[:, ~seen[pairs[1]]]).size:
-                _, first = np.unique(pairs[1], return_index=True)  # one candidate of each picture
-                rows_a, rows_b = pairs[:, first]
+                _, first, picture = np.unique(pairs[1], return_index=True, return_inverse=True)
+                now = np.arange(len(picture)) - first[picture] < most  # so many candidates of each picture
+                rows_a, rows_b = pairs[:, now]
                 r = _correlations(details_a, details_b, rows_a, rows_b, mirrored)
                 seen[rows_b[r >= LEAST_CORRELATION]] = True
-                pairs = np.delete(pairs, first, axis=1)
+                pairs, most = pairs[:, ~now], 4 * most
     return np.flatnonzero(~seen)
 
 
@@ -184,7 +185,7 @@ def _window(images, i, j):
 
 
 def _candidates(a, b, within, mirrored):
-    """Yield (2,n): rows of a, and the rows of b whose hashes are near to theirs."""
+    """Yield (2,n): rows of a, and the rows of b whose hashes are near to theirs, those of one row of b together."""
     hashes_a = _by_blocks(hashes, _window(a, 0, 0)) ^ (MIRROR if mirrored else np.uint64(0))
     places = product((-STEP, 0, STEP), repeat=2)
     hashes_b = np.stack([_by_blocks(hashes, _window(b, i, j)) for i, j in places])[..., np.newaxis]  # (9,M,1)
