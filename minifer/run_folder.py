@@ -148,5 +148,6 @@ def is_evaluated(folder):
 
 
 def read_evaluation(folder):
-    """Return evaluation.json."""
-    return read_json(Path(folder) / "evaluation.json", {"top1": Number(0, 1)})
+    """Return evaluation.json, in which there are the figures that sweeps and the study print."""
+    figures = ("top1", "balanced_accuracy", "macro_precision", "macro_f1")
+    return read_json(Path(folder) / "evaluation.json", dict.fromkeys(figures, Number(0, 1)))

@@ -15,9 +15,9 @@ from minifer.errors import ConfigError, MiniferError
 from minifer.faces.prepare import process
 from minifer.jobs import run_jobs
 from minifer.kernels.threads import threads
-from minifer.run_folder import is_evaluated
+from minifer.run_folder import is_evaluated, write_settings
 from minifer.runs import train_once
-from minifer.sweep import parse_changes
+from minifer.sweep import parse_changes, train_arm
 from minifer.training import Training
 
 START = ["sweep", "--preset", "quick", "--set", "epochs=1", "--set", "alpha=.0625", "--seeds", 2]
@@ -98,6 +98,13 @@ def test_a_long_value_makes_no_folder_that_cannot_be(archive, tmp_path, capsys, 
     grid = ["--set", f"teacher={long}/a.csv;{long}/b.csv"]
     assert run(capsys, *START, *grid, "--data", archive, "--out", tmp_path)[0] == 0
     assert len({folder.name for folder in folders}) == 4 and max(len(folder.name) for folder in folders) < 200
+
+
+def test_an_evaluation_that_lacks_a_figure_is_that_of_a_run_that_failed(tmp_path, archive):
+    write_settings(tmp_path, SHORT, archive)
+    (tmp_path / "evaluation.json").write_text('{"top1": 0.5}')
+    (tmp_path / "metrics.csv").write_text("train_loss\n1.5\n")
+    assert train_arm(tmp_path, SHORT, archive).endswith("evaluation.json: 'balanced_accuracy' is missing")
 
 
 def test_a_run_of_other_settings_or_data_is_not_taken_for_this_one(swept, archive, tmp_path, capsys):
