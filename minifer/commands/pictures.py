@@ -10,7 +10,7 @@ from pathlib import Path
 
 from minifer.commands.common import as_path
 from minifer.errors import DataError, MiniferError, one_line
-from minifer.output import log, unread
+from minifer.output import log, print_result, unread
 
 # Stands in the first bytes of a picture that --draw writes and in the last ones of a video, so that they are known
 # again under any name, in any folder.
@@ -41,7 +41,7 @@ def print_rows(verb, rows, describe, as_json, and_files):
     """
     failed = False
     for row in rows:
-        print(json.dumps(row) if as_json else describe(row), flush=True)
+        print_result(json.dumps(row) if as_json else describe(row))
         if "error" in row:
             failed = True
             print(f"minifer {verb}: {row['error']}", file=sys.stderr)
