@@ -33,6 +33,7 @@ KINDS = {
     "table of faces": _begins(b"picture,"),
     "table of costs": _begins(b"layer,", b"network,"),
     "PNG picture": _begins(b"\x89PNG"),
+    "report in JUnit's XML": _begins(b"<?xml"),
     "prepared .npz file": _holds("splits"),
     ".npz file of weights": _holds("__minifer__"),
     "safetensors file": lambda path, head: head[8:9] == b"{",
