@@ -251,9 +251,11 @@ def test_the_whole_way_on_the_command_line(capsys, folder):
     code, _, err = run(capsys, *evaluate, "--model", "nets.py:wider")
     assert code == 1 and "trained with nets.py:net, is read with nets.py:wider" in err and "of another model" in err
     code, out, err = run(capsys, "cost", "--model", "nets.py:net", "--json")
-    assert (
-        code == 0 and json.loads(out)["multiply_adds"] == 20764
-    )  # 24*24*9*4 of the convolution, 4*7 of the classifier
+    # 24*24*9*4 of the convolution, 4*7 of the classifier
+    assert code == 0 and json.loads(out)["multiply_adds"] == 20764
+    for flag in (("--alpha", "0.5"), ("--stem-stride", "1")):
+        code, out, err = run(capsys, "cost", "--model", "nets.py:net", *flag)
+        assert code == 2 and out == "" and "--alpha and --stem-stride are for MobileNets" in err
     code, out, _ = run(capsys, "gradcheck", "nets.py:net", "--input", "2x5x6x1")
     assert code == 0 and "classifier.weight" in out
     code, _, err = run(capsys, "train", "--resume", "run")
