@@ -199,6 +199,28 @@ def test_a_backward_that_is_missing_or_returns_nothing_is_one_line(name, message
     assert code == 1 and err.splitlines()[-1] == f"minifer train: {message}"
 
 
+@pytest.mark.parametrize(
+    ("layers", "said"),
+    [
+        (
+            "conv=Conv2D(1, 4, rng=rng), dense=Linear(4, classes, rng=rng)",
+            "cannot read a picture of 8x8 with 1 channel",
+        ),
+        ("flat=Flatten(), conv=Conv2D(64, classes, rng=rng)", "cannot read a picture of 8x8 with 1 channel"),
+        ("flat=Flatten(), dense=Linear(64, 11, rng=rng)", "makes 11 numbers of a picture"),
+    ],
+    ids=["no Flatten", "Flatten too early", "another number of classes"],
+)
+def test_the_cost_of_what_cannot_run_is_refused(layers, said, capsys, tmp_path):
+    path, names = tmp_path / "cannot.py", "Conv2D, Flatten, Linear, Sequential"
+    path.write_text(
+        f"from minifer.layers import {names}\ndef net(shape, classes, rng):\n    return Sequential({layers})\n"
+    )
+    for more in ((), ("--memory",)):
+        code, out, err = run(capsys, "cost", "--model", f"{path}:net", "--input", "8x8x1", "--classes", "10", *more)
+        assert code == 1 and out == "" and said in err and err.count("\n") == 1
+
+
 def test_a_photo_without_a_face_is_no_error_for_a_network_of_ones_own(capsys, folder):
     code, _, _ = run(capsys, "train", "--data", "faces.npz", "--model", "nets.py:net", "--epochs", "1", "--out", "run")
     Image.new("L", (80, 80), 99).save("blank.png")

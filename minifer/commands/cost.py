@@ -153,7 +153,7 @@ def check_together(args):
 def network(name, args, shape, classes):
     """Return (the network that a name means, without memory for weights where it is MobileNet; what it is called)."""
     from minifer.config import TrainConfig
-    from minifer.networks import build_model
+    from minifer.networks import build_model, check_output
     from minifer.own_code import is_target
 
     settings = TrainConfig(
@@ -167,7 +167,10 @@ def network(name, args, shape, classes):
     called = own or f"MobileNet {settings.model}, alpha {args.alpha:g}"
     if settings.model in ("plain", "skip", "mha"):
         called += f", blocks {settings.blocks}"
-    return build_model(settings, shape, classes, own, outline=True), called
+    model = build_model(settings, shape, classes, own, outline=True)
+    if own:  # formulas alone would count what cannot run
+        check_output(model, own, shape, classes)
+    return model, called
 
 
 def compare(args, shape, classes):
