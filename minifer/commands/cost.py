@@ -153,6 +153,7 @@ def check_together(args):
 def network(name, args, shape, classes):
     """Return (the network that a name means, without memory for weights where it is MobileNet; what it is called)."""
     from minifer.config import TrainConfig
+    from minifer.kernels.twin import use_backend
     from minifer.networks import build_model, check_output
     from minifer.own_code import is_target
 
@@ -168,8 +169,9 @@ def network(name, args, shape, classes):
     if settings.model in ("plain", "skip", "mha"):
         called += f", blocks {settings.blocks}"
     model = build_model(settings, shape, classes, own, outline=True)
-    if own:  # formulas alone would count what cannot run
-        check_output(model, own, shape, classes)
+    if own:  # formulas alone would count what cannot run; NumPy has nothing to compile before it does
+        with use_backend("numpy"):
+            check_output(model, own, shape, classes)
     return model, called
 
 
