@@ -78,8 +78,9 @@ def train_claimed(folder, settings, data, noted_data, quiet):
     if not is_evaluated(folder):
         if not quiet:
             log(f"          {folder.name}: {settings.model}, at most {settings.epochs} epochs")
-        training = Training(settings, *read_rows(data, settings))
-        if (folder / "last.npz").exists():
+        going_on = (folder / "last.npz").exists()
+        training = Training(settings, *read_rows(data, settings), going_on=going_on)
+        if going_on:
             training.restore(folder)
         finished, signals = run_to_end(training, folder, quiet)
         if finished:

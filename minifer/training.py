@@ -59,9 +59,12 @@ class Phase:
 
 
 class Training:
-    """One run: the model, what moves it, and where it stands."""
+    """One run: the model, what moves it, and where it stands.
 
-    def __init__(self, settings, train, val, model=None, loss=None, ranks=ALONE):
+    going_on    whether restore follows, which brings all weights: a file that the run started from may be gone by then
+    """
+
+    def __init__(self, settings, train, val, model=None, loss=None, ranks=ALONE, going_on=False):
         if model is not None and not is_target(settings.model):
             settings = config.replace(settings, model=own_name(model))
         ranks.check(settings)
@@ -77,7 +80,7 @@ class Training:
         self.model = build_model(settings, train.input_shape, len(train.classes), model)
         if is_target(settings.model) and loss is None:
             check_output(self.model, settings.model, train.input_shape, len(train.classes))
-        if settings.pretrained:
+        if settings.pretrained and not going_on:
             ranks.do_first(lambda: start_from(self.model, settings.pretrained))
         ranks.same_state(self.model)
         if settings.freeze:

@@ -18,12 +18,14 @@ from small_runs import TINY, Silent, assert_same, everything, flags
 from minifer import checkpoint, config, metrics
 from minifer.averaging import recalibrate
 from minifer.cases import away_from_zero
+from minifer.cli import main
 from minifer.data import fer2013, synthetic
 from minifer.data.dataset import Dataset, to_float
 from minifer.errors import CheckpointError, ConfigError, DataError, DtypeError, ShapeError, TrainingError
 from minifer.evaluation import predict
 from minifer.layers import BatchNorm, Dropout, Sequential
-from minifer.run_folder import write_evaluation
+from minifer.run_folder import write_evaluation, write_settings
+from minifer.runs import read_rows, train_once
 from minifer.trained import load_weights
 from minifer.training import Training, fit
 
@@ -410,6 +412,22 @@ def test_pretrained_of_the_same_network_is_taken_whole(faces, plain_run):
 def test_pretrained_of_another_width(faces, plain_run):
     with pytest.raises(CheckpointError, match=r"best.npz is of another model: stem.weight has shape"):
         start(faces, config.replace(TRANSFER, alpha=1 / 8, pretrained=str(plain_run)))
+
+
+def test_a_run_goes_on_when_what_it_started_from_is_gone(plain_run, archive, tmp_path):
+    """Its state has all weights: who tidied up, or moved the run to another machine, loses nothing."""
+    gone, settings = tmp_path / "gone.npz", config.replace(TRANSFER, epochs=2)
+    gone.write_bytes((plain_run / "best.npz").read_bytes())
+    settings = config.replace(settings, pretrained=str(gone))
+    for name in ("resumed", "again"):
+        (tmp_path / name).mkdir()
+        training = Training(settings, *read_rows(archive, settings))
+        training.run(Silent(tmp_path / name), lambda training=training: training.epoch == 1)
+        write_settings(tmp_path / name, settings, archive)
+    gone.unlink()
+    assert main(["train", "--resume", str(tmp_path / "resumed")]) == 0
+    result, losses = train_once(tmp_path / "again", settings, archive, archive, quiet=True)
+    assert len(losses) == 2 and result["n"] == 30
 
 
 def test_settings_of_an_older_version_take_defaults():
