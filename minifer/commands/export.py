@@ -151,7 +151,7 @@ def write_keras(path, model, shape, meta, args):
     """Write Keras' file and read it back into a network that knows nothing."""
     from minifer.interop.keras import load_keras_mobilenet, save_keras_mobilenet
 
-    save_keras_mobilenet(path, model)
+    save_keras_mobilenet(path, model, shape)
     return _read_back(load_keras_mobilenet, path, model, shape, meta)
 
 

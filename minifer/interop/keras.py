@@ -21,7 +21,8 @@ Such files come from strangers too: only plain arrays in the file itself are rea
 
 The pictures go in as in minifer, x / 127.5 - 1. Where Keras halves a map it pads one row below and one column on the
 right; padding="same" does so for even sides. The features are therefore the same for sides that are multiples of 32.
-Of 48x48 the 3x3 map before block12 becomes 2x2 here and 1x1 there, which is of no matter as a start.
+Of 48x48 the 3x3 map before block12 becomes 2x2 here and 1x1 there, which is of no matter as a start. A network that was
+trained on such pictures is not written: Keras would give other answers.
 
 Source: Howard et al., MobileNets, 2017; the layers' names are those of keras.applications.MobileNet.
 """
@@ -39,7 +40,8 @@ from minifer.errors import CheckpointError, ConfigError, DataError, MiniferError
 from minifer.files import replacing
 from minifer.files.archives import open_source
 from minifer.files.guard import guarded
-from minifer.models.mobilenet import STEM_FILTERS, MobileNet
+from minifer.interop.published import check_strides
+from minifer.models.mobilenet import STEM_FILTERS, MobileNet, mobilenet
 
 LAYERS = {
     "stem": "conv1",
@@ -59,6 +61,7 @@ ARRAYS = {
     "running_var": ("moving_variance",),
 }
 EPS = 1e-3  # of Keras' BatchNormalization
+HALVED = 32  # sides that can be halved five times are padded alike here and there
 MOST_WEIGHTS = 1 << 28  # bytes; MobileNet's are 17 million
 MOST_NAMES = 10_000  # of layers in a file, and of arrays in a layer
 
@@ -94,12 +97,14 @@ def load_keras_mobilenet(path, model, classifier=False):
     return left
 
 
-def save_keras_mobilenet(path, model):
+def save_keras_mobilenet(path, model, input_shape):
     """Write a plain MobileNet as .weights.h5, which Keras 3 loads: MobileNet(weights=path), or load_weights(path).
 
     A network for grey pictures becomes one for grey pictures: MobileNet(input_shape=(H, W, 1), classes=K, alpha=...).
 
-    Raises     ConfigError when Keras has no such network; MiniferError when h5py is not installed
+    input_shape  (H, W, C) of its pictures
+    Raises       ConfigError when Keras has no such network, or one that gives other answers for such pictures;
+                 MiniferError when h5py is not installed
     """
     try:
         import h5py
@@ -109,6 +114,13 @@ def save_keras_mobilenet(path, model):
     if extra := [name for name in model.state() if keras_name(name) is None]:
         raise ConfigError(
             f"Keras' MobileNet has no {extra[0].rpartition('.')[0]}: write .onnx, which takes any network"
+        )
+    check_strides(model, mobilenet("plain", outline=True), "Keras' MobileNet")
+    height, width, _ = input_shape
+    if height % HALVED or width % HALVED:
+        raise ConfigError(
+            f"Keras' MobileNet pads maps of odd sides otherwise, and would give other answers for {height}x{width}: "
+            f"write .onnx, or train on pictures whose sides are multiples of {HALVED}"
         )
     numbers, held = {}, {}
     for name, array in model.state().items():

@@ -10,7 +10,7 @@ import pytest
 from minifer import config, interop
 from minifer.cli import main
 from minifer.errors import CheckpointError, ConfigError
-from minifer.models import V2_BLOCKS, V3_BLOCKS, mobilenet, mobilenet_v2, mobilenet_v3
+from minifer.models import BLOCKS, V2_BLOCKS, V3_BLOCKS, mobilenet, mobilenet_v2, mobilenet_v3
 from minifer.networks import build_model
 from minifer.trained import start_from
 
@@ -240,6 +240,22 @@ def test_other_networks_are_refused(tmp_path, rng):
         load_pytorch(tmp_path / "other.safetensors", network())
     with pytest.raises(ConfigError, match=r"timm's MobileNet V1 has no block1\.projection"):
         save_pytorch(tmp_path / "skip.safetensors", network("skip"))
+
+
+@pytest.mark.parametrize(
+    ("layout", "model"),
+    [
+        ("timm", network(stem_stride=1)),
+        ("timm", network(blocks=tuple((filters, 1) for filters, _ in BLOCKS))),
+        ("torchvision", later("v2", "torchvision", stem_stride=1)),
+        ("timm", later("v3", "timm", stem_stride=1)),
+    ],
+)
+def test_a_network_of_other_strides_is_not_written(tmp_path, layout, model):
+    """Its names and shapes are theirs, and they would load it and answer otherwise without a word."""
+    with pytest.raises(ConfigError, match=r"has (stem|block2\.depthwise) with stride 2, this network 1: write \.onnx"):
+        save_pytorch(tmp_path / "net.safetensors", model, layout)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_suffix_decides_who_reads(tmp_path, rng):
