@@ -14,7 +14,19 @@ from minifer.data import synthetic
 from minifer.data.fer2013 import save_npz
 from minifer.errors import CheckpointError, ConfigError, LayerError
 from minifer.evaluation import predict
-from minifer.layers import Conv2D, Dropout, Flatten, GlobalAveragePool, Layer, Linear, MaxPool2D, ReLU, Sequential
+from minifer.layers import (
+    Conv2D,
+    Dropout,
+    Flatten,
+    GlobalAveragePool,
+    Layer,
+    Linear,
+    MaxPool2D,
+    MultiHeadSelfAttention,
+    Parameter,
+    ReLU,
+    Sequential,
+)
 from minifer.losses import SoftmaxCrossEntropy
 from minifer.models import mobilenet
 from minifer.networks import build_own, freeze_body, own_name
@@ -330,6 +342,18 @@ def test_freezing_the_body_leaves_the_last_layer_to_train():
     network = small((16, 16, 1), 3, np.random.default_rng(0))
     freeze_body(network)
     assert list(network.parameters(trainable_only=True)) == ["classifier.weight", "classifier.bias"]
+
+    class Scaled(Layer):
+        """A layer of layers that has a Parameter itself, and one below it that has, too."""
+
+        def __init__(self, rng):
+            self.scale = Parameter(np.ones(4, np.float32))
+            self.attention = MultiHeadSelfAttention(4, 2, 2, positions=(8, 8), rng=rng)
+            self.classifier = Linear(4, 3, rng=rng)
+
+    composed = Scaled(np.random.default_rng(0))
+    freeze_body(composed)
+    assert list(composed.parameters(trainable_only=True)) == ["classifier.weight", "classifier.bias"]
     by_ours = mobilenet("skip", alpha=0.25)
     freeze_body(by_ours)
     assert any(".projection" in path for path in by_ours.parameters(trainable_only=True))
