@@ -24,9 +24,10 @@ from minifer.data.dataset import Dataset, to_float
 from minifer.errors import CheckpointError, ConfigError, DataError, DtypeError, ShapeError, TrainingError
 from minifer.evaluation import predict
 from minifer.layers import BatchNorm, Dropout, Sequential
+from minifer.networks import build_model
 from minifer.run_folder import write_evaluation, write_settings
 from minifer.runs import read_rows, train_once
-from minifer.trained import load_weights
+from minifer.trained import load_weights, start_from
 from minifer.training import Training, fit
 
 ROW = ("images", "labels", "names")  # what a data set holds of each row
@@ -412,6 +413,27 @@ def test_pretrained_of_the_same_network_is_taken_whole(faces, plain_run):
 def test_pretrained_of_another_width(faces, plain_run):
     with pytest.raises(CheckpointError, match=r"best.npz is of another model: stem.weight has shape"):
         start(faces, config.replace(TRANSFER, alpha=1 / 8, pretrained=str(plain_run)))
+
+
+@pytest.mark.parametrize(
+    ("trained", "model"),
+    [
+        ({"model": "v2", "padding": "symmetric"}, {"model": "v2"}),
+        ({"model": "plain", "bn_eps": 1e-5}, {"model": "mha"}),
+        ({"model": "mha", "heads": 2, "head_units": 8}, {"model": "mha", "heads": 8, "head_units": 2}),
+    ],
+)
+def test_pretrained_whose_weights_would_mean_something_else(trained, model, tmp_path):
+    """The shapes fit, and nothing else would tell."""
+    first, second = (config.TrainConfig(alpha=1 / 16, **how) for how in (trained, model))
+    description = {"config": config.to_dict(first), "classes": ["a", "b"], "image_shape": [20, 20]}
+    shape = (20, 20, 1)
+    checkpoint.save(tmp_path / "net.npz", build_model(first, shape, 2).state(), description)
+    start_from(build_model(first, shape, 2), tmp_path / "net.npz")
+    with pytest.raises(ConfigError, match=r"trained with --(padding symmetric|bn-eps 1e-05|heads 2), this network has"):
+        start_from(build_model(second, shape, 2), tmp_path / "net.npz")
+    if "heads" in trained:  # of fewer units only stem and blocks are taken
+        start_from(build_model(config.replace(second, head_units=1), shape, 2), tmp_path / "net.npz")
 
 
 def test_a_run_goes_on_when_what_it_started_from_is_gone(plain_run, archive, tmp_path):
