@@ -139,6 +139,12 @@ def own_name(own):
     return f"{getattr(thing, '__module__', 'python')}:{getattr(thing, '__qualname__', type(thing).__name__)}"
 
 
+def check_freeze(settings):
+    """Raise ConfigError when a TrainConfig would freeze random weights; a network of one's own may bring its own."""
+    if settings.freeze and not settings.pretrained and not is_target(settings.model):
+        raise ConfigError("--freeze keeps what --pretrained brings: without that the start's random weights would stay")
+
+
 def freeze_body(model):
     """Freeze what transfer learning keeps: MobileNet's stem and blocks, of another network all but its last layer."""
     if isinstance(model, MobileNet):

@@ -96,7 +96,7 @@ class MobileNetClassifier(ClassifierMixin, BaseEstimator):
             if isinstance(given, dict):
                 given = {label: weight for label, weight in given.items() if label in self.classes_}
             weights = compute_class_weight(given, classes=self.classes_, y=y)
-        own = None if isinstance(self.model, str) and not is_target(self.model) else self.model
+        own = self.model if callable(self.model) or is_target(str(self.model)) else None
         training = Training(
             self._settings(int(seed)),
             data.take(~val) if val.any() else data,
@@ -138,7 +138,7 @@ class MobileNetClassifier(ClassifierMixin, BaseEstimator):
         return config.TrainConfig(
             **{name: getattr(self, name) for name in same},
             **({} if self.augment else config.NO_AUGMENTATION),
-            model=self.model if isinstance(self.model, str) else "skip",
+            model="skip" if callable(self.model) else self.model,  # of one's own: Training notes its name
             keep="best" if self.early_stopping else "last",
             seed=seed,
         )

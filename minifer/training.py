@@ -30,7 +30,7 @@ from minifer.fusion import fused
 from minifer.kernels.bfloat16 import check_products, products
 from minifer.layers import Dropout, Layer
 from minifer.losses import SoftmaxCrossEntropy
-from minifer.networks import Own, build_model, check_output, freeze_body, own_name
+from minifer.networks import Own, build_model, check_freeze, check_output, freeze_body, own_name
 from minifer.optimizers import SGD, Adam
 from minifer.own_code import is_target
 from minifer.parallel import ALONE, gradients, share_dataset
@@ -68,6 +68,7 @@ class Training:
         if model is not None and not is_target(settings.model):
             settings = config.replace(settings, model=own_name(model))
         ranks.check(settings)
+        check_freeze(settings)
         try:
             check_products(settings.products)
         except ValueError as error:

@@ -145,6 +145,17 @@ def test_what_does_not_fit_is_a_value_error(digits):
         MobileNetClassifier(network((8, 8, 1), 5, np.random.default_rng(0)), **SMALL).fit(whole, labels)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [({"freeze": True}, "--freeze keeps what --pretrained brings"), ({"model": None}, "model is None"),
+     ({"model": 5}, "model is 5: it must be one of plain")],
+)  # fmt: skip
+def test_what_cannot_be_meant_is_a_value_error(digits, wrong, message):
+    """A network of random weights that stay, or another one than was named, would have trained without a word."""
+    with pytest.raises(ValueError, match=message):
+        MobileNetClassifier(**SMALL | wrong).fit(*digits)
+
+
 def test_a_row_s_answer_does_not_hang_on_the_others(digits):
     images, labels = digits
     whole = np.minimum(images * 16, 255).astype(np.uint8)

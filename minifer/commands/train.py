@@ -144,6 +144,7 @@ def train(args, claims, ranks):
 def begin(args, changes, own, claims):
     """Return (settings as a dict, path of the data or None, run folder or None) of the run that the flags mean."""
     from minifer.files import claimed
+    from minifer.networks import check_freeze
     from minifer.run_folder import check_can_go_on, new_folder, read_settings
     from minifer.trained import find_weights
 
@@ -165,8 +166,7 @@ def begin(args, changes, own, claims):
     if changes.get("labels"):
         changes["labels"] = str(Path(changes["labels"]).resolve())
     settings = config.replace(config.PRESETS[preset], **changes)
-    if settings.freeze and not settings.pretrained and not own:  # one's own may bring its weights itself
-        raise ConfigError("--freeze keeps what --pretrained brings: without that the start's random weights would stay")
+    check_freeze(settings)
     folder = None if args.find_rate else str(new_folder(args.out, preset, claims))
     return config.to_dict(settings), args.data, folder
 
