@@ -22,6 +22,7 @@ DESCRIPTION = {
     "config": Record(),
     "classes": Several(Text(), most=MOST_CLASSES),
     "image_shape": Several(Whole(1, MOST_SIDE), least=2, most=3),  # that is read: (H, W) if grey, (H, W, C)
+    "val_top1": Maybe(Number(0, 1)),
     "temperature": Maybe(Number(LEAST, MOST)),  # that its last layer has taken up, see minifer.calibration
 }
 MEANING = {"padding": "--padding", "eps": "--bn-eps", "heads": "--heads"}  # of weights, beside their shapes
