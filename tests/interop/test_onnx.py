@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from small_runs import run
 
-from minifer import layers
+from minifer import checkpoint, config, layers
 from minifer.cases import CASES
 from minifer.data import synthetic
 from minifer.data.fer2013 import save_npz
-from minifer.errors import ConfigError, MiniferError
+from minifer.errors import ConfigError, MiniferError, TrainingError
 from minifer.layers import Layer, Parameter, Sequential
 from minifer.losses import probabilities
 from minifer.models import block_table, mobilenet, mobilenet_v2, mobilenet_v3
@@ -293,3 +293,9 @@ def test_eight_bits(capsys, tmp_path):
     assert [line.split()[0] for line in lines[:2]] == ["float32", "int8"]
     assert 2.5 * float(lines[1].split()[-2]) < float(lines[0].split()[-2])
     assert float(lines[2].split()[4].rstrip("%")) > 50
+    # Of other classes it would count right answers that are none.
+    settings = config.to_dict(config.TrainConfig(model="plain", alpha=1 / 16))
+    description = {"config": settings, "classes": ["sad", "happy"], "image_shape": [48, 48]}
+    checkpoint.save(tmp_path / "two.npz", mobilenet("plain", alpha=1 / 16, classes=2).state(), description)
+    with pytest.raises(TrainingError, match=r"two\.npz was trained for the classes sad, happy, the data has angry"):
+        example["main"](tmp_path / "two.npz", tmp_path / "faces.npz")
