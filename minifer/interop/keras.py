@@ -11,7 +11,8 @@ Keras publishes them as mobilenet_{1_0,7_5,5_0,2_5}_{128,160,192,224}_tf.h5, and
     stem_norm, ..._norm        ..._bn            gamma, beta, moving_mean and _variance   (C,)
 
 Keras 3 writes .weights.h5, and .keras, a zip that holds one. There a layer is a group of layers/, numbered by its kind
-(layers/conv2d_1/vars/0, 1, ...); the name that it has in Keras is an attribute of the group vars.
+(layers/conv2d_1/vars/0, 1, ...); the name that it has in Keras is an attribute of the group vars. A MobileNet that is a
+layer of another model has its own in layers/functional/layers/.
 
 The names end in ":0" in files that TensorFlow wrote. Whole models that Keras saved as .h5 have the same one group
 further down. Of a MobileNet that is a layer of another model, such as a Sequential, one group holds all arrays, under
@@ -29,6 +30,7 @@ Source: Howard et al., MobileNets, 2017; the layers' names are those of keras.ap
 
 import math
 import re
+from collections import deque
 from io import BytesIO
 from itertools import count, islice, takewhile
 from pathlib import Path
@@ -280,17 +282,32 @@ def _numbered_arrays(layers, path):
     import h5py
 
     arrays = {}
-    for group_name in islice(layers, MOST_NAMES):
-        group = _member(layers, f"{group_name}/vars")
+    for layer in islice(_layers_below(layers), MOST_NAMES):
+        group = _member(layer, "vars")
         name = group.attrs.get("name") if isinstance(group, h5py.Group) else None
         if not isinstance(name, str):
             continue
         for number, array in enumerate(numbered(name)):
             if str(number) in group:
-                if (name, array) in arrays:
+                if name.startswith("conv") and (name, array) in arrays:
                     raise CheckpointError(f"{path} holds two layers {name}: save the one MobileNet that is wanted")
-                arrays[name, array] = group, str(number)
+                arrays.setdefault((name, array), (group, str(number)))
     return arrays
+
+
+def _layers_below(layers):
+    """Yield the group of every layer of a file of Keras 3, those of models in the model too; without end in a loop."""
+    import h5py
+
+    ahead = deque([layers])
+    while ahead:
+        parent = ahead.popleft()
+        for name in parent:
+            layer = _member(parent, name)
+            yield layer
+            inner = _member(layer, "layers")
+            if isinstance(inner, h5py.Group):
+                ahead.append(inner)
 
 
 def _names(group, path):
