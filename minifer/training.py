@@ -427,8 +427,8 @@ def first_bad_layer(model, x):
 
 
 def _watched(forward, path, kind, found):
-    def watch(*inputs, training=False):
-        y = forward(*inputs, training=training)
+    def watch(*inputs, **how):
+        y = forward(*inputs, **how)
         if not np.isfinite(y).all():
             found.append(f"{path} ({kind})")
         return y

@@ -31,7 +31,7 @@ from minifer.losses import SoftmaxCrossEntropy
 from minifer.models import mobilenet
 from minifer.networks import build_own, freeze_body, own_name
 from minifer.trained import load_weights
-from minifer.training import Training, fit
+from minifer.training import Training, first_bad_layer, fit
 
 NETS = """
 from minifer.layers import Conv2D, Flatten, GlobalAveragePool, Layer, Linear, MaxPool2D, ReLU, Sequential
@@ -368,6 +368,18 @@ def test_weights_of_ones_own_start_another_run(faces, tmp_path):
     np.testing.assert_array_equal(second.model.state()["conv.weight"], checkpoint.load(path)[0]["conv.weight"])
     with pytest.raises(CheckpointError, match="another network: only MobileNet takes a part"):
         Training(config.replace(settings, pretrained=path), faces["train"], faces["val"], pooled)
+
+
+def test_the_layer_that_diverged_is_named_however_it_is_called():
+    class Named(Layer):
+        def __init__(self):
+            self.classifier = Linear(4, 3, rng=np.random.default_rng(0))
+
+        def forward(self, x, training=False):
+            return self.classifier.forward(x=x, training=training)
+
+    x = np.full((2, 4), np.inf, np.float32)
+    assert first_bad_layer(Named(), x).endswith("is classifier (Linear)")
 
 
 def test_a_layer_of_ones_own_trains_without_saying_its_cost(faces):
