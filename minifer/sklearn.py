@@ -73,6 +73,7 @@ class MobileNetClassifier(ClassifierMixin, BaseEstimator):
 
     def fit(self, X, y):
         """Train on pictures X and their labels y, of any type; return self."""
+        vars(self).pop("model_", None)  # a fit that is interrupted leaves none: it would answer with the new classes
         X, y = validate_data(self, X, y, allow_nd=True)
         check_classification_targets(y)
         self.classes_, labels = np.unique(y, return_inverse=True)
@@ -117,7 +118,7 @@ class MobileNetClassifier(ClassifierMixin, BaseEstimator):
 
     def predict_proba(self, X):
         """Return probabilities (N, classes), each row of sum 1."""
-        check_is_fitted(self)
+        check_is_fitted(self, "model_")
         X = validate_data(self, X, allow_nd=True, reset=False)
         if X.shape[1:] != self.shape_:
             raise ValueError(f"X holds pictures of shape {X.shape[1:]}, the training rows had {self.shape_}")
@@ -126,7 +127,7 @@ class MobileNetClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X):
         """Return the likeliest class of each picture."""
-        check_is_fitted(self)
+        check_is_fitted(self, "model_")
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
     def _settings(self, seed):
