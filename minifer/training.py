@@ -15,7 +15,7 @@ import numpy as np
 from minifer import checkpoint, config
 from minifer.allowed import Maybe, Number, Record, Several, Switch, Text, Whole, like
 from minifer.averaging import Average, recalibrate
-from minifer.calibration import fit_temperature, take_up
+from minifer.calibration import fit_temperature, last_linear, take_up
 from minifer.data.augment import Augmentation
 from minifer.data.batches import SAMPLE, Batches
 from minifer.data.dataset import Dataset
@@ -84,6 +84,7 @@ class Training:
         if settings.pretrained and not going_on:
             ranks.do_first(lambda: start_from(self.model, settings.pretrained))
         ranks.same_state(self.model)
+        self.last_linear = last_linear(self.model, train.input_shape) if settings.calibrate else None
         if settings.freeze:
             freeze_body(self.model)
         self.model.require_input_gradient(False)
@@ -259,7 +260,7 @@ class Training:
             stop = self.stopping.end_epoch(top1, self.model)
         if self.settings.calibrate and self.stopping.best_epoch == self.epoch:
             self.temperature = fit_temperature(probs, self.val.labels)
-            take_up(self.stopping.best_state, self.model, self.temperature)
+            take_up(self.stopping.best_state, self.last_linear, self.temperature)
         picked = probs[np.arange(len(probs)), self.val.labels]
         row = {
             "epoch": self.epoch + 1,
