@@ -160,9 +160,15 @@ def write_safetensors(path, model, shape, meta, args):
 
 def write_keras(path, model, shape, meta, args):
     """Write Keras' file and read it back into a network that knows nothing."""
-    from minifer.interop.keras import load_keras_mobilenet, save_keras_mobilenet
+    from minifer.interop.keras import HALVED, load_keras_mobilenet, save_keras_mobilenet
 
-    save_keras_mobilenet(path, model, shape)
+    save_keras_mobilenet(path, model)
+    height, width, _ = shape
+    if height % HALVED or width % HALVED:
+        log(
+            f"{path}: Keras pads maps of odd sides otherwise, so that its answers for {height}x{width} are others than "
+            f"minifer's: a start for training there; .onnx answers the same, and sides in steps of {HALVED} do"
+        )
     return _read_back(load_keras_mobilenet, path, model, shape, meta)
 
 

@@ -22,8 +22,8 @@ Such files come from strangers too: only plain arrays in the file itself are rea
 
 The pictures go in as in minifer, x / 127.5 - 1. Where Keras halves a map it pads one row below and one column on the
 right; padding="same" does so for even sides. The features are therefore the same for sides that are multiples of 32.
-Of 48x48 the 3x3 map before block12 becomes 2x2 here and 1x1 there, which is of no matter as a start. A network that was
-trained on such pictures is not written: Keras would give other answers.
+Of 48x48 the 3x3 map before block12 becomes 2x2 here and 1x1 there, which is of no matter as a start; but Keras' answers
+for such pictures are others than minifer's.
 
 Source: Howard et al., MobileNets, 2017; the layers' names are those of keras.applications.MobileNet.
 """
@@ -99,14 +99,12 @@ def load_keras_mobilenet(path, model, classifier=False):
     return left
 
 
-def save_keras_mobilenet(path, model, input_shape):
+def save_keras_mobilenet(path, model):
     """Write a plain MobileNet as .weights.h5, which Keras 3 loads: MobileNet(weights=path), or load_weights(path).
 
     A network for grey pictures becomes one for grey pictures: MobileNet(input_shape=(H, W, 1), classes=K, alpha=...).
 
-    input_shape  (H, W, C) of its pictures
-    Raises       ConfigError when Keras has no such network, or one that gives other answers for such pictures;
-                 MiniferError when h5py is not installed
+    Raises     ConfigError when Keras has no such network; MiniferError when h5py is not installed
     """
     try:
         import h5py
@@ -118,12 +116,6 @@ def save_keras_mobilenet(path, model, input_shape):
             f"Keras' MobileNet has no {extra[0].rpartition('.')[0]}: write .onnx, which takes any network"
         )
     check_strides(model, mobilenet("plain", outline=True), "Keras' MobileNet")
-    height, width, _ = input_shape
-    if height % HALVED or width % HALVED:
-        raise ConfigError(
-            f"Keras' MobileNet pads maps of odd sides otherwise, and would give other answers for {height}x{width}: "
-            f"write .onnx, or train on pictures whose sides are multiples of {HALVED}"
-        )
     numbers, held = {}, {}
     for name, array in model.state().items():
         layer, arrays = keras_name(name)
