@@ -121,10 +121,10 @@ def ends(path):
         return first + file.read()
 
 
-def drawn_stem(path):
-    """Return what the drawing of a picture or video is called: of a very long name the beginning, and -faces."""
+def drawn_stem(path, ending="-faces"):
+    """Return what the drawing of a picture or video is called: of a very long name the beginning, and an ending."""
     stem = os.fsencode(Path(path).stem)
-    return os.fsdecode(stem[:LONGEST]) + "-faces"
+    return os.fsdecode(stem[:LONGEST]) + ending
 
 
 class Drawings:

@@ -157,7 +157,7 @@ def predict_videos(paths, recognizer, drawings=None, **settings):
             except DataError as error:
                 yield {"image": path, **last, "faces": [], "error": str(error)}
         if film is not None:
-            timeline.draw(drawings.target(f"{Path(path).stem}-over-time", ".png"), NOTE)
+            timeline.draw(drawings.target(drawn_stem(path, "-over-time"), ".png"), NOTE)
 
 
 def label(face):

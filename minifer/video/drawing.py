@@ -8,7 +8,7 @@ from minifer.errors import MiniferError
 from minifer.files import replacing
 from minifer.output import log
 from minifer.report.faces import mark_faces
-from minifer.video.frames import import_av, reason
+from minifer.video.frames import import_av, opened, reason
 
 # About as sharp as the original, and several times as fast as x264's own choice.
 ENCODER = {"crf": "20", "preset": "veryfast"}
@@ -89,7 +89,7 @@ class _Sound:
         self.packets, self.waiting, self.stream = iter(()), None, None
 
     def __enter__(self):
-        self.container = import_av().open(str(self.source), metadata_errors="replace")
+        self.container = opened(self.source)
         sound = self.container.streams.best("audio")
         codec = getattr(sound and sound.codec_context, "name", "of an unknown kind")
         if sound is not None and codec in self.output.supported_codecs:

@@ -57,6 +57,7 @@ class Frame:
     time_base: Fraction
     decoded: object  # PyAV's
     matrix: np.ndarray | None  # how it is turned, see display_matrix
+    aspect: Fraction  # width of a pixel over its height
 
     @property
     def time(self):
@@ -65,8 +66,9 @@ class Frame:
 
     @cached_property
     def image(self):
-        """(H,W,3) uint8, upright."""
-        return upright(self.decoded.to_ndarray(format="rgb24"), self.matrix)
+        """(H,W,3) uint8, upright, its pixels squares."""
+        width, height = square_size(self.decoded.width, self.decoded.height, self.aspect)
+        return upright(self.decoded.to_ndarray(format="rgb24", width=width, height=height), self.matrix)
 
 
 def display_matrix(decoded):
@@ -91,6 +93,23 @@ def upright(image, matrix):
     return np.ascontiguousarray(image[::down, ::right])
 
 
+def square_size(width, height, aspect):
+    """Return the width and height at which a picture's pixels, as wide as their height times aspect, become squares.
+
+    Camcorders, DVDs and television store wide pictures in few columns; a face in them looks narrow until they are
+    shown. The shorter side of a pixel is stretched, so that none is lost.
+    """
+    return (round(width * aspect), height) if aspect > 1 else (width, round(height / aspect))
+
+
+def opened(path):
+    """Return PyAV's container of a file, which is always one of this computer.
+
+    To FFmpeg 12:30.mp4 would be an address, as http://... is one.
+    """
+    return import_av().open(f"file:{path}", metadata_errors="replace")
+
+
 def frames(path):
     """Yield the Frames of a video file, in the order of their times.
 
@@ -99,7 +118,7 @@ def frames(path):
     """
     av = import_av()
     try:
-        container = av.open(str(path), metadata_errors="replace")
+        container = opened(path)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (OSError, ValueError, av.FFmpegError) as error:
@@ -110,9 +129,11 @@ def frames(path):
         stream = container.streams.best("video")
         if stream.codec_context is None:
             raise DataError(f"{path}: FFmpeg does not know how its pictures are stored: convert it to .mp4 first")
-        check_size(path, stream.width, stream.height)
+        aspect = stream.sample_aspect_ratio or Fraction(1)
+        check_size(path, *square_size(stream.width, stream.height, aspect))
         stream.thread_type = "AUTO"
-        stream.codec_context.options = {"max_pixels": str(int(MEGAPIXELS * 1e6))}  # frames may differ from the header
+        most = int(MEGAPIXELS * 1e6 * min(aspect, 1 / aspect))
+        stream.codec_context.options = {"max_pixels": str(most)}  # frames may differ from the header
         time, matrix = None, None
         try:
             for index, (pts, decoded) in enumerate(_decoded(container, stream, path)):
@@ -120,7 +141,7 @@ def frames(path):
                     raise DataError(f"{path}: its frames have no times: put it into a container such as .mp4 first")
                 if index == 0:  # once: a frame and its side data hold each other, until Python looks for such circles
                     matrix = display_matrix(decoded)
-                frame = Frame(index, pts, stream.time_base, decoded, matrix)
+                frame = Frame(index, pts, stream.time_base, decoded, matrix, aspect)
                 time = frame.time
                 yield frame
         except (OSError, ValueError, av.FFmpegError) as error:
