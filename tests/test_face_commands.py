@@ -14,6 +14,9 @@ from minifer.data.dataset import Dataset
 from minifer.data.fer2013 import load, save_npz
 from minifer.errors import ConfigError, DataError, MiniferError
 from minifer.faces import prepare as preparing
+from minifer.faces.detector import SHIPPED as SHIPPED_DETECTOR
+from minifer.faces.landmarks import SHIPPED as SHIPPED_LANDMARKS
+from minifer.files import check_target
 from minifer.files.members import Member
 
 
@@ -245,3 +248,22 @@ def test_training_commands_refuse_what_is_no_data(tmp_path):
         train_detector.run(parse(train_detector, "--faces", "a", "--scenes", "b", "--rounds", "-1"))
     with pytest.raises(ConfigError, match="copies"):
         train_landmarks.run(parse(train_landmarks, "--data", tmp_path, "--copies", "0"))
+
+
+@pytest.mark.parametrize("command", [train_detector, train_landmarks])
+def test_what_is_trained_takes_the_place_of_nothing_else(tmp_path, face, command):
+    Image.fromarray(face).save(tmp_path / "a.png")
+    data = ("--data", "x") if command is train_landmarks else ("--faces", "x", "--scenes", "x")
+    for out, what in ((tmp_path, "is a folder"), (tmp_path / "a.png", "holds something else than a ")):
+        with pytest.raises(ConfigError, match=what):
+            command.run(parse(command, *data, "--out", out))
+    check_target(SHIPPED_DETECTOR, "face detector", "--out")
+    check_target(SHIPPED_LANDMARKS, "landmark predictor", "--out")
+
+
+def test_a_single_portrait_cannot_be_held_out(tmp_path, monkeypatch):
+    from minifer.faces import archives
+
+    monkeypatch.setattr(archives, "portraits_below", lambda path: [(np.zeros((9, 9), np.uint8), np.zeros((68, 2)))])
+    with pytest.raises(DataError, match="single portrait"):
+        train_landmarks.run(parse(train_landmarks, "--data", "x", "--out", tmp_path / "l.npz", "--hold-out", "2"))

@@ -36,6 +36,8 @@ KINDS = {
     "report in JUnit's XML": _begins(b"<?xml"),
     "prepared .npz file": _holds("splits"),
     ".npz file of weights": _holds("__minifer__"),
+    "face detector": _holds("template"),
+    "landmark predictor": _holds("rough.mean"),
     "safetensors file": lambda path, head: head[8:9] == b"{",
     "file of Keras": _begins(b"\x89HDF"),
     "ONNX file": _begins(b"\x08"),
