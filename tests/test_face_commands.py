@@ -149,6 +149,16 @@ def test_long_names_and_pictures_that_may_not_be_read(tmp_path, face, monkeypatc
     assert {path.name for path in (tmp_path / "drawn").iterdir()} >= {"a" * 200 + "-faces.png", "c-faces.png"}
 
 
+def test_a_picture_too_large_for_small_faces_is_one_line_and_the_next_is_done(tmp_path, face, capsys):
+    """Searched for faces of 8 pixels it would be enlarged to nine times what is usual, and take gigabytes."""
+    Image.new("L", (2600, 2000)).save(tmp_path / "a.png")
+    Image.fromarray(face).save(tmp_path / "b.png")
+    assert detect.run(parse(detect, tmp_path, "--min-size", "8")) == 1
+    output = capsys.readouterr()
+    assert "b.png: 1 face" in output.out
+    assert len(output.err.splitlines()) == 1 and "a.png: 2600 x 2000" in output.err and "9 pixels or more" in output.err
+
+
 def test_wrong_settings_of_detect(folder):
     with pytest.raises(ConfigError, match="threshold"):
         detect.run(parse(detect, folder, "--threshold", "1.5"))
