@@ -67,6 +67,12 @@ def test_detect_draws(folder, tmp_path):
     assert detect.describe(rows[0]).startswith(f"{folder / 'a-face.png'}: 1 face\n")
 
 
+def test_a_drawing_has_the_colours_of_its_picture(tmp_path):
+    Image.new("RGB", (60, 50), "teal").save(tmp_path / "a.png")
+    list(detect.detect([tmp_path / "a.png"], draw=tmp_path / "drawn"))
+    assert Image.open(tmp_path / "drawn" / "a-faces.png").getcolors() == [(3000, (0, 128, 128))]
+
+
 def names(rows):
     return [str(path) for path, _, _ in rows]
 

@@ -64,5 +64,5 @@ def detect(paths, threshold=None, min_size=24, scale_step=1.15, landmarks=False,
                 points = None if predictor is None else predictor.predict(image, found.box)
                 row["faces"].append(found.as_dict(points))
             if drawings is not None:
-                drawings.save(image, row["faces"], path, label=lambda face: f"{face['score']:.2f}")
+                drawings.save(path, row["faces"], label=lambda face: f"{face['score']:.2f}")
         yield row

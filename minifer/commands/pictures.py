@@ -136,14 +136,18 @@ class Drawings:
         self.folder = make_folder(Path(folder))
         self.used = set()
 
-    def save(self, image, faces, path, label, landmarks=True):
-        """Write a copy of the picture at path with a box, its label(face), and landmarks if there are any, per face."""
+    def save(self, path, faces, label, landmarks=True):
+        """Write a copy of the picture at path with a box, its label(face), and landmarks if there are any, per face.
+
+        It is read again, in the colours that it has: detector and networks have mostly seen it grey.
+        """
         from PIL import PngImagePlugin
 
         from minifer.files import replacing
+        from minifer.files.images import read_image
         from minifer.report.faces import mark_faces
 
-        picture = mark_faces(image, faces, label, landmarks)
+        picture = mark_faces(read_image(path, colour=True), faces, label, landmarks)
         target = self.target(drawn_stem(path), ".png")
         note = PngImagePlugin.PngInfo()
         for name, text in NOTE.items():

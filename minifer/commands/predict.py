@@ -126,7 +126,7 @@ def predict(paths, recognizer, drawings=None):
         if image is not None:
             row["faces"] = recognizer.predict(image)
             if drawings is not None:
-                drawings.save(image, row["faces"], path, label, landmarks=False)
+                drawings.save(path, row["faces"], label, landmarks=False)
         yield row
 
 
