@@ -57,7 +57,7 @@ def write(path, pictures, times=None, sound=False, codec="libx264", aspect=Fract
             for k in range(8000 * len(pictures) // 10 // 1024):
                 samples = np.sin(np.arange(1024, dtype=np.float32) / 20)[None]
                 part = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
-                part.sample_rate, part.pts, part.time_base = 8000, 1024 * k, Fraction(1, 8000)
+                part.sample_rate, part.pts, part.time_base = 8000, 1024 * k + 800 * (times or [0])[0], Fraction(1, 8000)
                 output.mux(tone.encode(part))
             output.mux(tone.encode(None))
         for number, picture in enumerate(pictures):
@@ -224,6 +224,16 @@ def test_names_that_look_like_addresses_or_are_very_long(capsys, tmp_path, monke
         code, _, err = run(capsys, "predict", name, "--draw", "out")
         assert code == 0 and err == ""
     assert "no such file" in run(capsys, "predict", "http://127.0.0.1:9/clip.mp4")[2]
+
+
+def test_a_clock_that_runs_on_from_recording_to_recording(capsys, tmp_path):
+    """As a broadcast has it: ten hours before its first frame, which the drawn copy would begin with."""
+    path = write(tmp_path / "late.ts", [scene()] * 10, times=[360_000 + k for k in range(10)], sound=True)
+    assert [frame.time for frame in frames(path)] == pytest.approx([k / 10 for k in range(10)], abs=0.2)
+    code, _, err = run(capsys, "predict", path, "--draw", tmp_path / "out")
+    assert code == 0 and err == ""
+    for kind in ("video", "audio"):
+        assert float(decoded(tmp_path / "out" / "late-faces.mp4", kind)[0].time) < 0.3
 
 
 def test_times_of_a_varying_rate(faces, tmp_path, capsys):

@@ -61,7 +61,7 @@ class Frame:
 
     @property
     def time(self):
-        """Seconds on the clock of the file."""
+        """Seconds since the beginning of the file, on its own clock."""
         return float(self.pts * self.time_base)
 
     @cached_property
@@ -110,6 +110,16 @@ def opened(path):
     return import_av().open(f"file:{path}", metadata_errors="replace")
 
 
+def beginning(container):
+    """Return the second, a Fraction, at which a file begins.
+
+    Broadcasts and camcorders let a clock run on through all recordings: a minute may lie between 36,000 s and 36,060 s,
+    which players show from 0.
+    """
+    runs_on = container.format.name in ("mpegts", "mpeg")
+    return Fraction(container.start_time or 0, import_av().time_base) if runs_on else Fraction(0)
+
+
 def frames(path):
     """Yield the Frames of a video file, in the order of their times.
 
@@ -134,14 +144,14 @@ def frames(path):
         stream.thread_type = "AUTO"
         most = int(MEGAPIXELS * 1e6 * min(aspect, 1 / aspect))
         stream.codec_context.options = {"max_pixels": str(most)}  # frames may differ from the header
-        time, matrix = None, None
+        time, matrix, first = None, None, round(beginning(container) / stream.time_base)
         try:
             for index, (pts, decoded) in enumerate(_decoded(container, stream, path)):
                 if pts is None:
                     raise DataError(f"{path}: its frames have no times: put it into a container such as .mp4 first")
                 if index == 0:  # once: a frame and its side data hold each other, until Python looks for such circles
                     matrix = display_matrix(decoded)
-                frame = Frame(index, pts, stream.time_base, decoded, matrix, aspect)
+                frame = Frame(index, pts - first, stream.time_base, decoded, matrix, aspect)
                 time = frame.time
                 yield frame
         except (OSError, ValueError, av.FFmpegError) as error:
@@ -156,7 +166,7 @@ def frames(path):
 def _decoded(container, stream, path):
     """Yield (pts, decoded frame) of a stream; raise what ends it early after those that the decoder still holds."""
     av = import_av()
-    first, last, damage = None, 0.0, None
+    first, last, damage, begins = None, 0.0, None, beginning(container)
     # AVI only knows in which order frames are stored, at equal steps: the first to be shown has the first such time.
     steps = deque() if container.format.name == "avi" else None
     for packet in container.demux():
@@ -164,7 +174,7 @@ def _decoded(container, stream, path):
             damage = DataError(f"{path}: damaged after {last:.2f} s: copy it again")
             break
         if packet.pts is not None:
-            start = float(packet.pts * packet.time_base)
+            start = float(packet.pts * packet.time_base - begins)
             first = start if first is None else min(first, start)
             last = max(last, start + float((packet.duration or 0) * packet.time_base))
         if packet.stream is stream:
