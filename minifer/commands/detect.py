@@ -57,7 +57,7 @@ def detect(paths, threshold=None, min_size=24, scale_step=1.15, landmarks=False,
             try:
                 detections = detector.detect(image, threshold, min_size, scale_step)
             except DataError as error:
-                row["error"] = f"{path}: {error}"
+                row["error"] = one_line(f"{path}: {error}")
                 yield row
                 continue
             for found in detections:
