@@ -210,6 +210,11 @@ def test_prepare_drops_training_rows_only_and_says_so(small_fer, tmp_path):
     assert "dropped" in prepare.describe(json.loads((tmp_path / "out-report.json").read_text()))
 
 
+def test_a_threshold_of_0_makes_no_face_of_nothing(small_fer, tmp_path):
+    report = preparing.prepare(small_fer, tmp_path / "out.npz", threshold=0.0, jobs=1)
+    assert report["splits"]["train"]["found"] == 2 and report["missed_by_class"]["disgust"] == 1
+
+
 def test_prepare_can_keep_everything(small_fer, tmp_path):
     report = preparing.prepare(small_fer, tmp_path / "out.npz", keep_all=True, level=True, jobs=1)
     assert report["splits"]["train"]["kept"] == 4
