@@ -20,8 +20,8 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from minifer.data.dataset import to_float
 from minifer.faces.registration import registered
 from minifer.interop.onnx import export_onnx
-from minifer.reading import load
-from minifer.trained import find_weights, input_shape, load_weights
+from minifer.reading import Reading, load
+from minifer.trained import check_classes, check_pictures, described, find_weights, input_shape, load_weights
 
 
 class Pictures(CalibrationDataReader):
@@ -61,18 +61,22 @@ def measure(path, pictures, labels):
     return (probs.argmax(axis=1) == labels).mean(), 1e3 * float(np.median(times)), probs
 
 
-def main(weights, data, limit=None):
+def main(weights, data):
     """Export, quantize, and print both."""
-    model, meta = load_weights(find_weights(weights))
-    splits = load(data)
-    train, val = splits["train"], splits["val"].take(slice(limit))
+    weights = find_weights(weights)
+    settings, classes, image_shape = described(weights)
+    splits = load(data, Reading.of(settings, image_shape), needed=("train", "val"))
+    train, val = splits["train"], splits["val"]
+    check_classes(classes, val.classes, weights)
+    check_pictures(image_shape, val, settings.register, weights)
+    model, _ = load_weights(weights)
     train = train.take(slice(None, None, max(1, len(train) // 300)))
-    if meta["config"].get("register"):
+    if settings.register:
         train, val = registered(train), registered(val)
     pictures = to_float(val.images, val.frames)
     with tempfile.TemporaryDirectory() as folder:
         floats, whole = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
-        export_onnx(floats, model, input_shape(meta["image_shape"]), floats=True)
+        export_onnx(floats, model, input_shape(image_shape), floats=True)
         quantize(floats, whole, to_float(train.images, train.frames))
         answers = {}
         for name, path in (("float32", floats), ("int8", whole)):

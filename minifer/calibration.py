@@ -41,19 +41,39 @@ def fit_temperature(probs, labels):
     return float(np.exp(minimize_scalar(cross_entropy, bounds=np.log([LEAST, MOST]), method="bounded").x))
 
 
-def last_linear(model):
-    """Return (path, layer) of a network's last layer; raise ConfigError when it is no Linear."""
-    *_, (path, last) = model.walk()
-    if not isinstance(last, Linear):
-        raise ConfigError(f"calibrate needs a network that ends in a Linear layer, not in {type(last).__name__}")
-    return path, last
+def last_linear(model, input_shape):
+    """Return the path of the Linear layer that gives a network's logits: it returns what the network returns.
 
+    In a network of one's own it may stand anywhere among the attributes.
 
-def take_up(state, model, temperature):
-    """Divide the weight and bias of a network's last layer by a temperature, in its state(): {path: array}.
-
-    Raises     ConfigError when that layer is no Linear
+    Raises     ConfigError when there is none
     """
-    path, last = last_linear(model)
-    for name in last.parameters():
-        state[f"{path}.{name}"] /= state[f"{path}.{name}"].dtype.type(temperature)
+    returned, watched = {}, [(path, layer) for path, layer in model.walk() if isinstance(layer, Linear)]
+    for path, layer in watched:
+        layer.forward = _noting(layer.forward, path, returned)
+    try:
+        logits = model.forward(np.zeros((1, *input_shape), np.float32))
+    finally:
+        for _, layer in watched:
+            del layer.forward
+    path = next((path for path, y in returned.items() if y is logits), None)
+    if path is None:
+        raise ConfigError("calibrate needs a network that ends in a Linear layer: leave it out (--no-calibrate)")
+    return path
+
+
+def _noting(forward, path, returned):
+    """Return a forward that keeps what its layer returned."""
+
+    def noting(*inputs, **how):
+        returned[path] = forward(*inputs, **how)
+        return returned[path]
+
+    return noting
+
+
+def take_up(state, last, temperature):
+    """Divide the weight and bias of the layer at the path `last` by a temperature, in a state(): {path: array}."""
+    for name, array in state.items():
+        if name.rpartition(".")[0] == last:
+            np.divide(array, array.dtype.type(temperature), out=array)

@@ -4,11 +4,12 @@ import argparse
 import errno
 import signal
 import sys
+from contextlib import nullcontext
 from importlib import import_module
 
 from minifer import __version__, process
 from minifer.errors import ConfigError, MiniferError
-from minifer.output import outputs
+from minifer.output import document_only, outputs
 from minifer.own_code import own_line, trouble
 
 VERBS = {  # verb: (module of minifer.commands with add_arguments and run, one line of help)
@@ -90,7 +91,8 @@ def run(arguments):
         if args.verb != "train" and (ranks := process.placed()[1]) > 1:
             raise ConfigError(f"mpiexec has started it {ranks} times: only minifer train shares its work among ranks")
         process.start_numba(say if alone else None)
-        return args.run(args) or 0
+        with document_only() if getattr(args, "json", False) else nullcontext():
+            return args.run(args) or 0
     except KeyboardInterrupt:
         for number in process.STOPPING if alone else ():  # the end is near, and does not want to be interrupted
             signal.signal(number, signal.SIG_IGN)

@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 
 from minifer.errors import ConfigError, LayerError, MiniferError
-from minifer.layers import Layer
+from minifer.layers import Layer, Parameter, holding
 from minifer.models import MobileNet, block_table, mobilenet, mobilenet_v2, mobilenet_v3
 from minifer.own_code import call, find, is_target, trouble
 
@@ -144,6 +144,11 @@ def freeze_body(model):
     if isinstance(model, MobileNet):
         model.freeze("extraction")
         return
-    leaves = [layer for _, layer in model.walk() if layer.parameters() and not list(layer.children())]
-    for layer in leaves[:-1]:
+    # Also a layer of layers may hold a Parameter itself, such as attention its positions.
+    holders = [
+        layer
+        for _, layer, things in holding.walk(model, kinds=(Parameter,))
+        if any(isinstance(thing, Parameter) for _, thing, _ in things)
+    ]
+    for layer in holders[:-1]:
         layer.frozen = True

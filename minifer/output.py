@@ -8,6 +8,9 @@ import contextlib
 import errno
 import os
 import sys
+from contextvars import ContextVar
+
+RESULTS = ContextVar("RESULTS", default=None)  # standard output, also where prints go to the log: see document_only
 
 
 class Output:
@@ -59,20 +62,35 @@ def outputs():
             errors[stream] = stream.errors
             stream.reconfigure(errors="backslashreplace")
     sys.stdout, sys.stderr = (Output(stream) for stream in before)
+    results = RESULTS.set(sys.stdout)
     try:
         yield sys.stdout, sys.stderr
     finally:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
+        RESULTS.reset(results)
         sys.stdout, sys.stderr = before
         for stream, handling in errors.items():
             with contextlib.suppress(OSError, ValueError):
                 stream.reconfigure(errors=handling)
 
 
+def document_only():
+    """Return a context in which standard output is for print_result alone: what else is printed goes to stderr.
+
+    A program reads the document that it asked for with --json, whatever a layer or network of one's own prints.
+    """
+    return contextlib.redirect_stdout(sys.stderr)
+
+
+def print_result(text):
+    """Print a result on standard output."""
+    print(text, file=RESULTS.get() or sys.stdout, flush=True)
+
+
 def unread():
     """Whether standard output takes nothing any more: who does nothing but print may stop."""
-    return getattr(sys.stdout, "error", None) is not None
+    return getattr(RESULTS.get() or sys.stdout, "error", None) is not None
 
 
 def log(text):

@@ -89,7 +89,9 @@ class Recognizer:
         The score is stricter than the detector's: the landmarks have to fit, too (see faces.confirmation).
         Without detection the whole picture is the one face: its score is None, and it has no landmarks.
 
-        image      path of a file, a PIL picture, or an array (H,W) or (H,W,3) of any type (see files.images)
+        image      path of a file; a PIL picture, whose pixels are taken as they lie (PIL.ImageOps.exif_transpose turns
+                   a photo as a viewer shows it, and as it is read from a path); or an array (H,W) or (H,W,3) of any
+                   type (see files.images)
         """
         return self.predict_batch([image])[0]
 

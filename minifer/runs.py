@@ -105,8 +105,9 @@ def train_claimed(folder, settings, data, noted_data, quiet):
         if not quiet:
             log(f"          {folder.name}: {settings.model}, at most {settings.epochs} epochs")
         own = settings.model if is_target(settings.model) else None  # the caller names it, not a file
-        training = Training(settings, *read_rows(data, settings), own)
-        if (folder / "last.npz").exists():
+        going_on = (folder / "last.npz").exists()
+        training = Training(settings, *read_rows(data, settings), own, going_on=going_on)
+        if going_on:
             training.restore(folder)
         finished, signals = run_to_end(training, folder, quiet)
         if finished:

@@ -73,6 +73,7 @@ class MobileNetClassifier(ClassifierMixin, BaseEstimator):
 
     def fit(self, X, y):
         """Train on pictures X and their labels y, of any type; return self."""
+        vars(self).pop("model_", None)  # a fit that is interrupted leaves none: it would answer with the new classes
         X, y = validate_data(self, X, y, allow_nd=True)
         check_classification_targets(y)
         self.classes_, labels = np.unique(y, return_inverse=True)
@@ -96,7 +97,7 @@ class MobileNetClassifier(ClassifierMixin, BaseEstimator):
             if isinstance(given, dict):
                 given = {label: weight for label, weight in given.items() if label in self.classes_}
             weights = compute_class_weight(given, classes=self.classes_, y=y)
-        own = None if isinstance(self.model, str) and not is_target(self.model) else self.model
+        own = self.model if callable(self.model) or is_target(str(self.model)) else None
         training = Training(
             self._settings(int(seed)),
             data.take(~val) if val.any() else data,
@@ -117,7 +118,7 @@ class MobileNetClassifier(ClassifierMixin, BaseEstimator):
 
     def predict_proba(self, X):
         """Return probabilities (N, classes), each row of sum 1."""
-        check_is_fitted(self)
+        check_is_fitted(self, "model_")
         X = validate_data(self, X, allow_nd=True, reset=False)
         if X.shape[1:] != self.shape_:
             raise ValueError(f"X holds pictures of shape {X.shape[1:]}, the training rows had {self.shape_}")
@@ -126,7 +127,7 @@ class MobileNetClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X):
         """Return the likeliest class of each picture."""
-        check_is_fitted(self)
+        check_is_fitted(self, "model_")
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
     def _settings(self, seed):
@@ -138,7 +139,7 @@ class MobileNetClassifier(ClassifierMixin, BaseEstimator):
         return config.TrainConfig(
             **{name: getattr(self, name) for name in same},
             **({} if self.augment else config.NO_AUGMENTATION),
-            model=self.model if isinstance(self.model, str) else "skip",
+            model="skip" if callable(self.model) else self.model,  # of one's own: Training notes its name
             keep="best" if self.early_stopping else "last",
             seed=seed,
         )

@@ -10,6 +10,7 @@ it scores folders of answers, see minifer/teaching.
 """
 
 import copy
+import reprlib
 import sys
 
 import numpy as np
@@ -60,7 +61,7 @@ def assert_same_as(reference, function, *inputs, mistakes=None, names=(), tolera
     inputs                 passed on; tuples such as (2, 5, 4, 3) become random numbers of that shape
     mistakes               {sentence: function}: known wrong answers; the sentence is shown when the results are theirs
     names                  of the results, such as ("value", "mean"); without it they are "result 0" and so on
-    tolerance              relative to the largest entry of each result
+    tolerance              relative to the largest finite entry of each result; NaN and infinity have to be the same
 
     Raises                 AssertionError naming the worst entry and the likely mistake
     """
@@ -88,8 +89,18 @@ def results_of(function, inputs, names=()):
     returned = function(*copy.deepcopy(inputs))
     if isinstance(returned, tuple):
         own = names if len(names) == len(returned) else [f"result {i}" for i in range(len(returned))]
-        return {name: np.asarray(part) for name, part in zip(own, returned, strict=True)}
-    return {names[0] if len(names) == 1 else "result": np.asarray(returned)}
+        return {name: as_array(part) for name, part in zip(own, returned, strict=True)}
+    return {names[0] if len(names) == 1 else "result": as_array(returned)}
+
+
+def as_array(value):
+    """Return a result as an array of floats, or of Python's objects where it is no number or array."""
+    try:
+        array = np.asarray(value)
+    except ValueError:  # a list of arrays of several shapes
+        array = np.array(None)
+        array[()] = value
+    return array.astype(float) if array.dtype.kind in "biu" else array  # of masks no difference could be taken
 
 
 def difference(results, expected, tolerance):
@@ -97,12 +108,16 @@ def difference(results, expected, tolerance):
     if len(results) != len(expected):
         return f"{len(results)} results, expected {len(expected)}"
     for (name, result), right in zip(results.items(), expected.values(), strict=True):
-        if result.dtype == object:
-            return f"{name} is {result}, expected {'an array' if right.ndim else 'a number'}"
+        if result.dtype.kind not in "fc":
+            value = " ".join(reprlib.repr(result.tolist()).split())
+            return f"{name} is {value}, expected {'an array' if right.ndim else 'a number'}"
         if result.shape != right.shape:
             return f"{name} has shape {result.shape}, expected {right.shape}"
-        error = np.abs(np.nan_to_num(result, nan=np.inf) - right)
-        if np.max(error, initial=0) > tolerance * max(np.max(np.abs(right), initial=0), 1e-12):
+        with np.errstate(invalid="ignore"):  # inf - inf
+            error = np.nan_to_num(np.abs(result - right), nan=np.inf)
+        error = np.where((result == right) | (np.isnan(result) & np.isnan(right)), 0, error)
+        # Of a reference with an infinity in it the largest entry would let everything pass.
+        if np.max(error, initial=0) > tolerance * max(np.max(np.abs(right[np.isfinite(right)]), initial=0), 1e-12):
             worst = np.unravel_index(np.argmax(error), error.shape)
             place = f"{name}[{','.join(map(str, worst))}]" if right.ndim else name
             return f"{place} is {result[worst]:.6g}, expected {right[worst]:.6g}"

@@ -22,8 +22,10 @@ DESCRIPTION = {
     "config": Record(),
     "classes": Several(Text(), most=MOST_CLASSES),
     "image_shape": Several(Whole(1, MOST_SIDE), least=2, most=3),  # that is read: (H, W) if grey, (H, W, C)
+    "val_top1": Maybe(Number(0, 1)),
     "temperature": Maybe(Number(LEAST, MOST)),  # that its last layer has taken up, see minifer.calibration
 }
+MEANING = {"padding": "--padding", "eps": "--bn-eps", "heads": "--heads"}  # of weights, beside their shapes
 MOST_MULTIPLY_ADDS = 10**11  # of one picture, which takes some seconds; MobileNet has 6 * 10**8 of 224 x 224 pixels
 
 
@@ -163,16 +165,39 @@ def start_from(model, path):
     """Give a model what a trained one learned: a weights file, a run folder, or what interop.load reads.
 
     Of the same network it takes everything, so that training goes on; of another the stem and blocks.
+
+    Raises     what reads the file raises; ConfigError when the model pads, normalizes or parts heads in another way
     """
     path = find_weights(path)
     if interop.is_foreign(path):
         interop.load(path, model)
         return
-    arrays = with_output_norms(read_arrays(path)[0], model)
+    arrays, meta = read_arrays(path)
+    arrays = with_output_norms(arrays, model)
     same = {name: array.shape for name, array in arrays.items()} == {
         name: array.shape for name, array in model.state().items()
     }
     if not same and not isinstance(model, MobileNet):
         raise CheckpointError(f"{path} holds the arrays of another network: only MobileNet takes a part of another one")
+    _check_same_meaning(model, meta, path, same)
     load = model.load_state if same else model.load_extraction
     load(arrays, str(path))
+
+
+def _check_same_meaning(model, meta, path, whole):
+    """Raise ConfigError where weights of a file, or its stem and blocks, would give other answers in a model.
+
+    Their shapes may fit all the same.
+    """
+    settings, classes, image_shape = read_description(meta, path)
+    if is_target(settings.model):
+        return
+    trained = dict(build_model(settings, input_shape(image_shape), len(classes), outline=True).walk())
+    for where, layer in model.walk():
+        for name, flag in MEANING.items() if whole or not where.startswith("attention") else ():
+            mine, theirs = getattr(layer, name, None), getattr(trained.get(where), name, None)
+            if None not in (mine, theirs) and mine != theirs:
+                raise ConfigError(
+                    f"{path} was trained with {flag} {theirs}, this network has {mine}, where its weights would give "
+                    f"other answers: add {flag} {theirs}"
+                )

@@ -74,9 +74,12 @@ class Phase:
 
 
 class Training:
-    """One run: the model, what moves it, and where it stands."""
+    """One run: the model, what moves it, and where it stands.
 
-    def __init__(self, settings, train, val, model=None, loss=None, ranks=ALONE):
+    going_on    whether restore follows, which brings all weights: a file that the run started from may be gone by then
+    """
+
+    def __init__(self, settings, train, val, model=None, loss=None, ranks=ALONE, going_on=False):
         if model is not None and not is_target(settings.model):
             settings = config.replace(settings, model=own_name(model))
         config.check_together(settings)
@@ -93,11 +96,10 @@ class Training:
         self.model = build_model(settings, train.input_shape, len(train.classes), model)
         if is_target(settings.model) and loss is None:
             check_output(self.model, settings.model, train.input_shape, len(train.classes))
-        if settings.calibrate:
-            last_linear(self.model)  # else this would be known after an epoch
-        if settings.pretrained:
+        if settings.pretrained and not going_on:
             ranks.do_first(lambda: start_from(self.model, settings.pretrained))
         ranks.same_state(self.model)
+        self.last_linear = last_linear(self.model, train.input_shape) if settings.calibrate else None
         if settings.freeze:
             freeze_body(self.model)
         self.model.require_input_gradient(False)
@@ -278,7 +280,7 @@ class Training:
             stop = self.stopping.end_epoch(top1, self.model)
         if self.settings.calibrate and self.stopping.best_epoch == self.epoch:
             self.temperature = fit_temperature(probs, self.val.labels)
-            take_up(self.stopping.best_state, self.model, self.temperature)
+            take_up(self.stopping.best_state, self.last_linear, self.temperature)
         picked = probs[np.arange(len(probs)), self.val.labels]
         row = {
             "epoch": self.epoch + 1,
@@ -453,8 +455,8 @@ def first_bad_layer(model, x):
 
 
 def _watched(forward, path, kind, found):
-    def watch(*inputs, training=False):
-        y = forward(*inputs, training=training)
+    def watch(*inputs, **how):
+        y = forward(*inputs, **how)
         if not np.isfinite(y).all():
             found.append(f"{path} ({kind})")
         return y

@@ -7,7 +7,7 @@ from minifer import calibration, checkpoint, config
 from minifer.data import synthetic
 from minifer.errors import ConfigError
 from minifer.evaluation import evaluate_weights, predict
-from minifer.layers import Linear, ReLU, Sequential
+from minifer.layers import GlobalAveragePool, Layer, Linear, ReLU, Sequential, SqueezeExcitation
 from minifer.losses import probabilities
 from minifer.report.text import format_report
 from minifer.trained import load_weights
@@ -35,15 +35,34 @@ def test_an_answer_that_softmax_rounds_to_zero_counts_as_the_least_of_its_dtype(
     assert shown == pytest.approx(exact, rel=0.1)
 
 
+class OtherOrder(Layer):
+    """A network of one's own that names its last layer first."""
+
+    def __init__(self, rng):
+        self.classifier, self.squeeze = Linear(4, 3, rng=rng), SqueezeExcitation(4, 2, rng=rng)
+
+    def forward(self, x, training=False):
+        return self.classifier.forward(self.squeeze.forward(x, training=training).mean(axis=(1, 2)), training=training)
+
+
 def test_the_last_layer_takes_it_up(rng):
-    model = Sequential(hidden=Linear(4, 6, rng=rng), relu=ReLU(), last=Linear(6, 3, rng=rng))
-    x = rng.standard_normal((5, 4)).astype(np.float32)
-    logits, state = model.forward(x), {path: array.copy() for path, array in model.state().items()}
-    calibration.take_up(state, model, 2.0)
-    model.load_state(state)
-    np.testing.assert_allclose(model.forward(x), logits / 2, rtol=1e-6)
-    with pytest.raises(ConfigError, match="ends in a Linear layer, not in ReLU"):
-        calibration.take_up(state, Sequential(last=ReLU()), 2.0)
+    pool = GlobalAveragePool()
+    straight = Sequential(pool=pool, hidden=Linear(4, 6, rng=rng), relu=ReLU(), last=Linear(6, 3, rng=rng))
+    for model, path in ((straight, "last"), (OtherOrder(rng), "classifier")):
+        x = rng.standard_normal((5, 6, 6, 4)).astype(np.float32)
+        logits, state = model.forward(x), {path: array.copy() for path, array in model.state().items()}
+        assert calibration.last_linear(model, (6, 6, 4)) == path
+        calibration.take_up(state, path, 2.0)
+        model.load_state(state)
+        np.testing.assert_allclose(model.forward(x), logits / 2, rtol=1e-5)
+
+
+def test_a_network_that_cannot_take_it_up_is_refused_before_it_trains(rng):
+    splits = synthetic.load(seed=2, train=16, val=16)
+    settings = config.TrainConfig(epochs=1, calibrate=True)
+    net = Sequential(pool=GlobalAveragePool(), last=Linear(1, 7, rng=rng), relu=ReLU())
+    with pytest.raises(ConfigError, match="calibrate needs a network that ends in a Linear layer"):
+        Training(settings, splits["train"], splits["val"], net)
 
 
 def test_a_calibrated_run_saves_and_says_it(tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minifer import layers
-from minifer.cost import Pass, attention_growth, cost_rows, count, separable_blocks
+from minifer.cost import Pass, attention_growth, cost_rows, count, separable_blocks, training_memory
 from minifer.errors import ConfigError, ShapeError
 from minifer.models import mobilenet
 
@@ -152,6 +152,20 @@ def test_a_subclass_costs_what_the_class_costs_whose_forward_it_runs(rng):
 def test_a_leaf_that_does_not_say_its_cost_is_refused():
     with pytest.raises(ConfigError, match=r"0.Scale: its cost is not known; .* multiply_adds\(self, input_shape\)"):
         count(layers.Sequential(Scale(3)), (2, 2, 3))
+
+
+@pytest.mark.parametrize("follow", [count, training_memory])
+def test_layers_that_cannot_follow_each_other_are_refused(follow, rng):
+    conv, dense = layers.Conv2D(2, 4, rng=rng), layers.Linear(4, 3, rng=rng)
+    with pytest.raises(ShapeError, match=r"^dense reads rows \(C,\), and \(6, 5, 4\) comes in: put Flatten"):
+        follow(layers.Sequential(conv=conv, dense=dense), (6, 5, 2))
+    with pytest.raises(ShapeError, match=r"^conv reads maps \(H,W,C\), and \(2,\) comes in"):
+        follow(layers.Sequential(pool=layers.GlobalAveragePool(), conv=conv), (6, 5, 2))
+
+
+def test_a_skip_to_another_shape_is_refused(rng):
+    with pytest.raises(ShapeError, match=r"^res adds \(6, 5, 2\) to \(6, 5, 4\)"):
+        count(layers.Sequential(res=layers.Residual(conv=layers.Conv2D(2, 4, rng=rng))), (6, 5, 2))
 
 
 def test_what_does_not_fit_is_refused(rng):

@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pytest
+from run_notebooks import HERE, read
 
 from minifer.cost import count
 from minifer.layers import Conv2D, DepthwiseConv2D, MultiHeadSelfAttention, PointwiseConv2D, Residual
@@ -29,6 +30,11 @@ def central(f, x, h=1e-5):
     return np.stack(columns, axis=1)
 
 
+def text_of(name):
+    """Return the text of a notebook."""
+    return "\n".join(cell.source for cell in read(HERE / name).cells)
+
+
 # Notebook 1
 
 
@@ -45,6 +51,15 @@ def test_1_sizes():
 
 
 # Notebook 2
+
+
+def test_2_six_blocks_give_maps_a_sixteenth_as_wide():
+    side, sides = 112, []
+    for _, stride in BLOCKS:
+        side = math.ceil(side / stride)
+        sides.append(side)
+    assert sides.count(224 // 16) == 6
+    assert "six of the thirteen blocks give maps a sixteenth as wide" in text_of("02_depthwise_separable.ipynb")
 
 
 @pytest.mark.parametrize(("channels", "filters", "kernel", "stride"), [(64, 128, 3, 1), (5, 2, 3, 2), (16, 32, 5, 1)])

@@ -14,6 +14,9 @@ from minifer.data.dataset import Dataset
 from minifer.data.fer2013 import load, save_npz
 from minifer.errors import ConfigError, DataError, MiniferError
 from minifer.faces import prepare as preparing
+from minifer.faces.detector import SHIPPED as SHIPPED_DETECTOR
+from minifer.faces.landmarks import SHIPPED as SHIPPED_LANDMARKS
+from minifer.files import check_target
 from minifer.files.members import Member
 
 
@@ -62,6 +65,12 @@ def test_detect_draws(folder, tmp_path):
     assert drawn.shape == (130, 130, 3)
     assert (drawn == [255, 255, 0]).all(axis=2).sum() > 100
     assert detect.describe(rows[0]).startswith(f"{folder / 'a-face.png'}: 1 face\n")
+
+
+def test_a_drawing_has_the_colours_of_its_picture(tmp_path):
+    Image.new("RGB", (60, 50), "teal").save(tmp_path / "a.png")
+    list(detect.detect([tmp_path / "a.png"], draw=tmp_path / "drawn"))
+    assert Image.open(tmp_path / "drawn" / "a-faces.png").getcolors() == [(3000, (0, 128, 128))]
 
 
 def names(rows):
@@ -146,6 +155,16 @@ def test_long_names_and_pictures_that_may_not_be_read(tmp_path, face, monkeypatc
     assert {path.name for path in (tmp_path / "drawn").iterdir()} >= {"a" * 200 + "-faces.png", "c-faces.png"}
 
 
+def test_a_picture_too_large_for_small_faces_is_one_line_and_the_next_is_done(tmp_path, face, capsys):
+    """Searched for faces of 8 pixels it would be enlarged to nine times what is usual, and take gigabytes."""
+    Image.new("L", (2600, 2000)).save(tmp_path / "a.png")
+    Image.fromarray(face).save(tmp_path / "b.png")
+    assert detect.run(parse(detect, tmp_path, "--min-size", "8")) == 1
+    output = capsys.readouterr()
+    assert "b.png: 1 face" in output.out
+    assert len(output.err.splitlines()) == 1 and "a.png: 2600 x 2000" in output.err and "9 pixels or more" in output.err
+
+
 def test_wrong_settings_of_detect(folder):
     with pytest.raises(ConfigError, match="threshold"):
         detect.run(parse(detect, folder, "--threshold", "1.5"))
@@ -189,6 +208,11 @@ def test_prepare_drops_training_rows_only_and_says_so(small_fer, tmp_path):
     assert {row["name"]: row["what"] for row in rows} == {"b": "dropped", "d": "dropped", "e": "kept as it is"}
     assert Image.open(report["sheet"]).size == (25 * 50, 50)
     assert "dropped" in prepare.describe(json.loads((tmp_path / "out-report.json").read_text()))
+
+
+def test_a_threshold_of_0_makes_no_face_of_nothing(small_fer, tmp_path):
+    report = preparing.prepare(small_fer, tmp_path / "out.npz", threshold=0.0, jobs=1)
+    assert report["splits"]["train"]["found"] == 2 and report["missed_by_class"]["disgust"] == 1
 
 
 def test_prepare_can_keep_everything(small_fer, tmp_path):
@@ -245,3 +269,22 @@ def test_training_commands_refuse_what_is_no_data(tmp_path):
         train_detector.run(parse(train_detector, "--faces", "a", "--scenes", "b", "--rounds", "-1"))
     with pytest.raises(ConfigError, match="copies"):
         train_landmarks.run(parse(train_landmarks, "--data", tmp_path, "--copies", "0"))
+
+
+@pytest.mark.parametrize("command", [train_detector, train_landmarks])
+def test_what_is_trained_takes_the_place_of_nothing_else(tmp_path, face, command):
+    Image.fromarray(face).save(tmp_path / "a.png")
+    data = ("--data", "x") if command is train_landmarks else ("--faces", "x", "--scenes", "x")
+    for out, what in ((tmp_path, "is a folder"), (tmp_path / "a.png", "holds something else than a ")):
+        with pytest.raises(ConfigError, match=what):
+            command.run(parse(command, *data, "--out", out))
+    check_target(SHIPPED_DETECTOR, "face detector", "--out")
+    check_target(SHIPPED_LANDMARKS, "landmark predictor", "--out")
+
+
+def test_a_single_portrait_cannot_be_held_out(tmp_path, monkeypatch):
+    from minifer.faces import archives
+
+    monkeypatch.setattr(archives, "portraits_below", lambda path: [(np.zeros((9, 9), np.uint8), np.zeros((68, 2)))])
+    with pytest.raises(DataError, match="single portrait"):
+        train_landmarks.run(parse(train_landmarks, "--data", "x", "--out", tmp_path / "l.npz", "--hold-out", "2"))

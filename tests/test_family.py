@@ -9,12 +9,15 @@ from PIL import Image
 from small_runs import run
 
 from minifer.config import MODELS, TrainConfig
+from minifer.cost import cost_rows, count
 from minifer.data import synthetic
 from minifer.errors import ConfigError
 from minifer.inference import InferenceNetwork, ready
+from minifer.layers import BatchNorm, Conv2D, Flatten, ReLU, Sequential
 from minifer.models import mobilenet_v2, mobilenet_v3
 from minifer.models.inverted import divisible
 from minifer.networks import build_model
+from minifer.report import work
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -96,3 +99,17 @@ def test_work_as_a_picture(capsys, tmp_path):
     assert Image.open(tmp_path / "a.png").width > 800
     code, _, err = run(capsys, "cost", "--compare", "v1,v2", "--draw", tmp_path / "b.png")
     assert code == 2 and "--draw is of one network" in err
+
+
+def test_the_bars_of_work_and_weights_add_up_to_the_whole(monkeypatch, tmp_path):
+    """Also where a layer without multiply-adds, here BatchNorm, is a part of its own."""
+    network, figures = (
+        Sequential(conv1=Conv2D(1, 4, rng=np.random.default_rng(0)), norm1=BatchNorm(4), relu1=ReLU(), flat=Flatten()),
+        [],
+    )
+    monkeypatch.setattr(work, "write_figure", lambda figure, path: figures.append(figure))
+    work.draw_work(cost_rows(network, (5, 4, 1))[0], tmp_path / "a.png", "all of it")
+    drawn = [sum(bar.get_width() for bar in axes.patches) for axes in figures[0].axes]
+    total = count(network, (5, 4, 1))
+    assert drawn == pytest.approx([total.multiply_adds / 1e6, total.trainable_parameters / 1e3])
+    assert [text.get_text() for text in figures[0].axes[0].get_yticklabels()] == ["conv1", "norm1"]

@@ -167,6 +167,15 @@ def test_the_largest_batch_fits_and_one_more_does_not():
     assert largest_batch(network, SHAPE, 1e5) == 0
 
 
+def test_the_largest_batch_has_no_ceiling_of_its_own():
+    network = mobilenet("plain", 1 / 8, SHAPE, outline=True)
+    network.require_input_gradient(False)
+    batch = largest_batch(network, SHAPE, 1e14)
+    assert batch > 2**21
+    peaks = [training_memory(network, SHAPE, n).peak for n in (batch, batch + 1)]
+    assert peaks[0] <= 1e14 < peaks[1]
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="measured by Linux")
 @pytest.mark.parametrize(("name", "alpha", "batch"), [("plain", 1, 16), ("skip", 0.5, 64), ("mha", 0.25, 8)])
 def test_the_peak_within_ten_percent_of_what_the_system_counts(name, alpha, batch):

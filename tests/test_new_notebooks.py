@@ -87,6 +87,14 @@ def test_the_nearest_mean_and_what_a_random_split_flatters():
     assert nearest(mixed[:1200], mixed[1200:]) == pytest.approx(0.899, abs=0.01)
 
 
+def test_as_many_people_wrote_the_digits_as_the_data_set_says():
+    said = " ".join(load_digits().DESCR.split())
+    assert "30 contributed to the training set and different 13 to the test set" in said
+    assert "This is a copy of the test set" in said
+    text = "\n".join(cell.source for cell in read(HERE / "04_from_zero.ipynb").cells)
+    assert "1,797 pictures of 8 x 8 pixels, written by 13 people" in text
+
+
 def inverted(c, wide, f, k, rng):
     """The multiply-adds of an inverted residual, as layers to be counted."""
     return layers.Sequential(

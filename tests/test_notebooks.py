@@ -116,4 +116,13 @@ def test_the_words_of_the_glossary_are_in_order_and_in_notebooks_that_exist():
     rows = re.findall(r"^\| (.+?) \| .+ \| ([\d, ]+) \|$", (HERE / "GLOSSARY.md").read_text(), re.MULTILINE)
     words = [word.split("(")[0].split(",")[0].split(":")[0].strip().lower() for word, _ in rows]
     assert len(rows) > 60 and words == sorted(words)
-    assert {int(n) for _, numbers in rows for n in numbers.split(",")} <= set(range(1, len(NOTEBOOKS) + 1))
+    assert {int(n) for _, numbers in rows for n in numbers.split(",")} == set(range(1, len(NOTEBOOKS) + 1))
+
+
+def test_a_word_of_the_glossary_stands_in_the_notebooks_that_it_names():
+    texts = ["\n".join(cell.source for cell in read(path).cells).lower() for path in NOTEBOOKS]
+    rows = re.findall(r"^\| (.+?) \| .+ \| ([\d, ]+) \|$", (HERE / "GLOSSARY.md").read_text(), re.MULTILINE)
+    for words, numbers in rows:
+        own = re.findall(r"[\w-]{3,}", words.lower())
+        for number in map(int, numbers.split(",")):
+            assert any(word in texts[number - 1] for word in own), f"{words} is not in notebook {number}"

@@ -14,12 +14,24 @@ from minifer.data import synthetic
 from minifer.data.fer2013 import save_npz
 from minifer.errors import CheckpointError, ConfigError, LayerError
 from minifer.evaluation import predict
-from minifer.layers import Conv2D, Dropout, Flatten, GlobalAveragePool, Layer, Linear, MaxPool2D, ReLU, Sequential
+from minifer.layers import (
+    Conv2D,
+    Dropout,
+    Flatten,
+    GlobalAveragePool,
+    Layer,
+    Linear,
+    MaxPool2D,
+    MultiHeadSelfAttention,
+    Parameter,
+    ReLU,
+    Sequential,
+)
 from minifer.losses import SoftmaxCrossEntropy
 from minifer.models import mobilenet
 from minifer.networks import build_own, freeze_body, own_name
 from minifer.trained import load_weights
-from minifer.training import Training, fit
+from minifer.training import Training, first_bad_layer, fit
 
 NETS = """
 from minifer.layers import Conv2D, Flatten, GlobalAveragePool, Layer, Linear, MaxPool2D, ReLU, Sequential
@@ -199,6 +211,28 @@ def test_a_backward_that_is_missing_or_returns_nothing_is_one_line(name, message
     assert code == 1 and err.splitlines()[-1] == f"minifer train: {message}"
 
 
+@pytest.mark.parametrize(
+    ("layers", "said"),
+    [
+        (
+            "conv=Conv2D(1, 4, rng=rng), dense=Linear(4, classes, rng=rng)",
+            "cannot read a picture of 8x8 with 1 channel",
+        ),
+        ("flat=Flatten(), conv=Conv2D(64, classes, rng=rng)", "cannot read a picture of 8x8 with 1 channel"),
+        ("flat=Flatten(), dense=Linear(64, 11, rng=rng)", "makes 11 numbers of a picture"),
+    ],
+    ids=["no Flatten", "Flatten too early", "another number of classes"],
+)
+def test_the_cost_of_what_cannot_run_is_refused(layers, said, capsys, tmp_path):
+    path, names = tmp_path / "cannot.py", "Conv2D, Flatten, Linear, Sequential"
+    path.write_text(
+        f"from minifer.layers import {names}\ndef net(shape, classes, rng):\n    return Sequential({layers})\n"
+    )
+    for more in ((), ("--memory",)):
+        code, out, err = run(capsys, "cost", "--model", f"{path}:net", "--input", "8x8x1", "--classes", "10", *more)
+        assert code == 1 and out == "" and said in err and err.count("\n") == 1
+
+
 def test_a_photo_without_a_face_is_no_error_for_a_network_of_ones_own(capsys, folder):
     code, _, _ = run(capsys, "train", "--data", "faces.npz", "--model", "nets.py:net", "--epochs", "1", "--out", "run")
     Image.new("L", (80, 80), 99).save("blank.png")
@@ -255,13 +289,17 @@ def test_the_whole_way_on_the_command_line(capsys, folder):
     evaluate = ("evaluate", "run", "--data", "faces.npz", "--split", "val", "--json")
     code, out, err = run(capsys, *evaluate)
     assert code == 2 and "--model nets.py:net" in err and out == ""  # nothing was imported
-    code, out, _ = run(capsys, *evaluate, "--model", "nets.py:net")
-    result = json.loads(out.removeprefix("imported\n"))
-    assert code == 0 and result["parameters"] == 71 and result["alpha"] is None
+    code, out, err = run(capsys, *evaluate, "--model", "nets.py:net")
+    result = json.loads(out)  # what a network of one's own prints is no part of the document
+    assert code == 0 and "imported" in err and result["parameters"] == 71 and result["alpha"] is None
     code, _, err = run(capsys, *evaluate, "--model", "nets.py:wider")
     assert code == 1 and "trained with nets.py:net, is read with nets.py:wider" in err and "of another model" in err
     code, out, err = run(capsys, "cost", "--model", "nets.py:net", "--json")
-    assert code == 0 and '"multiply_adds": 20764' in out  # 24*24*9*4 of the convolution, 4*7 of the classifier
+    # 24*24*9*4 of the convolution, 4*7 of the classifier
+    assert code == 0 and json.loads(out)["multiply_adds"] == 20764
+    for flag in (("--alpha", "0.5"), ("--stem-stride", "1")):
+        code, out, err = run(capsys, "cost", "--model", "nets.py:net", *flag)
+        assert code == 2 and out == "" and "--alpha and --stem-stride are for MobileNets" in err
     code, out, _ = run(capsys, "gradcheck", "nets.py:net", "--input", "2x5x6x1")
     assert code == 0 and "classifier.weight" in out
     code, _, err = run(capsys, "train", "--resume", "run")
@@ -314,6 +352,18 @@ def test_freezing_the_body_leaves_the_last_layer_to_train():
     network = small((16, 16, 1), 3, np.random.default_rng(0))
     freeze_body(network)
     assert list(network.parameters(trainable_only=True)) == ["classifier.weight", "classifier.bias"]
+
+    class Scaled(Layer):
+        """A layer of layers that has a Parameter itself, and one below it that has, too."""
+
+        def __init__(self, rng):
+            self.scale = Parameter(np.ones(4, np.float32))
+            self.attention = MultiHeadSelfAttention(4, 2, 2, positions=(8, 8), rng=rng)
+            self.classifier = Linear(4, 3, rng=rng)
+
+    composed = Scaled(np.random.default_rng(0))
+    freeze_body(composed)
+    assert list(composed.parameters(trainable_only=True)) == ["classifier.weight", "classifier.bias"]
     by_ours = mobilenet("skip", alpha=0.25)
     freeze_body(by_ours)
     assert any(".projection" in path for path in by_ours.parameters(trainable_only=True))
@@ -328,6 +378,18 @@ def test_weights_of_ones_own_start_another_run(faces, tmp_path):
     np.testing.assert_array_equal(second.model.state()["conv.weight"], checkpoint.load(path)[0]["conv.weight"])
     with pytest.raises(CheckpointError, match="another network: only MobileNet takes a part"):
         Training(config.replace(settings, pretrained=path), faces["train"], faces["val"], pooled)
+
+
+def test_the_layer_that_diverged_is_named_however_it_is_called():
+    class Named(Layer):
+        def __init__(self):
+            self.classifier = Linear(4, 3, rng=np.random.default_rng(0))
+
+        def forward(self, x, training=False):
+            return self.classifier.forward(x=x, training=training)
+
+    x = np.full((2, 4), np.inf, np.float32)
+    assert first_bad_layer(Named(), x).endswith("is classifier (Linear)")
 
 
 def test_a_layer_of_ones_own_trains_without_saying_its_cost(faces):

@@ -124,3 +124,11 @@ def test_the_command_prints_what_the_model_says(capsys):
     for wrong in ("0", "two", "1,,2"):
         assert run(capsys, "cost", "--ranks", wrong, "--step-ms", 1)[0] == 2
     assert run(capsys, "cost", "--ranks", "2")[0] == 2
+
+
+@pytest.mark.parametrize("flag", ["--step-ms", "--latency", "--bandwidth"])
+@pytest.mark.parametrize("value", ["-1", "nan"])
+def test_a_flag_that_cannot_be_is_named_with_its_own_value(capsys, flag, value):
+    flags = {"--step-ms": "100", flag: value}
+    code, _, err = run(capsys, "cost", "--ranks", "2", *(part for pair in flags.items() for part in pair))
+    assert code == 2 and f"{flag} is {float(value)}: " in err

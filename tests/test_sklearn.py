@@ -11,6 +11,7 @@ from imblearn.pipeline import Pipeline
 from joblib.externals.loky import get_reusable_executor
 from sklearn.base import clone
 from sklearn.datasets import load_digits
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -143,6 +144,31 @@ def test_what_does_not_fit_is_a_value_error(digits):
             fitted.predict(other)
     with pytest.raises(ValueError, match="makes 5 numbers of a picture, and the data has 4 classes"):
         MobileNetClassifier(network((8, 8, 1), 5, np.random.default_rng(0)), **SMALL).fit(whole, labels)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [({"freeze": True}, "--freeze keeps what --pretrained brings"), ({"model": None}, "model is None"),
+     ({"model": 5}, "model is 5: it must be one of plain")],
+)  # fmt: skip
+def test_what_cannot_be_meant_is_a_value_error(digits, wrong, message):
+    """A network of random weights that stay, or another one than was named, would have trained without a word."""
+    with pytest.raises(ValueError, match=message):
+        MobileNetClassifier(**SMALL | wrong).fit(*digits)
+
+
+def test_a_fit_that_was_interrupted_leaves_no_answers_of_two_fits(digits, monkeypatch):
+    images, labels = digits
+    estimator = MobileNetClassifier(**SMALL | {"epochs": 1}).fit(images, labels)
+
+    def interrupted(training, observer):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("minifer.sklearn.Training.run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        estimator.fit(images, np.char.add(labels, "!"))
+    with pytest.raises(NotFittedError):
+        estimator.predict(images)
 
 
 def test_a_row_s_answer_does_not_hang_on_the_others(digits):

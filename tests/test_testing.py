@@ -87,11 +87,36 @@ def test_the_same_function_passes():
         (lambda x: softmax(x).sum(axis=1), r"result has shape \(4,\), expected \(4, 3\)$"),
         (lambda x: None, "result is None, expected an array$"),
         (lambda x: (softmax(x), 1), "2 results, expected 1$"),
+        (lambda x: [x, x[0]], r"result is \[array.*, expected an array$"),
+        (lambda x: "softmax", "result is 'softmax', expected an array$"),
     ],
 )
 def test_another_function_is_told_apart(function, message):
     with pytest.raises(AssertionError, match=message):
         assert_same_as(softmax, function, (4, 3))
+
+
+def test_masks_and_small_whole_numbers_are_compared_as_numbers():
+    assert_same_as(lambda x: x > 0, lambda x: ~(x <= 0), (4, 3))
+    with pytest.raises(AssertionError, match=r"^result\[\d,\d\] is [01], expected [01]"):
+        assert_same_as(lambda x: x > 0, lambda x: x < 0, (4, 3))
+    with pytest.raises(AssertionError, match=r"^result\[1\] is 3, expected 5"):
+        assert_same_as(lambda: np.array([9, 5], np.uint8), lambda: np.array([9, 3], np.uint8))
+
+
+def log_odds(x):
+    return np.array([-np.inf, np.nan, x.sum(), np.inf])
+
+
+def test_infinities_of_a_reference_let_nothing_else_pass():
+    assert_same_as(log_odds, log_odds, (4, 3))
+    for k, wrong in ((0, np.inf), (0, -1e300), (1, 0), (2, 7), (2, np.inf), (3, np.nan)):
+
+        def changed(x, k=k, wrong=wrong):
+            return np.where(np.arange(4) == k, wrong, log_odds(x))
+
+        with pytest.raises(AssertionError, match=rf"^result\[{k}\] is "):
+            assert_same_as(log_odds, changed, (4, 3))
 
 
 def test_one_of_several_results_is_named():

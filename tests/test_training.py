@@ -18,14 +18,17 @@ from small_runs import TINY, Silent, assert_same, everything, flags
 from minifer import checkpoint, config, metrics
 from minifer.averaging import recalibrate
 from minifer.cases import away_from_zero
+from minifer.cli import main
 from minifer.commands.train import describe
 from minifer.data import fer2013, synthetic
 from minifer.data.dataset import Dataset, to_float
 from minifer.errors import CheckpointError, ConfigError, DataError, DtypeError, ShapeError, TrainingError
 from minifer.evaluation import predict
 from minifer.layers import BatchNorm, Dropout, Flatten, Linear, ReLU, Sequential
-from minifer.run_folder import is_evaluated, write_evaluation
-from minifer.trained import load_weights
+from minifer.networks import build_model
+from minifer.run_folder import is_evaluated, write_evaluation, write_settings
+from minifer.runs import read_rows, train_once
+from minifer.trained import load_weights, start_from
 from minifer.training import Training, fit
 
 ROW = ("images", "labels", "names")  # what a data set holds of each row
@@ -250,7 +253,7 @@ def test_a_network_that_cannot_be_calibrated_is_refused_before_it_is_trained(fac
     def rectified(input_shape, classes, rng):
         return Sequential(flat=Flatten(), classifier=Linear(np.prod(input_shape), classes, rng=rng), relu=ReLU())
 
-    with pytest.raises(ConfigError, match="calibrate needs a network that ends in a Linear layer, not in ReLU"):
+    with pytest.raises(ConfigError, match="calibrate needs a network that ends in a Linear layer: leave it out"):
         Training(TINY, faces["train"], faces["val"], rectified)
 
 
@@ -471,6 +474,43 @@ def test_pretrained_of_the_same_network_is_taken_whole(faces, plain_run):
 def test_pretrained_of_another_width(faces, plain_run):
     with pytest.raises(CheckpointError, match=r"best.npz is of another model: stem.weight has shape"):
         start(faces, config.replace(TRANSFER, alpha=1 / 8, pretrained=str(plain_run)))
+
+
+@pytest.mark.parametrize(
+    ("trained", "model"),
+    [
+        ({"model": "v2", "padding": "symmetric"}, {"model": "v2"}),
+        ({"model": "plain", "bn_eps": 1e-5}, {"model": "mha"}),
+        ({"model": "mha", "heads": 2, "head_units": 8}, {"model": "mha", "heads": 8, "head_units": 2}),
+    ],
+)
+def test_pretrained_whose_weights_would_mean_something_else(trained, model, tmp_path):
+    """The shapes fit, and nothing else would tell."""
+    first, second = (config.TrainConfig(alpha=1 / 16, **how) for how in (trained, model))
+    description = {"config": config.to_dict(first), "classes": ["a", "b"], "image_shape": [20, 20]}
+    shape = (20, 20, 1)
+    checkpoint.save(tmp_path / "net.npz", build_model(first, shape, 2).state(), description)
+    start_from(build_model(first, shape, 2), tmp_path / "net.npz")
+    with pytest.raises(ConfigError, match=r"trained with --(padding symmetric|bn-eps 1e-05|heads 2), this network has"):
+        start_from(build_model(second, shape, 2), tmp_path / "net.npz")
+    if "heads" in trained:  # of fewer units only stem and blocks are taken
+        start_from(build_model(config.replace(second, head_units=1), shape, 2), tmp_path / "net.npz")
+
+
+def test_a_run_goes_on_when_what_it_started_from_is_gone(plain_run, archive, tmp_path):
+    """Its state has all weights: who tidied up, or moved the run to another machine, loses nothing."""
+    gone, settings = tmp_path / "gone.npz", config.replace(TRANSFER, epochs=2)
+    gone.write_bytes((plain_run / "best.npz").read_bytes())
+    settings = config.replace(settings, pretrained=str(gone))
+    for name in ("resumed", "again"):
+        (tmp_path / name).mkdir()
+        training = Training(settings, *read_rows(archive, settings))
+        training.run(Silent(tmp_path / name), lambda training=training: training.epoch == 1)
+        write_settings(tmp_path / name, settings, archive)
+    gone.unlink()
+    assert main(["train", "--resume", str(tmp_path / "resumed")]) == 0
+    result, losses = train_once(tmp_path / "again", settings, archive, archive, quiet=True)
+    assert len(losses) == 2 and result["n"] == 30
 
 
 def test_settings_of_an_older_version_take_defaults():

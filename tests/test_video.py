@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 from dataclasses import replace
+from fractions import Fraction
 
 import matplotlib
 import numpy as np
@@ -42,22 +43,21 @@ def faces():
     return [np.asarray(person.resize((105, 110))) for person in (astronaut, hopper)]
 
 
-def write(path, pictures, times=None, sound=False, codec="libx264", **options):
-    """Write pictures (H,W,3) as a video; times are in tenths of a second."""
-    from fractions import Fraction
-
-    with av.open(str(path), "w", options=options) as output:
+def write(path, pictures, times=None, sound=False, codec="libx264", aspect=Fraction(0), **options):
+    """Write pictures (H,W,3) as a video; times in tenths of a second, the aspect of pixels (0: the file says none)."""
+    with av.open(f"file:{path}", "w", options=options) as output:
         stream = output.add_stream(codec, rate=10)
         height, width = pictures[0].shape[:2]
         stream.width, stream.height = width, height
         stream.pix_fmt = "yuv444p" if width % 2 or height % 2 else "yuv420p"
         stream.codec_context.time_base = Fraction(1, 10)
+        stream.codec_context.sample_aspect_ratio = aspect
         if sound:
             tone = output.add_stream("aac", rate=8000, layout="mono")
             for k in range(8000 * len(pictures) // 10 // 1024):
                 samples = np.sin(np.arange(1024, dtype=np.float32) / 20)[None]
                 part = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
-                part.sample_rate, part.pts, part.time_base = 8000, 1024 * k, Fraction(1, 8000)
+                part.sample_rate, part.pts, part.time_base = 8000, 1024 * k + 800 * (times or [0])[0], Fraction(1, 8000)
                 output.mux(tone.encode(part))
             output.mux(tone.encode(None))
         for number, picture in enumerate(pictures):
@@ -193,6 +193,47 @@ def test_a_turned_video_is_shown_upright(faces, recognizer, tmp_path):
     assert all(frame.image.shape == (240, 180, 3) for frame, _ in found)
     (box,) = [row["box"] for row in found[0][1]]
     assert iou(np.array([box]), np.array([[35, 62, 105, 132.0]]))[0, 0] > 0.5
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "ts"])
+def test_wide_pixels_become_squares(faces, recognizer, capsys, tmp_path, suffix):
+    """As camcorders and DVDs store pictures: in fewer columns than are shown."""
+    shown = scene((faces[0], 60, 30))
+    stored = np.asarray(Image.fromarray(shown).resize((240, 180)))
+    path = write(tmp_path / f"wide.{suffix}", [stored] * 2, aspect=Fraction(4, 3))
+    found = list(answers(path, recognizer))
+    assert all(frame.image.shape == shown.shape for frame, _ in found)
+    (box,) = [row["box"] for row in found[0][1]]
+    assert iou(np.array([box]), np.array([[75, 52, 145, 122.0]]))[0, 0] > 0.5
+    assert run(capsys, "predict", path, "--draw", tmp_path / "out")[0] == 0
+    assert decoded(tmp_path / "out" / "wide-faces.mp4")[0].width == 320
+
+
+def test_high_pixels_and_pixels_that_cannot_be(tmp_path):
+    path = write(tmp_path / "high.mp4", [scene()] * 2, aspect=Fraction(1, 2))
+    assert next(frames(path)).image.shape == (360, 320, 3)
+    path = write(tmp_path / "thin.mp4", [scene(width=1280, height=720)] * 2, aspect=Fraction(1, 100))
+    with pytest.raises(DataError, match="more than the limit of 40 megapixels"):
+        next(frames(path))
+
+
+def test_names_that_look_like_addresses_or_are_very_long(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("12:30.mp4", f"{'n' * 245}.mp4"):
+        write(name, [scene()] * 2)
+        code, _, err = run(capsys, "predict", name, "--draw", "out")
+        assert code == 0 and err == ""
+    assert "no such file" in run(capsys, "predict", "http://127.0.0.1:9/clip.mp4")[2]
+
+
+def test_a_clock_that_runs_on_from_recording_to_recording(capsys, tmp_path):
+    """As a broadcast has it: ten hours before its first frame, which the drawn copy would begin with."""
+    path = write(tmp_path / "late.ts", [scene()] * 10, times=[360_000 + k for k in range(10)], sound=True)
+    assert [frame.time for frame in frames(path)] == pytest.approx([k / 10 for k in range(10)], abs=0.2)
+    code, _, err = run(capsys, "predict", path, "--draw", tmp_path / "out")
+    assert code == 0 and err == ""
+    for kind in ("video", "audio"):
+        assert float(decoded(tmp_path / "out" / "late-faces.mp4", kind)[0].time) < 0.3
 
 
 def test_times_of_a_varying_rate(faces, tmp_path, capsys):

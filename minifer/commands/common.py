@@ -6,6 +6,7 @@ import json
 from minifer.allowed import Several, Whole
 from minifer.errors import ConfigError
 from minifer.files import user_path
+from minifer.output import print_result
 
 
 def as_path(text):
@@ -61,7 +62,7 @@ def add_model(parser):
 
 def print_json(document):
     """Print one JSON document on stdout."""
-    print(json.dumps(document, indent=2))
+    print_result(json.dumps(document, indent=2))
 
 
 def parse_shape(text):

@@ -27,13 +27,13 @@ def add_arguments(parser):
     parser.add_argument(
         "--compare", metavar="MODEL,MODEL,...", help="a line for each of several networks, such as v1,v2,v3-small"
     )
-    parser.add_argument("--alpha", type=float, default=1.0, help="width multiplier")
+    parser.add_argument("--alpha", type=float, help="width multiplier of MobileNets (default: 1)")
     parser.add_argument(
         "--blocks", help="table of the blocks: published (default), even, or rows such as 32,64/2,128/2*3"
     )
     parser.add_argument("--input", default="48x48x1", metavar="HxWxC", help="shape of a picture")
     parser.add_argument("--classes", type=int, help="default: 7, or ImageNet's 1000 for 224x224x3 pictures")
-    parser.add_argument("--stem-stride", type=int, default=2, choices=(1, 2))
+    parser.add_argument("--stem-stride", type=int, choices=(1, 2), help="of MobileNets (default: 2)")
     parser.add_argument("--batch", type=int, default=1, help="pictures that share one reading of the weights")
     memory.add_arguments(parser)
     scaling.add_arguments(parser)
@@ -57,6 +57,8 @@ def run(args):
     if args.draw:
         check_target(args.draw, "PNG picture", "--draw")
     check_together(args)
+    args.alpha = 1.0 if args.alpha is None else args.alpha
+    args.stem_stride = args.stem_stride or 2
     shape = parse_shape(args.input)
     classes = args.classes
     if classes is None:
@@ -124,11 +126,18 @@ def named(args):
 
 def check_together(args):
     """Raise ConfigError for flags of which one would say nothing beside the others."""
+    from minifer.own_code import is_target
+
     ranks, own_table = args.ranks is not None, not OF_BLOCKS.intersection(named(args))
+    of_mobilenet = (args.alpha, args.stem_stride) != (None, None)
     for wrong, message in (
         (args.compare and args.model is not None, "--compare names the networks: leave --model out"),
         (args.compare and args.draw, "--draw is of one network: give --model in place of --compare"),
         (args.compare and ranks, "--ranks is of one network: give --model in place of --compare"),
+        (
+            of_mobilenet and all(map(is_target, named(args))),
+            "--alpha and --stem-stride are for MobileNets: a network of your own has its own widths and strides",
+        ),
         (args.blocks and own_table, "--blocks is for plain, skip and mha: others have their own tables"),
         (args.memory and args.draw, "--draw is of work and weights: leave out --memory, or write a table with --csv"),
         (args.memory and ranks, "--ranks and --memory are two questions: ask one at a time"),
@@ -144,7 +153,8 @@ def check_together(args):
 def network(name, args, shape, classes):
     """Return (the network that a name means, without memory for weights where it is MobileNet; what it is called)."""
     from minifer.config import TrainConfig
-    from minifer.networks import build_model
+    from minifer.kernels.twin import use_backend
+    from minifer.networks import build_model, check_output
     from minifer.own_code import is_target
 
     settings = TrainConfig(
@@ -158,7 +168,11 @@ def network(name, args, shape, classes):
     called = own or f"MobileNet {settings.model}, alpha {args.alpha:g}"
     if settings.model in ("plain", "skip", "mha"):
         called += f", blocks {settings.blocks}"
-    return build_model(settings, shape, classes, own, outline=True), called
+    model = build_model(settings, shape, classes, own, outline=True)
+    if own:  # formulas alone would count what cannot run; NumPy has nothing to compile before it does
+        with use_backend("numpy"):
+            check_output(model, own, shape, classes)
+    return model, called
 
 
 def compare(args, shape, classes):

@@ -1,7 +1,7 @@
 """Find the faces in pictures: boxes, scores and, if asked for, landmarks."""
 
 from minifer.commands.pictures import Drawings, add_pictures, claimed_drawings, print_rows, read_pictures
-from minifer.errors import one_line
+from minifer.errors import DataError, one_line
 
 
 def add_arguments(parser):
@@ -41,7 +41,8 @@ def describe(row):
 def detect(paths, threshold=None, min_size=24, scale_step=1.15, landmarks=False, draw=None):
     """Yield one row per picture: {"image": path, "faces": [{"box", "score"[, "landmarks"]}]}, or with "error".
 
-    A picture that cannot be read yields an empty list of faces and one line under "error"; the others are still done.
+    A picture that cannot be read, or is too large for faces so small, yields an empty list of faces and one line under
+    "error"; the others are still done.
 
     Raises     DataError when a path does not exist or no picture is there; CheckpointError when there are no weights
     """
@@ -53,9 +54,15 @@ def detect(paths, threshold=None, min_size=24, scale_step=1.15, landmarks=False,
     drawings = None if draw is None else Drawings(draw)
     for path, row, image in read_pictures(paths):
         if image is not None:
-            for found in detector.detect(image, threshold, min_size, scale_step):
+            try:
+                detections = detector.detect(image, threshold, min_size, scale_step)
+            except DataError as error:
+                row["error"] = one_line(f"{path}: {error}")
+                yield row
+                continue
+            for found in detections:
                 points = None if predictor is None else predictor.predict(image, found.box)
                 row["faces"].append(found.as_dict(points))
             if drawings is not None:
-                drawings.save(image, row["faces"], path, label=lambda face: f"{face['score']:.2f}")
+                drawings.save(path, row["faces"], label=lambda face: f"{face['score']:.2f}")
         yield row

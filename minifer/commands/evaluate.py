@@ -3,6 +3,7 @@
 from contextlib import ExitStack
 from pathlib import Path
 
+from minifer import config
 from minifer.commands.common import add_model, add_threads, as_path, print_json, set_threads
 from minifer.errors import ConfigError
 
@@ -24,6 +25,12 @@ def add_arguments(parser):
         "--products", choices=("float32", "int8"), default="float32",
         help="int8: pointwise convolutions multiply bytes, where the processor can; twice as fast, a little less exact",
     )  # fmt: skip
+    parser.add_argument(
+        "--labels",
+        type=as_path,
+        metavar="FILE",
+        help="FER+'s votes, where the table that a run trained on has moved",
+    )
     add_model(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument(
@@ -51,6 +58,13 @@ def run(args):
         measure(args)
 
 
+def relabelled(settings, args):
+    """Return a TrainConfig with the labels of --labels, if they are given."""
+    if args.labels and not settings.labels:
+        raise ConfigError(f"--labels: {args.weights} was not trained on FER+'s votes: leave it out")
+    return config.replace(settings, labels=args.labels) if args.labels else settings
+
+
 def measure(args):
     """As run, where --out is a folder that nobody else writes to."""
     from minifer.evaluation import evaluate_weights, on_unseen
@@ -61,7 +75,7 @@ def measure(args):
     weights = find_weights(args.weights)
     needed = [args.split, *["train"] * args.unseen]
     settings, _, image_shape = described(weights)
-    splits = load(args.data, Reading.of(settings, image_shape), needed)
+    splits = load(args.data, Reading.of(relabelled(settings, args), image_shape), needed)
     dataset = splits[args.split]
     result, probs = evaluate_weights(weights, dataset, args.split, args.tta, args.model, args.products)
     if args.unseen:

@@ -10,8 +10,10 @@ import json
 from pathlib import Path
 
 from minifer.commands.common import add_model, as_path, print_json
+from minifer.commands.train import PATHS
 from minifer.config import from_dict
 from minifer.errors import ConfigError, MiniferError
+from minifer.interop import is_foreign
 from minifer.output import log
 
 HUB = ("model.safetensors", "config.json", "README.md")  # what a folder for a model hub holds
@@ -95,6 +97,7 @@ def run(args):
     write, kind = writers.get(suffix, (write_hub, None))
     check_target(to, kind, "--to") if suffix else check_hub(to)
     model, meta = load_weights(source, args.model)
+    meta = {**meta, "config": without_folders(meta["config"])}
     make_folder(to.parent if suffix else to)
     with claimed(to):
         result = write(to, model, input_shape(meta["image_shape"]), meta, args)
@@ -103,6 +106,14 @@ def run(args):
     print_json(result) if args.json else print(describe(result))
     if not result["same"]:
         raise MiniferError(f"{to} says something else than the network: see the differences above")
+
+
+def without_folders(settings):
+    """Return settings whose paths are names alone: whose computer and which folders is nobody's business elsewhere."""
+    names = {
+        name: ",".join(Path(part).name for part in settings[name].split(",")) for name in (*PATHS, "model")
+    }  # teachers are several, parted by commas
+    return {**settings, **names}
 
 
 def describe(result):
@@ -149,9 +160,15 @@ def write_safetensors(path, model, shape, meta, args):
 
 def write_keras(path, model, shape, meta, args):
     """Write Keras' file and read it back into a network that knows nothing."""
-    from minifer.interop.keras import load_keras_mobilenet, save_keras_mobilenet
+    from minifer.interop.keras import HALVED, load_keras_mobilenet, save_keras_mobilenet
 
     save_keras_mobilenet(path, model)
+    height, width, _ = shape
+    if height % HALVED or width % HALVED:
+        log(
+            f"{path}: Keras pads maps of odd sides otherwise, so that its answers for {height}x{width} are others than "
+            f"minifer's: a start for training there; .onnx answers the same, and sides in steps of {HALVED} do"
+        )
     return _read_back(load_keras_mobilenet, path, model, shape, meta)
 
 
@@ -185,9 +202,13 @@ def _read_back(load, path, model, shape, meta):
 
 
 def check_hub(folder):
-    """Raise ConfigError when a folder has a config.json, but no weights beside it: it is something else's."""
-    if (folder / HUB[1]).exists() and not (folder / HUB[0]).exists():
-        raise ConfigError(f"{folder} has a {HUB[1]} of its own, which would be lost: choose another folder")
+    """Raise ConfigError when a folder has weights of another program, or a config.json without weights."""
+    weights, settings = (folder / name for name in HUB[:2])
+    lost = HUB[1] if settings.exists() else None
+    if weights.exists():
+        lost = HUB[0] if is_foreign(weights) else None
+    if lost:
+        raise ConfigError(f"{folder} has a {lost} of its own, which would be lost: choose another folder")
 
 
 def write_hub(folder, model, shape, meta, args):

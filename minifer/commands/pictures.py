@@ -10,7 +10,7 @@ from pathlib import Path
 
 from minifer.commands.common import as_path
 from minifer.errors import DataError, MiniferError, one_line
-from minifer.output import log, unread
+from minifer.output import log, print_result, unread
 
 # Stands in the first bytes of a picture that --draw writes and in the last ones of a video, so that they are known
 # again under any name, in any folder.
@@ -41,7 +41,7 @@ def print_rows(verb, rows, describe, as_json, and_files):
     """
     failed = False
     for row in rows:
-        print(json.dumps(row) if as_json else describe(row), flush=True)
+        print_result(json.dumps(row) if as_json else describe(row))
         if "error" in row:
             failed = True
             print(f"minifer {verb}: {row['error']}", file=sys.stderr)
@@ -121,10 +121,10 @@ def ends(path):
         return first + file.read()
 
 
-def drawn_stem(path):
-    """Return what the drawing of a picture or video is called: of a very long name the beginning, and -faces."""
+def drawn_stem(path, ending="-faces"):
+    """Return what the drawing of a picture or video is called: of a very long name the beginning, and an ending."""
     stem = os.fsencode(Path(path).stem)
-    return os.fsdecode(stem[:LONGEST]) + "-faces"
+    return os.fsdecode(stem[:LONGEST]) + ending
 
 
 class Drawings:
@@ -136,14 +136,18 @@ class Drawings:
         self.folder = make_folder(Path(folder))
         self.used = set()
 
-    def save(self, image, faces, path, label, landmarks=True):
-        """Write a copy of the picture at path with a box, its label(face), and landmarks if there are any, per face."""
+    def save(self, path, faces, label, landmarks=True):
+        """Write a copy of the picture at path with a box, its label(face), and landmarks if there are any, per face.
+
+        It is read again, in the colours that it has: detector and networks have mostly seen it grey.
+        """
         from PIL import PngImagePlugin
 
         from minifer.files import replacing
+        from minifer.files.images import read_image
         from minifer.report.faces import mark_faces
 
-        picture = mark_faces(image, faces, label, landmarks)
+        picture = mark_faces(read_image(path, colour=True), faces, label, landmarks)
         target = self.target(drawn_stem(path), ".png")
         note = PngImagePlugin.PngInfo()
         for name, text in NOTE.items():

@@ -126,7 +126,7 @@ def predict(paths, recognizer, drawings=None):
         if image is not None:
             row["faces"] = recognizer.predict(image)
             if drawings is not None:
-                drawings.save(image, row["faces"], path, label, landmarks=False)
+                drawings.save(path, row["faces"], label, landmarks=False)
         yield row
 
 
@@ -157,7 +157,7 @@ def predict_videos(paths, recognizer, drawings=None, **settings):
             except DataError as error:
                 yield {"image": path, **last, "faces": [], "error": str(error)}
         if film is not None:
-            timeline.draw(drawings.target(f"{Path(path).stem}-over-time", ".png"), NOTE)
+            timeline.draw(drawings.target(drawn_stem(path, "-over-time"), ".png"), NOTE)
 
 
 def label(face):

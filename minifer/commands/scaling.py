@@ -30,6 +30,7 @@ def given(args):
 
 def run(args, model, name):
     """Print the prediction for a network."""
+    from minifer.allowed import Number, checked
     from minifer.cost.scaling import ALGORITHMS, Scaling
     from minifer.report.text import aligned
 
@@ -37,6 +38,8 @@ def run(args, model, name):
         raise ConfigError("--ranks needs --step-ms, a measured step: benchmarks/scaling.py and metrics.csv tell it")
     latency = LATENCY if args.latency is None else args.latency
     bandwidth = BANDWIDTH if args.bandwidth is None else args.bandwidth
+    for flag, value in (("--step-ms", args.step_ms), ("--latency", latency), ("--bandwidth", bandwidth)):
+        checked(flag, value, Number(1e-6, 1e9))
     size = sum(4 * parameter.value.size for parameter in model.parameters(trainable_only=True).values())
     scaling = Scaling(args.step_ms / 1e3, size, latency / 1e6, bandwidth * 1e9 / 8)
     rows = [figures(scaling, ranks, ALGORITHMS) for ranks in parse_ranks(args.ranks)]

@@ -120,11 +120,11 @@ def train(args, claims, ranks):
     train, val = ranks.do_first(lambda: read_data(data, settings)) or (None, None)
     if settings.balance == "nearmiss-smote":
         log("balancing the training rows: about a minute for all of FER2013, then kept in the cache")
-    training = Training(settings, train, val, network, ranks=ranks)
+    going_on = ranks.any(ranks.first and bool(args.resume) and (folder / "last.npz").exists())
+    training = Training(settings, train, val, network, ranks=ranks, going_on=going_on)
     ranks.do_first(lambda: [log(line) for line in config.unread(settings, changes)])
     if args.find_rate:
         return suggest_rate(training, args.find_rate)
-    going_on = ranks.any(ranks.first and bool(args.resume) and (folder / "last.npz").exists())
     if going_on:
         training.restore(folder)
 

@@ -36,10 +36,11 @@ def add_arguments(parser):
 def run(args):
     """Run `minifer train-detector`."""
     from minifer.allowed import Whole, checked
-    from minifer.files import claimed, make_folder
+    from minifer.files import check_target, claimed, make_folder
 
     checked("--rounds", args.rounds, Whole(0, 100))
-    make_folder(Path(args.out).parent)  # said before hours are spent, not after
+    check_target(args.out, "face detector", "--out")  # said before hours are spent, not after
+    make_folder(Path(args.out).parent)
     with claimed(args.out):
         train_detector(args.faces, args.scenes, args.portraits, args.out, rounds=args.rounds, seed=args.seed)
 

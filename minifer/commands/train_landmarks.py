@@ -29,12 +29,13 @@ def add_arguments(parser):
 def run(args):
     """Run `minifer train-landmarks`; with --hold-out print what it measures."""
     from minifer.allowed import Whole, checked
-    from minifer.files import claimed, make_folder
+    from minifer.files import check_target, claimed, make_folder
 
     checked("--copies", args.copies, Whole(1, 100))
     if args.hold_out:
         checked("--hold-out", args.hold_out, Whole(2, 1000))
-    make_folder(Path(args.out).parent)  # said before hours are spent, not after
+    check_target(args.out, "landmark predictor", "--out")  # said before hours are spent, not after
+    make_folder(Path(args.out).parent)
     with claimed(args.out):
         train_landmarks(args.data, args.out, args.hold_out, copies=args.copies, seed=args.seed)
 
@@ -43,14 +44,17 @@ def train_landmarks(data, out="landmarks.npz", hold_out=0, **settings):
     """Train a LandmarkPredictor from an archive or folder, write it to out, and return it.
 
     With hold_out = N, every N-th portrait is not trained on, and errors on those are printed.
-    Raises     DataError when the path holds no portraits with landmarks
+    Raises     DataError when the path holds no portraits with landmarks, or all are held out
     """
+    from minifer.errors import DataError
     from minifer.faces import landmark_training
     from minifer.faces.archives import portraits_below
 
     start = time.perf_counter()
     portraits = portraits_below(data)
     kept = [portrait for i, portrait in enumerate(portraits) if not hold_out or i % hold_out]
+    if not kept:
+        raise DataError(f"{data}: a single portrait, which is held out: give more, or leave out --hold-out")
     predictor = landmark_training.train_landmarks(
         kept,
         log=lambda text: print(f"{time.perf_counter() - start:6.0f} s  {text}", file=sys.stderr, flush=True),

@@ -11,6 +11,7 @@ multiply-adds of forward, and how often arrays of maps are read or written. Unle
 import math
 from dataclasses import dataclass
 
+from minifer.errors import ShapeError
 from minifer.layers import (
     GELU,
     AveragePool2D,
@@ -109,6 +110,20 @@ def pool(layer, shape):
     """Nothing is multiplied."""
     _, oh, ow = layer.geometry(*shape[:2])
     return Work((oh, ow, shape[-1]))
+
+
+OF_MAPS = (Conv2D, DepthwiseConv2D, PointwiseConv2D, MaxPool2D, AveragePool2D, GlobalAveragePool)
+
+
+def check_fits(layer, shape, path):
+    """Raise ShapeError unless a layer of a known kind can read what comes in; within attention that is rows (T,C)."""
+    name, channels = path or type(layer).__name__, getattr(layer, "channels", shape[-1])
+    if channels != shape[-1]:
+        raise ShapeError(f"{name} was made for {channels} channels, and {shape} comes in")
+    if isinstance(layer, OF_MAPS) and len(shape) != 3:
+        raise ShapeError(f"{name} reads maps (H,W,C), and {shape} comes in")
+    if isinstance(layer, Linear) and len(shape) > 2:
+        raise ShapeError(f"{name} reads rows (C,), and {shape} comes in: put Flatten or GlobalAveragePool before it")
 
 
 KINDS = {

@@ -102,14 +102,14 @@ def training_memory(layer, input_shape, batch=1, optimizer="adam"):
     return Memory(weights, trained, remembered * trained, step.stored, activations, tuple(peak_at), tuple(rows))
 
 
-def largest_batch(layer, input_shape, limit, optimizer="adam", most=2**20):
+def largest_batch(layer, input_shape, limit, optimizer="adam"):
     """Return how many pictures a training step can have whose peak is at most `limit` bytes; 0 if not even one fits."""
 
     def fits(batch):
         return training_memory(layer, input_shape, batch, optimizer).peak <= limit
 
     low, high = 0, 1
-    while high <= most and fits(high):
+    while fits(high):  # ends, since every picture takes some bytes
         low, high = high, 2 * high
     while high - low > 1:  # low fits, high does not
         middle = (low + high) // 2

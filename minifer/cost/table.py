@@ -13,7 +13,7 @@ import math
 import numpy as np
 
 from minifer.cost.figures import FLOAT_BYTES, Cost, LayerCost, Pass
-from minifer.cost.kinds import KINDS, Work, gradients
+from minifer.cost.kinds import KINDS, Work, check_fits, gradients
 from minifer.errors import ConfigError, ShapeError
 from minifer.layers import Layer, MultiHeadSelfAttention, Residual, Sequential
 
@@ -46,9 +46,7 @@ def cost_rows(layer, input_shape, path=""):
         return one_row(layer, shape, path, Work(y.shape[1:], layer.multiply_adds(shape)))
     for kind in kinds(layer):
         if kind in KINDS:
-            channels = getattr(layer, "channels", shape[-1])
-            if channels != shape[-1]:
-                raise ShapeError(f"{path or kind.__name__} was made for {channels} channels, and {shape} comes in")
+            check_fits(layer, shape, path)
             return one_row(layer, shape, path, KINDS[kind](layer, shape))
         if kind in COMPOSITES:
             return COMPOSITES[kind](layer, shape, path)
@@ -109,9 +107,12 @@ def sequential(layer, shape, path):
 
 def residual(layer, shape, path):
     """The body, the projection, the addition; backward adds their two gradients."""
-    rows, y = sequential(layer, shape, path)
+    (rows, y), past = sequential(layer, shape, path), shape
     if layer.projection is not None:
-        rows += cost_rows(layer.projection, shape, below(path, "projection"))[0]
+        more, past = cost_rows(layer.projection, shape, below(path, "projection"))
+        rows += more
+    if past != y:
+        raise ShapeError(f"{path or type(layer).__name__} adds {past} to {y}, which is what its layers make of {shape}")
     cost = additions(y, forward=1, backward=0) + additions(shape, forward=0, backward=int(layer.input_gradient))
     return [*rows, LayerCost(path, type(layer).__name__, y, y, cost)], y
 

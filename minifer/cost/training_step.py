@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from minifer.cost.figures import FLOAT_BYTES
+from minifer.cost.kinds import check_fits
 from minifer.cost.storage import KINDS, Storage, output_shape
 from minifer.cost.table import below, blank, dtype_of, kinds, structure
 from minifer.layers import Layer, MultiHeadSelfAttention, Residual, Sequential, SqueezeExcitation
@@ -124,6 +125,7 @@ class TrainingStep:
 
     def _leaf(self, layer, kind, inputs, path):
         shape = inputs[0].shape[1:]
+        check_fits(layer, shape, path)
         storage = KINDS[kind](layer, shape, self.batch)
         y_shape = output_shape(layer, kind, shape)
         y = inputs[0].reshape(1, *y_shape) if storage.view else self._array(y_shape)

@@ -87,7 +87,7 @@ def with_votes(dataset, counts, way):
 def read_votes(path):
     """Return the split of each row of fer2013new.csv, (N,) str, and its votes (N,10): 0 where FER+ took it out."""
     usages, votes, last = [], [], ""
-    for place, row in read_table(path, COLUMNS, MOST_BYTES, "give fer2013new.csv of FER+"):
+    for place, row in read_table(path, COLUMNS, MOST_BYTES, "give fer2013new.csv of FER+ with --labels"):
         if len(votes) == MOST_ROWS:
             raise DataError(f"{place}: more than {MOST_ROWS} rows: is it FER+?")
         name, texts = row["Image name"].strip(), [row[column].strip() for column in VOTES]

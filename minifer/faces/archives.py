@@ -7,11 +7,13 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from minifer.errors import DataError
+from minifer.faces.boxes import box_of_landmarks
 from minifer.files.archives import open_source
 from minifer.files.images import read_member
 
 MOST_POINTS_BYTES = 1_000_000
 FARTHEST = 1e5  # pixels from a picture's corner
+SMALLEST = 8  # pixels: the side of a face's box
 
 
 def pictures_below(path, part=""):
@@ -46,7 +48,7 @@ def portraits_below(path):
     """Return a list of (picture, landmarks) of all pictures with a .pts file of the same name beside them.
 
     Shapes     picture (H,W) uint8   landmarks (68,2) as x, y
-    Raises     DataError as pictures_below, or when a landmark file does not hold 68 points
+    Raises     DataError as pictures_below, or when a landmark file does not hold 68 points of a face in its picture
     """
     with open_source(path) as source:
         if portraits := _found(_portraits_in, source):
@@ -60,8 +62,24 @@ def _portraits_in(source):
     for member in source.pictures(beside=[".pts"]):
         points = files.get(str(PurePosixPath(member.name).with_suffix("")))
         if points and points.name not in portraits:
-            portraits[points.name] = read_member(member), read_points(points.read(MOST_POINTS_BYTES), points.where)
+            picture, found = read_member(member), read_points(points.read(MOST_POINTS_BYTES), points.where)
+            check_place(found, picture, points.where)
+            portraits[points.name] = picture, found
     return list(portraits.values())
+
+
+def check_place(points, picture, name):
+    """Raise DataError when points are not those of a face whose middle lies in a picture: what trains cuts it out.
+
+    Shapes     points (68,2)   picture (H,W)
+    """
+    x1, y1, x2, y2 = box_of_landmarks(points)
+    (x, y), (height, width) = ((x1 + x2) / 2, (y1 + y2) / 2), picture.shape
+    if not (0 <= x <= width and 0 <= y <= height and x2 - x1 >= SMALLEST):
+        raise DataError(
+            f"{name}: a face of {x2 - x1:.0f} pixels round {x:.0f}, {y:.0f} in a picture of {width} x {height}: are "
+            "its points those of another picture, or of another size of it?"
+        )
 
 
 def read_points(data, name):

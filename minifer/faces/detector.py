@@ -12,6 +12,7 @@ Source     Dalal & Triggs, CVPR 2005; Platt, "Probabilistic outputs for support 
            is ours: a single linear template confuses grainy texture with small faces.
 """
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, fields
@@ -19,12 +20,13 @@ from pathlib import Path
 
 import numpy as np
 
-from minifer.errors import CheckpointError, ConfigError
+from minifer.errors import CheckpointError, ConfigError, DataError
 from minifer.faces.boxes import merge, suppress
 from minifer.faces.hog import CLIP, EPS
 from minifer.faces.kernels.hog import hidden_layer, passing_windows
 from minifer.faces.kernels.resize import affine, bordered
 from minifer.faces.pyramid import Picture, level_sizes, resized
+from minifer.files.images import MEGAPIXELS
 from minifer.files.npz import Npz, write_arrays
 
 SHIPPED = Path(__file__).parents[1] / "weights" / "detector.npz"
@@ -33,6 +35,7 @@ ARRAYS = {
     "template": "f U U 36", "bias": "f", "pass_score": "f", "hidden": "f U U 36 K", "hidden_bias": "f K", "out": "f K",
     "out_bias": "f", "score_weight": "f", "floor": "f", "slope": "f", "offset": "f", "threshold": "f", "cell": "i",
 }  # fmt: skip
+USUAL_SIZE = 24  # pixels: the side of the smallest face's box; for smaller ones a picture is enlarged
 SURE, TILT = 0.5, np.deg2rad(30)
 SURE_TILTED = 0.7  # chance hits are as frequent in turned pictures as in others, tilted faces are rare
 SECOND_GRID = 1.4  # levels at least this many times smaller than the picture are looked at on two grids
@@ -81,18 +84,20 @@ class FaceDetector:
         return (self.template.shape[0] + 1) * self.cell
 
     def detect(
-        self, image, threshold: float | None = None, min_size: float = 24, scale_step: float = 1.15
+        self, image, threshold: float | None = None, min_size: float = USUAL_SIZE, scale_step: float = 1.15
     ) -> list[Detection]:
         """Return the faces in a picture, best first: a list of Detection.
 
         The box of a tilted face is the upright square round its middle.
 
         Shapes     image (H,W) uint8, or (H,W,3); min_size is the side of the smallest face's box, in pixels
-        Raises     DataError when image is no picture; ConfigError when a setting cannot work
+        Raises     DataError when image is no picture, or too large a one to be searched for faces smaller than usual;
+                   ConfigError when a setting cannot work
         """
         if not 8 <= min_size < np.inf or not 1.01 <= scale_step < np.inf:
             raise ConfigError(f"min_size must be 8 or more and scale_step 1.01 or more, got {min_size}, {scale_step}")
         picture = Picture.of(image)
+        check_enlarged(*picture.shape, min_size)
         boxes, logits = merge(*self.windows(picture, min_size, scale_step))
         squarish = max(picture.shape) <= 4 * min(
             picture.shape
@@ -234,3 +239,13 @@ class FaceDetector:
             if not (2 <= len(arrays["template"]) <= 32 and 2 <= arrays["cell"] <= 32):
                 file.refuse("its windows have less than 2 or more than 32 cells, or its cells so many pixels")
         return cls(**{name: value.item() if value.ndim == 0 else value for name, value in arrays.items()})
+
+
+def check_enlarged(height, width, min_size):
+    """Raise DataError when a picture is enlarged, for small faces, to more than the largest picture usually is."""
+    least = USUAL_SIZE * (height * width / (MEGAPIXELS * 1e6)) ** 0.5
+    if min_size < min(least, USUAL_SIZE):
+        raise DataError(
+            f"{width} x {height} pixels are too many to search for faces of {min_size:g} pixels: make the picture "
+            f"smaller, or the smallest face {math.ceil(min(least, USUAL_SIZE))} pixels or more"
+        )

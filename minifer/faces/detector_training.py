@@ -14,6 +14,7 @@ Source     Dalal & Triggs, CVPR 2005 (mining); Platt 1999.
 
 import numpy as np
 
+from minifer.errors import DataError
 from minifer.faces.boxes import area, average_precision, box_of_landmarks, intersection, iou, merge
 from minifer.faces.detector import FaceDetector
 from minifer.faces.hog import block_features
@@ -34,6 +35,7 @@ def train_detector(faces, scenes, portraits=(), seed=0, rounds=3, hidden=48, epo
 
     Shapes     faces: list of (36,36) uint8, aligned   scenes: list of (H,W) uint8 without a face
                portraits: list of ((H,W) uint8, landmarks (68,2)), one known face each
+    Raises     DataError when nothing is left to train on
     """
     rng = np.random.default_rng(seed)
     portraits = [(image, box_of_landmarks(points)) for image, points in portraits]
@@ -44,6 +46,11 @@ def train_detector(faces, scenes, portraits=(), seed=0, rounds=3, hidden=48, epo
         [jittered_windows(known, copies[0], rng), jittered_windows(training_portraits, copies[1], rng)]
     )
     negatives = random_windows(training_scenes, 60, rng)
+    if not known or not len(negatives):
+        raise DataError(
+            f"{len(known)} faces and {len(negatives)} windows of scenes to train on: give at least two faces, and at "
+            f"least two scenes larger than {WINDOW} x {WINDOW} pixels, since the first of each is held out"
+        )
     for r in range(rounds + 1):
         detector = fit_linear(positives, negatives, seed)
         log(f"round {r}: {len(positives)} positives, {len(negatives)} negatives")
@@ -85,7 +92,7 @@ def jittered_windows(known, copies, rng):
 
 def random_windows(scenes, count, rng, together=10):
     """Return the features of `count` windows of each scene, at random places, `together` at each random size."""
-    features = []
+    features = [np.zeros((0, 36 * BLOCKS**2), np.float32)]
     for scene in scenes:
         pictures = octaves(scene, WINDOW)
         sizes = level_sizes(scene.shape, WINDOW, 1.1, 1.3)

@@ -54,7 +54,7 @@ def prepare_claimed(data, out, threshold, level, keep_all, jobs, scheduler):
     for name, split in splits.items():
         mine = slice(start, start + len(split))
         start += len(split)
-        has_face = scores[mine] >= threshold
+        has_face = (scores[mine] >= threshold) & (scores[mine] > 0)  # 0: nothing was found, whatever is asked for
         keep = has_face | (name != "train") | keep_all
         kept[name] = type(split)(crops[mine], split.labels, split.names, split.classes).take(keep)
         found.append(has_face[keep])

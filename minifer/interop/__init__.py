@@ -8,8 +8,8 @@ KERAS, PICKLED = {".h5", ".hdf5", ".keras"}, {".pt", ".pth", ".bin", ".pkl", ".c
 def load(path, model, classifier=False):
     """Fill a MobileNet, V2 or V3 with the weights of another tool; return the names of the parts that were left alone.
 
-    What the file holds decides: HDF5 or a .keras file of Keras, or safetensors of timm or torchvision. The classifier
-    is filled if asked for: its classes must be as many, and no file tells whether they are the same.
+    The suffix decides: .safetensors is timm's or torchvision's, anything else Keras' (.h5, .weights.h5, .keras). The
+    classifier is filled if asked for: its classes must be as many, and no file tells whether they are the same.
 
     Raises     what interop.keras.load_keras_mobilenet and interop.pytorch.load_pytorch raise; a pickle of PyTorch's
                (.pt, .pth, .bin) is refused, since loading one runs what it says

@@ -11,7 +11,8 @@ Keras publishes them as mobilenet_{1_0,7_5,5_0,2_5}_{128,160,192,224}_tf.h5, and
     stem_norm, ..._norm        ..._bn            gamma, beta, moving_mean and _variance   (C,)
 
 Keras 3 writes .weights.h5, and .keras, a zip that holds one. There a layer is a group of layers/, numbered by its kind
-(layers/conv2d_1/vars/0, 1, ...); the name that it has in Keras is an attribute of the group vars.
+(layers/conv2d_1/vars/0, 1, ...); the name that it has in Keras is an attribute of the group vars. A MobileNet that is a
+layer of another model has its own in layers/functional/layers/.
 
 The names end in ":0" in files that TensorFlow wrote. Whole models that Keras saved as .h5 have the same one group
 further down. Of a MobileNet that is a layer of another model, such as a Sequential, one group holds all arrays, under
@@ -21,13 +22,15 @@ Such files come from strangers too: only plain arrays in the file itself are rea
 
 The pictures go in as in minifer, x / 127.5 - 1. Where Keras halves a map it pads one row below and one column on the
 right; padding="same" does so for even sides. The features are therefore the same for sides that are multiples of 32.
-Of 48x48 the 3x3 map before block12 becomes 2x2 here and 1x1 there, which is of no matter as a start.
+Of 48x48 the 3x3 map before block12 becomes 2x2 here and 1x1 there, which is of no matter as a start; but Keras' answers
+for such pictures are others than minifer's.
 
 Source: Howard et al., MobileNets, 2017; the layers' names are those of keras.applications.MobileNet.
 """
 
 import math
 import re
+from collections import deque
 from io import BytesIO
 from itertools import count, islice, takewhile
 from pathlib import Path
@@ -39,7 +42,8 @@ from minifer.errors import CheckpointError, ConfigError, DataError, MiniferError
 from minifer.files import replacing
 from minifer.files.archives import open_source
 from minifer.files.guard import guarded
-from minifer.models.mobilenet import STEM_FILTERS, MobileNet
+from minifer.interop.published import check_strides
+from minifer.models.mobilenet import STEM_FILTERS, MobileNet, mobilenet
 
 LAYERS = {
     "stem": "conv1",
@@ -59,6 +63,7 @@ ARRAYS = {
     "running_var": ("moving_variance",),
 }
 EPS = 1e-3  # of Keras' BatchNormalization
+HALVED = 32  # sides that can be halved five times are padded alike here and there
 MOST_WEIGHTS = 1 << 28  # bytes; MobileNet's are 17 million
 MOST_NAMES = 10_000  # of layers in a file, and of arrays in a layer
 
@@ -110,6 +115,7 @@ def save_keras_mobilenet(path, model):
         raise ConfigError(
             f"Keras' MobileNet has no {extra[0].rpartition('.')[0]}: write .onnx, which takes any network"
         )
+    check_strides(model, mobilenet("plain", outline=True), "Keras' MobileNet")
     numbers, held = {}, {}
     for name, array in model.state().items():
         layer, arrays = keras_name(name)
@@ -268,17 +274,32 @@ def _numbered_arrays(layers, path):
     import h5py
 
     arrays = {}
-    for group_name in islice(layers, MOST_NAMES):
-        group = _member(layers, f"{group_name}/vars")
+    for layer in islice(_layers_below(layers), MOST_NAMES):
+        group = _member(layer, "vars")
         name = group.attrs.get("name") if isinstance(group, h5py.Group) else None
         if not isinstance(name, str):
             continue
         for number, array in enumerate(numbered(name)):
             if str(number) in group:
-                if (name, array) in arrays:
+                if name.startswith("conv") and (name, array) in arrays:
                     raise CheckpointError(f"{path} holds two layers {name}: save the one MobileNet that is wanted")
-                arrays[name, array] = group, str(number)
+                arrays.setdefault((name, array), (group, str(number)))
     return arrays
+
+
+def _layers_below(layers):
+    """Yield the group of every layer of a file of Keras 3, those of models in the model too; without end in a loop."""
+    import h5py
+
+    ahead = deque([layers])
+    while ahead:
+        parent = ahead.popleft()
+        for name in parent:
+            layer = _member(parent, name)
+            yield layer
+            inner = _member(layer, "layers")
+            if isinstance(inner, h5py.Group):
+                ahead.append(inner)
 
 
 def _names(group, path):

@@ -25,7 +25,8 @@ import numpy as np
 from minifer.checkpoint import impossible
 from minifer.errors import CheckpointError, ConfigError
 from minifer.interop import safetensors
-from minifer.interop.pytorch_names import TITLES, member, their_names
+from minifer.interop.published import check_strides
+from minifer.interop.pytorch_names import PUBLISHED, TITLES, member, their_names
 from minifer.layers import BatchNorm, Conv2D, DepthwiseConv2D
 
 LAYOUTS = {"timm": "conv_stem.weight", "torchvision": "features.0.0.weight"}  # and what each calls the stem
@@ -95,6 +96,7 @@ def save_pytorch(path, model, layout="timm"):
         arrays[names[name]] = _turned(name, array).reshape(_shape(name, array.shape, layout))
         if name.endswith("running_var"):  # what PyTorch counts and does not use
             arrays[names[name].replace("running_var", "num_batches_tracked")] = np.array(0, np.int64)
+    check_strides(model, PUBLISHED[member(model)](outline=True), f"{layout}'s {TITLES[member(model)]}")
     safetensors.write(path, arrays)
 
 

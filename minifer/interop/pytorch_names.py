@@ -19,7 +19,7 @@ does not have. What a block leaves out, torchvision does not count.
 from functools import partial
 
 from minifer.errors import ConfigError
-from minifer.models import BLOCKS, V2_BLOCKS, V3_BLOCKS, MobileNet, mobilenet_v2, mobilenet_v3
+from minifer.models import BLOCKS, V2_BLOCKS, V3_BLOCKS, MobileNet, mobilenet, mobilenet_v2, mobilenet_v3
 
 ARRAYS = {
     "weight": "weight",
@@ -37,7 +37,8 @@ WIDTHS = {
     "v3": [row[2] for row in V3_BLOCKS["large"]],
     "v3-small": [row[2] for row in V3_BLOCKS["small"]],
 }
-LATER = {
+PUBLISHED = {
+    "v1": mobilenet,
     "v2": mobilenet_v2,
     "v3": partial(mobilenet_v3, "large"),
     "v3-small": partial(mobilenet_v3, "small"),
@@ -52,8 +53,8 @@ def member(model):
     if isinstance(model, MobileNet):
         return "v1"
     state = model.state().keys()
-    for name, build in LATER.items():
-        if state == build(outline=True).state().keys():
+    for name in ("v2", "v3", "v3-small"):
+        if state == PUBLISHED[name](outline=True).state().keys():
             return name
     raise ConfigError(
         f"timm's and torchvision's weights are of MobileNet, V2 or V3: a network of one's own, {type(model).__name__}, "

@@ -77,7 +77,7 @@ def _numbers(file, name, path):
     if kind[0] in "IU":
         return None
     if kind not in ("F16", "F32", "F64"):
-        raise CheckpointError(f"{path}: {name} holds {kind}, no floats of 2 to 8 bytes: {REMEDY}")
+        raise CheckpointError(f"{path}: {name} holds {kind}: save it again as F16, F32 or F64, as weights are")
     array = file.get_tensor(name)
     if not np.isfinite(array).all():
         raise CheckpointError(f"{path}: {name} holds NaN or infinity: {REMEDY}")

@@ -2,14 +2,15 @@
 
 forward is run once on an array that knows its name in the graph. A layer of the table onnx_layers.LAYERS becomes the
 nodes written there; any other layer, a composition of one's own too, is followed into its forward, where additions,
-products, reshapes and the like become nodes as NumPy carries them out. What comes out without a name was made by
-something that has no translation, and the layer that made it is refused.
+products, also with a matrix of weights, reshapes and the like become nodes as NumPy carries them out. What comes out
+without a name was made by something that has no translation, and the layer that made it is refused.
 
 Maps lie channels first in the graph, as ONNX wants them, and channels last in minifer: a value says how its map lies,
 and is transposed where somebody needs it the other way.
 """
 
 import copy
+import inspect
 from dataclasses import dataclass
 from math import prod
 
@@ -116,6 +117,14 @@ class Graph:
                 return value if known.shape == array.shape else self.reshape(value, array.shape)
         return None
 
+    def product(self, x, weight, result):
+        """Return the result of x @ weight, known if x is, and the weight is a constant matrix."""
+        value = self.find(x)
+        if value is None or len(value.shape) < 2 or isinstance(weight, Traced) or np.ndim(weight) != 2:
+            return unknown(result)
+        name = self.node("MatMul", self.last(value), self.constant(np.asarray(weight, np.float32)))
+        return self.array(result, Value(name, result.shape))
+
     def operation(self, kind, inputs, result):
         """Return the result of an elementwise operation, known if all its inputs are, or are constants."""
         values = [self.find(x) for x in inputs]
@@ -186,7 +195,11 @@ class Traced(np.ndarray):
         result = getattr(ufunc, method)(*plain, **how)
         if graph is None:
             return unknown(result)
-        if method != "__call__" or ufunc not in UFUNCS or how or result.dtype != np.float32:
+        if method != "__call__" or how or result.dtype != np.float32:
+            return unknown(result)
+        if ufunc is np.matmul:
+            return graph.product(*inputs, result)
+        if ufunc not in UFUNCS:
             return unknown(result)
         return graph.operation(UFUNCS[ufunc], inputs, result)
 
@@ -200,8 +213,8 @@ class Traced(np.ndarray):
             return x if high is None else np.minimum(x, np.float32(high))
         if function in (np.mean, np.max, np.min):
             return getattr(args[0], function.__name__.removeprefix("a"))(*args[1:], **kwargs)
-        if function in (np.reshape, np.transpose) and not kwargs:
-            return getattr(args[0], function.__name__)(*args[1:], **kwargs)
+        if function in (np.reshape, np.transpose, np.dot) and isinstance(args[0], Traced) and not kwargs:
+            return getattr(args[0], function.__name__)(*args[1:])
         result = function(*_plain(args), **{name: _plain(value) for name, value in kwargs.items()})
         return unknown(result) if isinstance(result, np.ndarray | np.generic) else result
 
@@ -224,6 +237,10 @@ class Traced(np.ndarray):
         if self.value is None or how:
             return unknown(result)
         return self.graph.array(result, self.graph.reshape(self.value, result.shape))
+
+    def dot(self, other):
+        """As an array's; followed where it is a product with a matrix, x @ other."""
+        return self @ other if self.ndim > 1 and np.ndim(other) == 2 else unknown(np.asarray(self).dot(_plain(other)))
 
     def transpose(self, *axes):
         """As an array's; followed where the batch stays in front."""
@@ -307,8 +324,9 @@ def _translated(graph, path, layer, write):
     """Return the forward of a layer that writes its nodes."""
     forward = layer.forward
 
-    def translated(*inputs, training=False):
-        inputs = [x for x in inputs if isinstance(x, np.ndarray)]  # training may be given by position
+    def translated(*inputs, **named):
+        given = inspect.signature(forward).bind(*inputs, **named).arguments  # in the order of forward's own
+        inputs = [x for x in given.values() if isinstance(x, np.ndarray)]  # without training
         values = [graph.find(x) for x in inputs]
         if None in values:
             raise ConfigError(f"{path} ({type(layer).__name__}) reads what no known operation has made")
@@ -339,7 +357,7 @@ def _followed(graph, path, layer):
         if graph.find(y) is None:
             raise ConfigError(
                 f"{path or 'the network'} ({type(layer).__name__}) has no translation to ONNX: beside minifer's layers "
-                "it may add, multiply, reshape, join and average arrays"
+                "it may add, multiply (by a matrix too), reshape, join and average arrays"
             )
         return y
 

@@ -16,7 +16,7 @@ def draw_work(table, path, title):
 
     A part is what a network holds directly: block3 with all layers in it is one bar.
     """
-    parts = list(dict.fromkeys(part_of(row) for row in table if row.cost.multiply_adds))
+    parts = list(dict.fromkeys(part_of(row) for row in table if number(row.cost, True) or number(row.cost, False)))
     figure, ((work, weights),) = new_figure(11, 1.6 + 0.28 * len(parts), columns=2, sharey=True)
     figures = ((work, "multiply-adds, millions", 1e6), (weights, "parameters, thousands", 1e3))
     for axes, label, unit in figures:

@@ -53,15 +53,16 @@ def measure(network, settings, split="val"):
     strange = sorted(set(settings) - set(SETTINGS))
     if strange:
         raise ConfigError(f"the setting {strange[0]} is not yours to choose; these are: {', '.join(SETTINGS)}")
-    if settings.get("epochs", 1) > MOST_EPOCHS:
-        raise ConfigError(f"epochs is {settings['epochs']}: {MOST_EPOCHS} at most")
+    # The last epoch counts: the best one on val would be chosen by what it is measured with.
+    fixed = {"model": "plain", "flip": False, "keep": "last", "epochs": MOST_EPOCHS, "schedule": "cosine"}
+    chosen = config.TrainConfig(**fixed | settings)
+    if chosen.epochs > MOST_EPOCHS:
+        raise ConfigError(f"epochs is {chosen.epochs}: {MOST_EPOCHS} at most")
     costs = cost(network)
     if over_budget(costs):
         raise DataError(f"over the budget: {over_budget(costs)}")
-    # The last epoch counts: the best one on val would be chosen by what it is measured with.
-    fixed = {"model": "plain", "flip": False, "keep": "last", "epochs": MOST_EPOCHS, "schedule": "cosine"}
     data = digits.load()
-    training = fit(config.TrainConfig(**fixed | settings), data["train"], data["val"], model=network)
+    training = fit(chosen, data["train"], data["val"], model=network)
     right = predict(training.model, data[split].images).argmax(axis=1) == data[split].labels
     return {"accuracy": round(float(right.mean()), 4), **costs}
 
@@ -84,10 +85,11 @@ def frontier(figures):
 
     figures    {name: {"accuracy", "multiply_adds"}}
     """
-    best, names = -1.0, []
+    best, names = (-1.0, 0), []
     for name in sorted(figures, key=lambda name: (figures[name]["multiply_adds"], -figures[name]["accuracy"])):
-        if figures[name]["accuracy"] > best:
-            best = figures[name]["accuracy"]
+        own = figures[name]["accuracy"], figures[name]["multiply_adds"]
+        if own[0] > best[0] or own == best:  # two that are equal do not beat each other
+            best = own
             names.append(name)
     return names
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from minifer.errors import ConfigError, MiniferError
+from minifer.files import check_target
 from minifer.files.writing import user_path, write_text
 from minifer.output import outputs
 
@@ -72,14 +73,16 @@ def run_score(args):
     from minifer.teaching import score_report
     from minifer.teaching.score import NOTICE, SECONDS, score
 
+    if args.junit:
+        check_target(args.junit, "report in JUnit's XML", "--junit")
     print(NOTICE.format(folder=args.folder), file=sys.stderr)
     exercises = score(args.folder, args.tests, args.seconds or SECONDS)
-    if args.junit:
-        write_text(args.junit, score_report.as_junit(exercises))
     if args.json:
         print(json.dumps(score_report.as_document(args.folder, exercises), indent=2))
     else:
         print(score_report.as_text(exercises))
+    if args.junit:  # last: minutes of scoring are not lost where it cannot be written
+        write_text(args.junit, score_report.as_junit(exercises))
 
 
 def run_pareto(args):
@@ -87,6 +90,8 @@ def run_pareto(args):
     from minifer.teaching import capstone
     from minifer.teaching.score import NOTICE
 
+    if args.draw:
+        check_target(args.draw, "PNG picture", "--draw")
     print(NOTICE.format(folder=args.folder), file=sys.stderr)
     results = capstone.compare(args.folder, args.tests, args.seconds)
     measured = {name: each.properties for name, each in results.items() if "accuracy" in each.properties}

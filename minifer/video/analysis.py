@@ -15,7 +15,7 @@ def analyze(
     """Yield a row for each face in each frame of a video file, as soon as it is known.
 
         frame     number of the frame, from 0             box             [x1, y1, x2, y2] in pixels
-        time      in seconds, as the file tells it        score           0 to 1, how sure the face is
+        time      in seconds, by the file's own clock     score           0 to 1, how sure the face is
         face      the same number for the same face       landmarks       68 pairs [x, y]
                   from frame to frame, from 1             prediction      the likeliest class
                                                           probabilities   {class: probability}

@@ -8,7 +8,7 @@ from minifer.errors import MiniferError
 from minifer.files import replacing
 from minifer.output import log
 from minifer.report.faces import mark_faces
-from minifer.video.frames import import_av, reason
+from minifer.video.frames import beginning, import_av, opened, reason
 
 # About as sharp as the original, and several times as fast as x264's own choice.
 ENCODER = {"crf": "20", "preset": "veryfast"}
@@ -89,7 +89,8 @@ class _Sound:
         self.packets, self.waiting, self.stream = iter(()), None, None
 
     def __enter__(self):
-        self.container = import_av().open(str(self.source), metadata_errors="replace")
+        self.container = opened(self.source)
+        self.begins = beginning(self.container)
         sound = self.container.streams.best("audio")
         codec = getattr(sound and sound.codec_context, "name", "of an unknown kind")
         if sound is not None and codec in self.output.supported_codecs:
@@ -108,8 +109,11 @@ class _Sound:
             while (packet := self.waiting or next(self.packets, None)) is not None:
                 self.waiting = packet
                 if packet.dts is not None:
-                    if packet.dts * packet.time_base > time:
+                    if packet.dts * packet.time_base - self.begins > time:
                         return
+                    shift = round(self.begins / packet.time_base)
+                    packet.dts -= shift
+                    packet.pts = None if packet.pts is None else packet.pts - shift
                     packet.stream = self.stream
                     self.output.mux(packet)
                 self.waiting = None

@@ -57,16 +57,18 @@ class Frame:
     time_base: Fraction
     decoded: object  # PyAV's
     matrix: np.ndarray | None  # how it is turned, see display_matrix
+    aspect: Fraction  # width of a pixel over its height
 
     @property
     def time(self):
-        """Seconds on the clock of the file."""
+        """Seconds since the beginning of the file, on its own clock."""
         return float(self.pts * self.time_base)
 
     @cached_property
     def image(self):
-        """(H,W,3) uint8, upright."""
-        return upright(self.decoded.to_ndarray(format="rgb24"), self.matrix)
+        """(H,W,3) uint8, upright, its pixels squares."""
+        width, height = square_size(self.decoded.width, self.decoded.height, self.aspect)
+        return upright(self.decoded.to_ndarray(format="rgb24", width=width, height=height), self.matrix)
 
 
 def display_matrix(decoded):
@@ -91,6 +93,33 @@ def upright(image, matrix):
     return np.ascontiguousarray(image[::down, ::right])
 
 
+def square_size(width, height, aspect):
+    """Return the width and height at which a picture's pixels, as wide as their height times aspect, become squares.
+
+    Camcorders, DVDs and television store wide pictures in few columns; a face in them looks narrow until they are
+    shown. The shorter side of a pixel is stretched, so that none is lost.
+    """
+    return (round(width * aspect), height) if aspect > 1 else (width, round(height / aspect))
+
+
+def opened(path):
+    """Return PyAV's container of a file, which is always one of this computer.
+
+    To FFmpeg 12:30.mp4 would be an address, as http://... is one.
+    """
+    return import_av().open(f"file:{path}", metadata_errors="replace")
+
+
+def beginning(container):
+    """Return the second, a Fraction, at which a file begins.
+
+    Broadcasts and camcorders let a clock run on through all recordings: a minute may lie between 36,000 s and 36,060 s,
+    which players show from 0.
+    """
+    runs_on = container.format.name in ("mpegts", "mpeg")
+    return Fraction(container.start_time or 0, import_av().time_base) if runs_on else Fraction(0)
+
+
 def frames(path):
     """Yield the Frames of a video file, in the order of their times.
 
@@ -99,7 +128,7 @@ def frames(path):
     """
     av = import_av()
     try:
-        container = av.open(str(path), metadata_errors="replace")
+        container = opened(path)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (OSError, ValueError, av.FFmpegError) as error:
@@ -110,17 +139,19 @@ def frames(path):
         stream = container.streams.best("video")
         if stream.codec_context is None:
             raise DataError(f"{path}: FFmpeg does not know how its pictures are stored: convert it to .mp4 first")
-        check_size(path, stream.width, stream.height)
+        aspect = stream.sample_aspect_ratio or Fraction(1)
+        check_size(path, *square_size(stream.width, stream.height, aspect))
         stream.thread_type = "AUTO"
-        stream.codec_context.options = {"max_pixels": str(int(MEGAPIXELS * 1e6))}  # frames may differ from the header
-        time, matrix = None, None
+        most = int(MEGAPIXELS * 1e6 * min(aspect, 1 / aspect))
+        stream.codec_context.options = {"max_pixels": str(most)}  # frames may differ from the header
+        time, matrix, first = None, None, round(beginning(container) / stream.time_base)
         try:
             for index, (pts, decoded) in enumerate(_decoded(container, stream, path)):
                 if pts is None:
                     raise DataError(f"{path}: its frames have no times: put it into a container such as .mp4 first")
                 if index == 0:  # once: a frame and its side data hold each other, until Python looks for such circles
                     matrix = display_matrix(decoded)
-                frame = Frame(index, pts, stream.time_base, decoded, matrix)
+                frame = Frame(index, pts - first, stream.time_base, decoded, matrix, aspect)
                 time = frame.time
                 yield frame
         except (OSError, ValueError, av.FFmpegError) as error:
@@ -135,7 +166,7 @@ def frames(path):
 def _decoded(container, stream, path):
     """Yield (pts, decoded frame) of a stream; raise what ends it early after those that the decoder still holds."""
     av = import_av()
-    first, last, damage = None, 0.0, None
+    first, last, damage, begins = None, 0.0, None, beginning(container)
     # AVI only knows in which order frames are stored, at equal steps: the first to be shown has the first such time.
     steps = deque() if container.format.name == "avi" else None
     for packet in container.demux():
@@ -143,7 +174,7 @@ def _decoded(container, stream, path):
             damage = DataError(f"{path}: damaged after {last:.2f} s: copy it again")
             break
         if packet.pts is not None:
-            start = float(packet.pts * packet.time_base)
+            start = float(packet.pts * packet.time_base - begins)
             first = start if first is None else min(first, start)
             last = max(last, start + float((packet.duration or 0) * packet.time_base))
         if packet.stream is stream:

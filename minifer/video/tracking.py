@@ -80,6 +80,7 @@ class Tracker:
 
     def __init__(self, recognizer, smooth=0.0):
         self.recognizer, self.smooth = recognizer, smooth
+        self.floor = min(FLOOR, recognizer.sure_from)
         self.tracks, self.begun, self.answered, self.searched = [], 0, 0, 0
 
     def answer(self, frame):
@@ -120,7 +121,8 @@ class Tracker:
         """Return (track, face) pairs of the faces that a look at the whole picture finds."""
         grey = Picture.of(picture)
         found = (self.recognizer.fit(picture, grey, *one) for one in self.recognizer.search(grey))
-        return self.join(sorted((face for face in found if face.score >= FLOOR), key=lambda face: -face.score), time)
+        faces = [face for face in found if face.score >= self.floor]
+        return self.join(sorted(faces, key=lambda face: -face.score), time)
 
     def join(self, faces, time):
         """Return (track, face) pairs: the best assignment of faces to tracks, and new tracks of the sure ones left."""
@@ -153,7 +155,7 @@ class Tracker:
             if not track.hidden:
                 face = self.recognizer.fit(picture, grey, track.box_at(time), track.face.detection)
                 face.box = box_of_landmarks(face.points)
-                track.hidden = face.score < FLOOR or track.likeness(face) < ALIKE
+                track.hidden = face.score < self.floor or track.likeness(face) < ALIKE
                 if not track.hidden:
                     pairs.append((track, face))
         # Of two on one face, the one that looks less like it is behind the other.

@@ -142,3 +142,11 @@ def test_training_aims_at_the_votes_and_figures_say_so(votes, tmp_path, capsys, 
     assert code == 0 and out.startswith("labels of FER+") and "contempt" in out
     code, out, _ = run(capsys, "evaluate", "run", "--data", "fer2013.csv", "--split", "val", "--json")
     assert code == 0 and json.loads(out)["labels"] == "FER+" and json.loads(out)["n"] == 8
+    (tmp_path / "new.csv").rename(tmp_path / "moved.csv")
+    evaluate = ("evaluate", "run", "--data", "fer2013.csv", "--split", "val", "--json")
+    code, _, err = run(capsys, *evaluate)
+    assert code == 1 and "new.csv" in err and "--labels" in err
+    code, again, _ = run(capsys, *evaluate, "--labels", "moved.csv")
+    assert code == 0 and again == out
+    code, _, err = run(capsys, "evaluate", "best", *evaluate[2:], "--labels", "moved.csv")
+    assert code == 2 and "best was not trained on FER+'s votes" in err

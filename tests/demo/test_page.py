@@ -112,6 +112,32 @@ def test_the_camera(page):
     assert page.inner_text("#camera") == "Start the camera"
 
 
+def test_a_camera_that_ends_by_itself(page):
+    """It was unplugged: no further picture ever comes."""
+    page.click("#camera")
+    page.wait_for_selector("#faces label")
+    page.evaluate("document.getElementById('video').srcObject.getTracks()[0].dispatchEvent(new Event('ended'))")
+    assert page.inner_text("#camera") == "Start the camera" and "has ended" in page.inner_text("#notice")
+
+
+def test_a_picture_without_a_face_shows_nothing_of_the_last_one(page, photo):
+    assert not page.is_visible("#seen")
+    choose(page, photo)
+    until(page, "document.getElementById('maps-caption').textContent")
+    assert page.is_visible("#seen") and page.is_visible("#maps-all")
+    page.set_input_files("#file", {"name": "b.png", "mimeType": "image/png", "buffer": encoded(0 * photo, "PNG")})
+    until(page, "document.getElementById('maps-message').textContent")
+    assert not page.is_visible("#seen") and not page.is_visible("#maps-all")
+    until(page, "document.getElementById('spoken').textContent === 'no faces.'")  # also said within its pause
+
+
+def test_another_network_while_a_picture_is_looked_at(page, photo):
+    with page.expect_request("**/faces?*"):
+        page.set_input_files("#file", {"name": "a.png", "mimeType": "image/png", "buffer": encoded(photo, "PNG")})
+    page.select_option("#network", index=1)
+    page.wait_for_selector("#faces label")
+
+
 def test_a_picture_and_the_tabs_by_keyboard(page, photo):
     choose(page, photo)
     page.focus("#tab-maps")

@@ -118,6 +118,13 @@ def test_the_threshold_is_the_least_score(photo_png):
     assert not Viewer(["small"], threshold=1.0).faces(photo_png, "small", 80)["faces"]
 
 
+def test_a_camera_shows_unsure_faces_too_if_the_threshold_says_so(photo_png, monkeypatch):
+    monkeypatch.setattr("minifer.recognizer.confirmed", lambda detection, doubt: 0.15)
+    viewer = Viewer(["small"], threshold=0.1)
+    still, camera = (viewer.faces(photo_png, "small", 80, name)["faces"] for name in ("", "one"))
+    assert len(still) == len(camera) > 0
+
+
 class Own(Layer):
     """No Sequential: it calls its layers as it likes."""
 

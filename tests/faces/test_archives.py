@@ -15,7 +15,7 @@ POINTS = "\n".join(f"{i} {i + 0.5}" for i in range(68))
 
 def png(value):
     stream = io.BytesIO()
-    Image.fromarray(np.full((4, 5), value, np.uint8)).save(stream, "PNG")
+    Image.fromarray(np.full((80, 90), value, np.uint8)).save(stream, "PNG")
     return stream.getvalue()
 
 
@@ -94,6 +94,15 @@ def test_landmark_files_of_many_forms(form, encoding):
 def test_landmark_files_that_do_not_hold_68_points(text, message):
     with pytest.raises(DataError, match=message):
         read_points(text.encode(), "face.pts")
+
+
+@pytest.mark.parametrize("points", [np.arange(68) + 500, np.arange(68) * [0.1]], ids=["beside", "tiny"])
+def test_points_of_another_picture_are_refused(tmp_path, points):
+    """Kernels would read beyond a picture cut out where there is none."""
+    (tmp_path / "a.png").write_bytes(png(0))
+    (tmp_path / "a.pts").write_text("\n".join(f"{x} {x}" for x in points))
+    with pytest.raises(DataError, match=r"a\.pts: a face of \d+ pixels round .* in a picture of 90 x 80"):
+        portraits_below(tmp_path)
 
 
 def test_suffixes_of_any_case_and_one_picture_a_landmark_file(tmp_path):

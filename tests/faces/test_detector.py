@@ -76,6 +76,13 @@ def test_scenes_too_small_for_a_window_give_no_negatives(rng):
     assert len(random_windows(scenes, 20, rng)) == 20
 
 
+@pytest.mark.parametrize(("faces", "scenes"), [(1, 4), (2, 1), (2, 0)], ids=["one face", "one scene", "small scenes"])
+def test_too_little_to_train_on(rng, faces, scenes):
+    scenes = [drawn_scene(rng) for _ in range(scenes)] or [np.zeros((20, 200), np.uint8)] * 3
+    with pytest.raises(DataError, match="at least two faces, and at least two scenes"):
+        train_detector([drawn_face(rng)] * faces, scenes)
+
+
 def test_saving_and_loading_changes_nothing(trained, tmp_path, rng):
     detector, _ = trained
     detector.save(tmp_path / "detector.npz")

@@ -411,6 +411,28 @@ def test_probabilities_are_those_of_keras_3(weights_h5, packed):
     assert np.ptp(known["probabilities"], axis=0).max() > 0.05  # they tell the pictures apart
 
 
+def test_a_mobilenet_that_is_a_layer_of_another_model_of_keras_3(tmp_path, weights_h5):
+    """As Sequential([MobileNet(include_top=False), ..., Dense(3)]).save_weights of Keras 3.15 writes it."""
+    alone, nested = keras_3(), keras_3(seed=1)
+    load_keras_mobilenet(weights_h5, alone)
+    with h5py.File(weights_h5) as whole, h5py.File(tmp_path / "net.weights.h5", "w") as file:
+        whole.copy("layers", file.create_group("layers/functional"))
+        file.create_group("layers/dense/vars").attrs["name"] = "dense"
+        file["layers/dense/vars/0"] = np.zeros((64, 3), np.float32)
+    assert load_keras_mobilenet(tmp_path / "net.weights.h5", nested) == ["classifier"]
+    assert all((array == nested.state()[path]).all() for path, array in alone.state().items())
+    with h5py.File(tmp_path / "net.weights.h5", "a") as file:
+        file.copy("layers/functional", "layers/functional_1")
+    assert "holds two layers conv1" in refused(tmp_path / "net.weights.h5", nested)
+
+
+def test_a_model_that_holds_itself_comes_to_an_end(tmp_path):
+    with h5py.File(tmp_path / "net.weights.h5", "w") as file:
+        layer = file.create_group("layers/a")
+        layer["layers"] = file["layers"]
+    assert "is no MobileNet of Keras" in refused(tmp_path / "net.weights.h5", keras_3())
+
+
 def test_without_being_asked_the_classifier_is_left_alone(weights_h5):
     model = keras_3(variant="skip", classes=3)
     left = load_keras_mobilenet(weights_h5, model)
@@ -438,6 +460,21 @@ def test_only_a_plain_network_is_written(tmp_path):
         save_keras_mobilenet(tmp_path / "net.weights.h5", keras_3(variant="skip"))
     with pytest.raises(ConfigError, match="padding=1"):
         save_keras_mobilenet(tmp_path / "net.weights.h5", keras_3(padding=1))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"stem_stride": 1}, "Keras' MobileNet has stem with stride 2, this network 1: write .onnx"),
+        ({"blocks": BLOCKS[:4]}, "block5.depthwise with stride 1, this network no such layer"),
+        ({"blocks": (*BLOCKS, (1024, 1))}, "Keras' MobileNet has no block14.depthwise: write .onnx"),
+    ],
+)
+def test_a_network_that_keras_would_build_otherwise_is_not_written(tmp_path, how, message):
+    """Its weights have names and shapes of Keras', which would load them and answer otherwise without a word."""
+    with pytest.raises(ConfigError, match=message.replace(".", r"\.")):
+        save_keras_mobilenet(tmp_path / "net.weights.h5", keras_3(**how))
     assert list(tmp_path.iterdir()) == []
 
 

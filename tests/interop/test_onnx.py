@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from small_runs import run
 
-from minifer import layers
+from minifer import checkpoint, config, layers
 from minifer.cases import CASES
 from minifer.data import synthetic
 from minifer.data.fer2013 import save_npz
-from minifer.errors import ConfigError, MiniferError
+from minifer.errors import ConfigError, MiniferError, TrainingError
 from minifer.layers import Layer, Parameter, Sequential
 from minifer.losses import probabilities
 from minifer.models import block_table, mobilenet, mobilenet_v2, mobilenet_v3
@@ -192,6 +192,37 @@ def test_ordinary_ways_of_writing_are_followed(tmp_path):
     agrees(tmp_path, net, (8, 8, 1))
 
 
+def test_a_dense_layer_of_ones_own_is_followed(tmp_path):
+    """As every course writes it first, in each of NumPy's ways; and layers that are called by the names of inputs."""
+
+    class Dense(Layer):
+        def __init__(self, channels, filters, product, rng):
+            self.weight = Parameter(rng.normal(0, 0.5, (channels, filters)).astype(np.float32))
+            self.bias, self.product = Parameter(np.zeros(filters, np.float32)), product
+
+        def forward(self, x, training=False):
+            return self.product(x, self.weight.value) + self.bias.value
+
+    class Named(Layer):
+        def __init__(self, rng):
+            self.conv, self.attention = layers.Conv2D(1, 4, rng=rng), layers.ScaledDotProductAttention()
+
+        def forward(self, x, training=False):
+            x = self.conv.forward(x=x, training=training)
+            return self.attention.forward(value=x, key=2 * x, query=x)
+
+    rng = np.random.default_rng(0)
+    net = Sequential(
+        Named(rng),
+        Dense(4, 6, np.matmul, rng),
+        layers.GlobalAveragePool(),
+        Dense(6, 6, lambda x, w: x.dot(w), rng),
+        layers.ReLU(),
+        Dense(6, 5, np.dot, rng),
+    )
+    agrees(tmp_path, net, (6, 5, 1))
+
+
 def test_an_earlier_file_stays_where_the_answers_differ(tmp_path, monkeypatch):
     net = lively(mobilenet("skip", alpha=0.1))
     export_onnx(tmp_path / "net.onnx", net, (48, 48, 1))
@@ -238,6 +269,10 @@ def test_a_layer_that_writes_into_its_input_is_not_followed(tmp_path):
         lambda x: x - x.mean(axis=0),
         lambda x: np.maximum(x, np.zeros_like(x)),
         lambda x: x * np.sign(x),
+        lambda x: np.eye(5, dtype=np.float32) @ x,
+        lambda x: x @ x.reshape(-1, 6, 4, 5),
+        lambda x: x.dot(np.ones(4, np.float32)),
+        lambda x: np.dot(np.ones((4, 5), np.float32), x),
     ],
 )
 def test_what_hangs_on_the_pictures_in_an_unknown_way_is_never_a_constant(compute):
@@ -293,3 +328,9 @@ def test_eight_bits(capsys, tmp_path):
     assert [line.split()[0] for line in lines[:2]] == ["float32", "int8"]
     assert 2.5 * float(lines[1].split()[-2]) < float(lines[0].split()[-2])
     assert float(lines[2].split()[4].rstrip("%")) > 50
+    # Of other classes it would count right answers that are none.
+    settings = config.to_dict(config.TrainConfig(model="plain", alpha=1 / 16))
+    description = {"config": settings, "classes": ["sad", "happy"], "image_shape": [48, 48]}
+    checkpoint.save(tmp_path / "two.npz", mobilenet("plain", alpha=1 / 16, classes=2).state(), description)
+    with pytest.raises(TrainingError, match=r"two\.npz was trained for the classes sad, happy, the data has angry"):
+        example["main"](tmp_path / "two.npz", tmp_path / "faces.npz")

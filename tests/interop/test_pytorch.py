@@ -7,10 +7,10 @@ import hashlib
 import numpy as np
 import pytest
 
-from minifer import config, interop
+from minifer import checkpoint, config, interop
 from minifer.cli import main
 from minifer.errors import CheckpointError, ConfigError
-from minifer.models import V2_BLOCKS, V3_BLOCKS, mobilenet, mobilenet_v2, mobilenet_v3
+from minifer.models import BLOCKS, V2_BLOCKS, V3_BLOCKS, mobilenet, mobilenet_v2, mobilenet_v3
 from minifer.networks import build_model
 from minifer.trained import start_from
 
@@ -242,6 +242,22 @@ def test_other_networks_are_refused(tmp_path, rng):
         save_pytorch(tmp_path / "skip.safetensors", network("skip"))
 
 
+@pytest.mark.parametrize(
+    ("layout", "model"),
+    [
+        ("timm", network(stem_stride=1)),
+        ("timm", network(blocks=tuple((filters, 1) for filters, _ in BLOCKS))),
+        ("torchvision", later("v2", "torchvision", stem_stride=1)),
+        ("timm", later("v3", "timm", stem_stride=1)),
+    ],
+)
+def test_a_network_of_other_strides_is_not_written(tmp_path, layout, model):
+    """Its names and shapes are theirs, and they would load it and answer otherwise without a word."""
+    with pytest.raises(ConfigError, match=r"has (stem|block2\.depthwise) with stride 2, this network 1: write \.onnx"):
+        save_pytorch(tmp_path / "net.safetensors", model, layout)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_suffix_decides_who_reads(tmp_path, rng):
     library.save_file(drawn(rng, look_alike()), tmp_path / "timm.safetensors")
     assert interop.load(tmp_path / "timm.safetensors", network(), classifier=True) == []
@@ -288,8 +304,6 @@ def test_training_starts_from_them_if_it_pads_as_they_do(tmp_path):
 
 
 def test_export_writes_their_names(tmp_path, capsys):
-    from minifer import checkpoint
-
     settings = config.TrainConfig(model="v2", alpha=0.25, padding="symmetric", bn_eps=1e-5)
     model = build_model(settings, (40, 40, 1), 3)
     description = {"config": config.to_dict(settings), "classes": ["a", "b", "c"], "image_shape": [40, 40]}
@@ -300,6 +314,18 @@ def test_export_writes_their_names(tmp_path, capsys):
     assert library.load_file(to)["features.18.0.weight"].shape == (1280, 80, 1, 1)
     assert main(["export", str(tmp_path / "net.npz"), "--to", str(tmp_path / "n.onnx"), "--layout", "timm"]) == 2
     assert "--layout goes with .safetensors alone" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("side", [32, 48])
+def test_export_to_keras_says_where_keras_pads_otherwise(tmp_path, capsys, side):
+    pytest.importorskip("h5py", reason="h5py, which writes Keras' files, is not installed")
+    settings = config.TrainConfig(model="plain", alpha=1 / 16)
+    description = {"config": config.to_dict(settings), "classes": ["a", "b"], "image_shape": [side, side]}
+    model = build_model(settings, (side, side, 1), 2)
+    checkpoint.save(tmp_path / "net.npz", model.state(), description)
+    assert main(["export", str(tmp_path / "net.npz"), "--to", str(tmp_path / "net.weights.h5")]) == 0
+    out, err = capsys.readouterr()
+    assert "read back: the same bits" in out and ("its answers for 48x48 are others" in err) == (side == 48)
 
 
 def test_damage_anywhere_is_one_line_or_seen(tmp_path):

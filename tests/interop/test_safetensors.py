@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from small_runs import run
 
+from minifer import checkpoint
 from minifer.errors import CheckpointError
 from minifer.models import block_table, mobilenet
 from minifer.trained import find_weights, load_weights
@@ -41,10 +42,36 @@ def test_a_folder_for_a_hub_leaves_what_others_wrote(capsys, tmp_path):
     (project / "config.json").write_text("mine")
     code, _, err = run(capsys, "export", "small", "--to", project)
     assert code == 2 and "has a config.json of its own" in err and (project / "config.json").read_text() == "mine"
+    theirs = {"a": np.zeros(3, np.float32)}
+    library.save_file(theirs, project / "model.safetensors")  # with weights it is another program's network
+    before = (project / "model.safetensors").read_bytes()
+    code, _, err = run(capsys, "export", "small", "--to", project)
+    assert code == 2 and "has a model.safetensors of its own" in err
+    assert (project / "model.safetensors").read_bytes() == before and (project / "config.json").read_text() == "mine"
     assert run(capsys, "export", "small", "--to", hub)[0] == 0
     (hub / "README.md").write_text("completed")
     code, _, err = run(capsys, "export", "small", "--to", hub)
     assert code == 0 and "stays as it is" in err and (hub / "README.md").read_text() == "completed"
+
+
+def test_what_is_passed_on_names_no_folder_of_this_computer(capsys, tmp_path):
+    model, meta = load_weights(find_weights("small"))
+    paths = {"pretrained": "/home/anna/runs/plain/best.npz", "teacher": "/home/anna/a.csv,/home/anna/b.csv"}
+    paths["labels"] = "/home/anna/fer2013new.csv"
+    checkpoint.save(tmp_path / "net.npz", model.state(), {**meta, "config": {**meta["config"], **paths}})
+    assert run(capsys, "export", tmp_path / "net.npz", "--to", tmp_path / "hub")[0] == 0
+    assert all(b"anna" not in path.read_bytes() for path in (tmp_path / "hub").iterdir())
+    settings = load_weights(tmp_path / "hub" / "model.safetensors")[1]["config"]
+    assert {name: settings[name] for name in paths} == {
+        "pretrained": "best.npz", "teacher": "a.csv,b.csv", "labels": "fer2013new.csv",
+    }  # fmt: skip
+
+
+def test_a_card_states_only_a_share(capsys, tmp_path):
+    model, meta = load_weights(find_weights("small"))
+    checkpoint.save(tmp_path / "net.npz", model.state(), {**meta, "val_top1": "best of all"})
+    code, _, err = run(capsys, "export", tmp_path / "net.npz", "--to", tmp_path / "hub")
+    assert code == 1 and "net.npz: val_top1 is 'best of all': it must be" in err
 
 
 def test_training_starts_from_it(exported):

@@ -47,7 +47,7 @@ def test_over_the_budget_nothing_is_trained():
 
 
 @pytest.mark.parametrize(
-    "settings", [{"pretrained": "best"}, {"epochs": 31}, {"teacher": "a.csv"}, {"learning_rate": -1}]
+    "settings", [{"pretrained": "best"}, {"epochs": 31}, {"epochs": "25"}, {"teacher": "a.csv"}, {"learning_rate": -1}]
 )
 def test_settings_that_are_not_theirs_are_refused(settings):
     with pytest.raises(ConfigError, match=next(iter(settings))):
@@ -57,6 +57,8 @@ def test_settings_that_are_not_theirs_are_refused(settings):
 def test_nobody_in_front_is_beaten_in_both():
     assert capstone.frontier(MEASURED) == ["bob", "ada"]
     assert capstone.frontier({}) == []
+    twins = MEASURED | {"eve": MEASURED["ada"], "fay": MEASURED["dan"]}
+    assert capstone.frontier(twins) == ["bob", "ada", "eve"], "the same answer twice is in front twice"
 
 
 def test_the_picture(tmp_path):

@@ -86,6 +86,20 @@ def test_code_that_breaks_only_in_training_is_told_with_its_line(mine, breaks):
     assert (what, right) == ("training", False) and "depthwise.py, line" in words
 
 
+@pytest.mark.parametrize(
+    ("file", "right", "breaks", "step"),
+    [
+        ("batchnorm.py", "self.eps = eps", "assert channels < 8", "training"),
+        ("depthwise.py", "height, width = x.shape[1:3]", "assert training or len(x) < 100", "accuracy"),
+    ],
+    ids=["made", "used"],
+)
+def test_code_that_breaks_before_or_after_training_is_told_with_its_line(mine, file, right, breaks, step):
+    result = milestone(mine(file, right, f"{right}\n        {breaks}"), epochs=1)
+    what, right, words = result.findings[-1]
+    assert (what, right) == (step, False) and f"{file}, line" in words
+
+
 def test_stubs_do_not_reach_it(capsys):
     assert main(["milestone", "--mine", str(EXERCISES)]) == 1
     said = capsys.readouterr().out

@@ -193,6 +193,23 @@ def test_wrong_usage(tmp_path, capsys):
     assert "Traceback" not in capsys.readouterr().err
 
 
+def test_a_report_that_cannot_be_written_costs_no_score(tmp_path, capsys):
+    own_exercise(tmp_path, "def test_it():\n    assert double(2) == 4\n", points={"test_it": 3})
+    assert main(["score", str(tmp_path), "--junit", str(tmp_path / "nowhere" / "score.xml")]) == 1
+    said = capsys.readouterr()
+    assert "3 of 3 points" in said.out and "cannot write" in said.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(("verb", "flag"), [("score", "--junit"), ("pareto", "--draw")])
+def test_no_answer_is_written_over(tmp_path, capsys, verb, flag):
+    own_exercise(tmp_path, "def test_it():\n    assert double(2) == 4\n", points={"test_it": 3})
+    answer = (tmp_path / "own.py").read_text()
+    assert main([verb, str(tmp_path), flag, str(tmp_path / "own.py")]) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.count("\n") == 1 and "own.py holds something else than a" in said.err
+    assert (tmp_path / "own.py").read_text() == answer
+
+
 def test_it_is_a_program():
     command = [sys.executable, "-m", "minifer.testing", "--help"]
     assert "score" in subprocess.run(command, capture_output=True, text=True, check=True).stdout

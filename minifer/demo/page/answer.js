@@ -6,6 +6,7 @@ import { best, colour, many } from "./stage.js";
 const PAUSE = 2000; // ms between two sentences that a screen reader is given
 
 let spoken = { text: "", time: 0 };
+let later; // the timer of the next sentence
 
 // One radio button for each face; choose(id) is called when another one is taken.
 export function listFaces(faces, chosen, choose) {
@@ -55,7 +56,10 @@ export function showBars(face) {
 export function speak(faces, chosen) {
   const said = chosen ? ` Face ${chosen.face}: ${best(chosen)[0]}.` : "";
   const text = `${many(faces.length, "face")}.${said}`;
-  if (text === spoken.text || Date.now() - spoken.time < PAUSE) return;
-  spoken = { text, time: Date.now() };
-  element("spoken").textContent = text;
+  clearTimeout(later);
+  if (text === spoken.text) return;
+  later = setTimeout(() => {
+    spoken = { text, time: Date.now() };
+    element("spoken").textContent = text;
+  }, Math.max(0, spoken.time + PAUSE - Date.now()));
 }

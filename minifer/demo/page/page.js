@@ -25,7 +25,7 @@ let tab = "maps";
 let looks = 0; // inside: an earlier one is given up when there is a later one
 let lastLook = 0;
 let lastFrames = []; // times of the last pictures of the camera
-let watching = 0; // which start of the camera this is: an earlier one may still wait for a picture
+let turn = 0; // of the last start of the camera, or picture that was given: an earlier one may still wait for its picture
 
 const network = () => server.networks.find((one) => one.name === networks.value);
 const chosen = () => faces.find((face) => face.face === chosenId) ?? faces[0];
@@ -40,7 +40,7 @@ function notice(text, failed = false) {
 async function look(canvas, data, size, from = {}) {
   const asked = networks.value;
   const found = await ask("faces", { network: asked, min_size: size, ...from }, data);
-  if (asked !== networks.value) return found; // another one was chosen meanwhile
+  if (asked !== networks.value) return null; // another one was chosen meanwhile
   picture = canvas;
   faces = found.faces;
   draw();
@@ -50,6 +50,7 @@ async function look(canvas, data, size, from = {}) {
 function draw() {
   const face = chosen();
   if (picture) show(picture, faces, face, points.checked);
+  if (!face) document.body.classList.add("faceless"); // what was seen of an earlier face is no answer
   listFaces(faces, face, choose);
   showBars(face);
   speak(faces, face);
@@ -63,9 +64,10 @@ function choose(id) {
 
 async function still(file) {
   stop();
+  const own = turn;
   try {
     const canvas = await fromFile(file);
-    await lookAtStill(canvas);
+    if (own === turn) await lookAtStill(canvas);
   } catch (error) {
     notice(error.message, true);
   }
@@ -74,7 +76,11 @@ async function still(file) {
 async function lookAtStill(canvas) {
   const size = Math.min(STILL_SIZE, minSize.value);
   const started = performance.now();
+  picture = canvas; // from now on it is the one that another network looks at
+  faces = [];
+  draw();
   const found = await look(canvas, await jpeg(canvas, 0.95), size);
+  if (!found) return;
   notice("");
   const ms = (performance.now() - started).toFixed(0);
   const none = faces.length ? "" : ` of ${found.min_size} pixels or more`;
@@ -91,9 +97,9 @@ async function watch() {
     await camera.take(canvas);
     return [canvas, await jpeg(canvas, 0.85)];
   };
-  const own = ++watching;
+  const own = ++turn;
   const from = { camera: crypto.randomUUID() };
-  const goesOn = () => camera.on && own === watching;
+  const goesOn = () => camera.on && own === turn;
   notice("");
   try {
     let next = take(0);
@@ -103,13 +109,13 @@ async function watch() {
       next = take(number); // while the server looks at this one
       const found = await look(canvas, data, minSize.value, from);
       if (!goesOn()) break;
-      countFrame(found);
+      if (found) countFrame(found);
       if (performance.now() - lastLook > PANEL_PAUSE) await refresh();
     }
   } catch (error) {
     notice(error.message, true);
   }
-  if (own === watching) stop();
+  if (own === turn) stop();
 }
 
 function countFrame({ ms }) {
@@ -121,7 +127,7 @@ function countFrame({ ms }) {
 }
 
 function stop() {
-  watching++;
+  turn++;
   camera.stop();
   lastFrames = [];
   element("camera").textContent = "Start the camera";
@@ -140,6 +146,7 @@ async function refresh(again) {
     const about = face && { network: networks.value, face: face.key };
     const seen = face && (await ask("seen", about));
     if (own !== looks) return;
+    document.body.classList.toggle("faceless", !seen);
     if (seen) {
       seen.values = bytes(seen.values);
       put(element("seen"), faceImage(seen));
@@ -192,7 +199,7 @@ async function ready() {
 
 function begin() {
   networks.replaceChildren(...server.networks.map((one) => new Option(one.name, one.name)));
-  Object.assign(minSize, { min: server.smallest, max: Math.min(server.largest, 240), value: server.min_size });
+  Object.assign(minSize, { min: server.smallest, max: server.largest, value: server.min_size });
   minSize.dispatchEvent(new Event("input"));
   startToy(server.table);
   changeNetwork();
@@ -210,7 +217,10 @@ element("picture").addEventListener("click", (event) => {
 element("camera").addEventListener("click", async () => {
   if (camera.on) return stop();
   try {
-    await camera.start();
+    await camera.start(() => {
+      stop();
+      notice("The camera has ended: is it still connected, and allowed?", true);
+    });
     element("camera").textContent = "Stop the camera";
     watch();
   } catch (error) {

@@ -16,7 +16,8 @@ const WHY = {
 export class Camera {
   stream = null;
 
-  async start() {
+  // ended() is called when the camera ends by itself: it was unplugged, or is not allowed any more.
+  async start(ended) {
     if (!navigator.mediaDevices) throw new Error("Browsers give the camera only to pages of http://localhost.");
     try {
       const size = { width: { ideal: CAMERA_WIDTH }, height: { ideal: 480 } };
@@ -24,6 +25,7 @@ export class Camera {
     } catch (error) {
       throw new Error(WHY[error.name] ?? `The camera cannot be used: ${error.message}`);
     }
+    for (const track of this.stream.getTracks()) track.addEventListener("ended", ended);
     video.srcObject = this.stream;
     await video.play();
   }
