@@ -1,46 +1,27 @@
 """predictions.csv: what a network said of each row of a data set. The only place that writes and reads it."""
 
-import hashlib
 import re
 from dataclasses import dataclass
-
-import numpy as np
 
 from minifer.errors import DataError
 from minifer.files import printable, table_text, write_text
 from minifer.files.tables import number, read_table
 
-COLUMNS = ("name", "label", "prediction")  # and then one for each class, and the last:
-PICTURE = "picture"  # see fingerprints
+COLUMNS = ("name", "label", "prediction")  # and then one for each class
 MOST_BYTES = 256 << 20  # FER2013's has 3 MB
 REMEDY = "`minifer evaluate ... --split train --out DIR` writes a predictions.csv"
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """A row of the table: the class that the data set names, the likeliest one, all probabilities, and which picture.
+    """A row of the table: the class that the data set names, the likeliest one, and all probabilities."""
 
-    What a table of another program, or of an earlier version, does not have is None.
-    """
-
-    label: str | None
-    likeliest: str | None
+    label: str
+    likeliest: str
     probabilities: list
-    picture: str | None
 
 
-def fingerprints(dataset):
-    """Return a text for each picture of a Dataset: its shape, and a hash of its pixels."""
-    shape = "x".join(map(str, dataset.images.shape[1:]))
-    return [f"{shape} {hashlib.sha256(np.ascontiguousarray(image)).hexdigest()[:12]}" for image in dataset.images]
-
-
-def are_others(first, second):
-    """Whether two fingerprints are of different pictures; where the shapes differ, or one is missing, nobody knows."""
-    return bool(first and second) and first != second and first.split(" ")[0] == second.split(" ")[0]
-
-
-def class_columns(classes, taken=(*COLUMNS, PICTURE)):
+def class_columns(classes, taken=COLUMNS):
     """Return what the column of each class is called: as the class, but "class label" where "label" is taken.
 
     A class that is itself called "class label" then becomes "class class label", so that no two columns are called
@@ -57,10 +38,10 @@ def write_predictions(path, probs, dataset):
 
     Shapes     probs (N, classes), a row for each of the Dataset's
     """
-    rows = [[*COLUMNS, *class_columns(dataset.classes), PICTURE]]
-    for name, label, row, picture in zip(dataset.names, dataset.labels, probs, fingerprints(dataset), strict=True):
+    rows = [[*COLUMNS, *class_columns(dataset.classes)]]
+    for name, label, row in zip(dataset.names, dataset.labels, probs, strict=True):
         likeliest = dataset.classes[row.argmax()]
-        rows.append([name, dataset.classes[label], likeliest, *(f"{p:.5f}" for p in row), picture])
+        rows.append([name, dataset.classes[label], likeliest, *(f"{p:.5f}" for p in row)])
     write_text(path, table_text(rows))
 
 
@@ -74,5 +55,5 @@ def read_predictions(path, classes):
         if row["name"] in said:
             raise DataError(f"{place}: a second row of {row['name']}: which one is right? Remove the other")
         probabilities = [number(row[column], f"{place}, column {column}") for column in columns]
-        said[row["name"]] = Prediction(row.get("label"), row.get("prediction"), probabilities, row.get(PICTURE))
+        said[row["name"]] = Prediction(row.get("label"), row.get("prediction"), probabilities)
     return said

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minifer.data.predictions import REMEDY, are_others, fingerprints, read_predictions
+from minifer.data.predictions import REMEDY, read_predictions
 from minifer.errors import ConfigError, DataError
 from minifer.files import printable
 
@@ -17,8 +17,8 @@ def soft_labels(dataset, teachers, share):
 
     teachers       paths of predictions.csv, each written by `minifer evaluate TEACHER --split train --out DIR`
     Shapes         (N,K) float32, rows of sum 1
-    Raises         DataError when the file cannot be read, is of other classes or pictures, or lacks a row of the data
-                   set; ConfigError when share is not a share
+    Raises         DataError when the file cannot be read, is of other classes, or lacks a row of the data set;
+                   ConfigError when share is not a share
     Source         Hinton, Vinyals and Dean, Distilling the knowledge in a neural network, 2015
     """
     if not 0 <= share <= 1:
@@ -37,15 +37,6 @@ def probabilities_of(dataset, predictions):
         raise DataError(
             f"{predictions}: no row for {missing[0]} and {len(missing) - 1} more training pictures: {REMEDY} from the "
             "data to be trained on; if that has no validation rows, give teacher and student one --seed and --val-share"
-        )
-    # In every .npz the rows are called 0, 1, ...; a teacher may well have seen the pictures in another size.
-    others = [
-        name for name, own in zip(names, fingerprints(dataset), strict=True) if are_others(said[name].picture, own)
-    ]
-    if others:
-        raise DataError(
-            f"{predictions}: {others[0]} and {len(others) - 1} more are other pictures than the training pictures of "
-            f"these names: {REMEDY} from the data to be trained on"
         )
     teacher = np.array([said[name].probabilities for name in names], np.float32)
     totals = teacher.sum(axis=1, keepdims=True)
