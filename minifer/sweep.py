@@ -26,6 +26,7 @@ from minifer.runs import begun, check_same, train_once
 SWITCHES = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 MEASURES = {"top-1 %": "top1", "mean recall %": "balanced_accuracy"}  # of an evaluation, as the table calls them
 MOST_RUNS = 10_000
+MOST_LETTERS = 50  # of an arm's name in the picture, which has to be beside it
 MOST_BYTES = 160  # of a folder's name as it is: file systems take 255, and Windows 260 characters of a whole path
 WITH_COMMAS = ("blocks", "classes", "merge", "teacher")  # settings whose values may have commas
 
@@ -176,7 +177,8 @@ def draw_arms(arms, path):
         axes.plot(figures, [y] * len(figures), "o", color=GREY, markersize=6)
         spread = statistics.stdev(figures) if len(figures) > 1 else 0
         axes.errorbar(statistics.fmean(figures), y, xerr=spread, fmt="D", color=BLUE, markersize=5, capsize=3)
-        axes.annotate(f" {arm.name}", (0, y), xycoords=("axes fraction", "data"), ha="right", va="center", color=INK)
+        name = one_line(arm.name, MOST_LETTERS)
+        axes.annotate(f" {name}", (0, y), xycoords=("axes fraction", "data"), ha="right", va="center", color=INK)
     axes.set_yticks([])
     axes.set_ylim(-0.6, max(len(arms), 1) - 0.4)
     axes.set_xlabel("validation top-1 %", color=INK)

@@ -91,6 +91,7 @@ def test_the_runs_of_a_sweep_are_those_of_train(archive, tmp_path, capsys, monke
     assert {s.teacher for s in seen} == {str(tmp_path / "told.csv"), str(tmp_path / "here" / "told.csv")}
 
 
+@pytest.mark.filterwarnings("error::UserWarning")  # such as that of a picture with no room beside its names
 def test_a_long_value_makes_no_folder_that_cannot_be(archive, tmp_path, capsys, monkeypatch):
     """Each of the two has a folder of its own."""
     monkeypatch.setattr("minifer.sweep.train_once", lambda folder, *_, **__: folders.append(folder) or RESULT)
