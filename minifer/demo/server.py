@@ -103,10 +103,12 @@ class Desk:
         """Return the answer of a function of the viewer, computed by the worker.
 
         picture    True: the body of the request is its first argument
-        Raises     Refused when there are too many already, or kernels are being compiled
+        Raises     Refused when there are too many already, kernels are being compiled, or cannot be
         """
+        if self.failed:
+            raise Refused(500, self.failed)
         if part not in self.ready:
-            raise Refused(503, self.failed or "kernels are being compiled: this can take a minute")
+            raise Refused(503, "kernels are being compiled: this can take a minute")
         if self.inside >= WAITING:
             raise Refused(503, "busy: come again")
         self.inside += 1

@@ -138,6 +138,8 @@ def test_kernels_that_are_being_compiled(viewer, worker, photo_png):
         assert answer.status_code == 503 and "compiled" in answer.json()["error"] and answer.headers["retry-after"]
         desk.failed = "broken"
         assert client.get("/state").json()["failed"] == "broken"
+        answer = client.post("/faces", content=photo_png)
+        assert answer.status_code == 500 and "retry-after" not in answer.headers  # to come again would not help
 
 
 def test_a_hundred_posts_at_once(viewer, worker, photo_png):
