@@ -12,6 +12,7 @@ import numpy as np
 
 from minifer.errors import ConfigError
 from minifer.layers import Linear
+from minifer.layers.around import around_forward
 
 LEAST, MOST = 0.05, 20.0  # temperatures that are looked at
 
@@ -48,28 +49,19 @@ def last_linear(model, input_shape):
 
     Raises     ConfigError when there is none
     """
-    returned, watched = {}, [(path, layer) for path, layer in model.walk() if isinstance(layer, Linear)]
-    for path, layer in watched:
-        layer.forward = _noting(layer.forward, path, returned)
-    try:
+    returned = {}
+
+    def note(path, forward, *inputs, **how):
+        returned[path] = forward(*inputs, **how)
+        return returned[path]
+
+    linear = [(path, layer) for path, layer in model.walk() if isinstance(layer, Linear)]
+    with around_forward(linear, note):
         logits = model.forward(np.zeros((1, *input_shape), np.float32))
-    finally:
-        for _, layer in watched:
-            del layer.forward
     path = next((path for path, y in returned.items() if y is logits), None)
     if path is None:
         raise ConfigError("calibrate needs a network that ends in a Linear layer: leave it out (--no-calibrate)")
     return path
-
-
-def _noting(forward, path, returned):
-    """Return a forward that keeps what its layer returned."""
-
-    def noting(*inputs, **how):
-        returned[path] = forward(*inputs, **how)
-        return returned[path]
-
-    return noting
 
 
 def take_up(state, last, temperature):

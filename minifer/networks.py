@@ -12,6 +12,7 @@ import numpy as np
 
 from minifer.errors import ConfigError, LayerError, MiniferError
 from minifer.layers import Layer, Parameter, holding
+from minifer.layers.around import around_forward
 from minifer.models import MobileNet, block_table, mobilenet, mobilenet_v2, mobilenet_v3
 from minifer.own_code import call, find, is_target, trouble
 
@@ -89,11 +90,17 @@ def build_own(own, input_shape, classes, seed=0, name=None):
 
 def check_output(network, name, input_shape, classes):
     """Raise LayerError, which names the layer, unless a network makes one logit for each class of a blank picture."""
-    inside, watched = [], [(path, layer) for path, layer in network.walk() if "forward" not in vars(layer)]
-    for path, layer in watched:
-        layer.forward = _noting(layer.forward, path, inside)
+    inside = []  # the paths of the layers that run, also of those that have failed
+
+    def note(path, forward, *inputs, **how):
+        inside.append(path)
+        y = forward(*inputs, **how)
+        inside.pop()
+        return y
+
     try:
-        y = network.forward(np.zeros((1, *input_shape), np.float32))
+        with around_forward(network.walk(), note):
+            y = network.forward(np.zeros((1, *input_shape), np.float32))
     except BaseException as error:
         where = f"its layer {inside[-1]}: " if inside and inside[-1] else ""
         why = error if isinstance(error, MiniferError) else trouble(error)
@@ -102,9 +109,6 @@ def check_output(network, name, input_shape, classes):
             f"{name} cannot read a picture of {height}x{width} with {channels} channel{'s'[: channels != 1]}: "
             f"{where}{why}"
         ) from error
-    finally:
-        for _, layer in watched:
-            del layer.forward
     shape = getattr(y, "shape", type(y).__name__)
     if shape != (1, classes):
         made = f"{shape[1]} numbers" if len(shape) == 2 and shape[0] == 1 else f"{shape}"
@@ -112,18 +116,6 @@ def check_output(network, name, input_shape, classes):
             f"{name} makes {made} of a picture, and the data has {classes} classes: give its last layer as many "
             "outputs as its argument `classes` says"
         )
-
-
-def _noting(forward, path, inside):
-    """Return a forward that keeps the path of its layer in a list while it runs, and after it has failed."""
-
-    def noting(*inputs, **how):
-        inside.append(path)
-        y = forward(*inputs, **how)
-        inside.pop()
-        return y
-
-    return noting
 
 
 def find_network(target):

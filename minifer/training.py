@@ -29,6 +29,7 @@ from minifer.files.guard import guarded
 from minifer.fusion import fused
 from minifer.kernels.bfloat16 import check_products, products
 from minifer.layers import Dropout, Layer
+from minifer.layers.around import around_forward
 from minifer.losses import SoftmaxCrossEntropy
 from minifer.networks import Own, build_model, check_output, freeze_body, own_name
 from minifer.optimizers import SGD, Adam
@@ -445,20 +446,14 @@ def first_bad_layer(model, x):
     for path, parameter in model.parameters().items():
         if not np.isfinite(parameter.value).all():
             return f"{path} is not finite, the step before broke it"
-    found = []
-    for path, layer in model.walk():
-        layer.forward = _watched(layer.forward, path, type(layer).__name__, found)
-    model.forward(x, training=True)
-    for _, layer in model.walk():
-        del layer.forward
-    return f"the first layer whose output is not finite is {found[0]}" if found else "every layer's output is finite"
+    bad, layers = [], dict(model.walk())
 
-
-def _watched(forward, path, kind, found):
-    def watch(*inputs, **how):
+    def note(path, forward, *inputs, **how):
         y = forward(*inputs, **how)
         if not np.isfinite(y).all():
-            found.append(f"{path} ({kind})")
+            bad.append(f"{path} ({type(layers[path]).__name__})")
         return y
 
-    return watch
+    with around_forward(layers.items(), note):
+        model.forward(x, training=True)
+    return f"the first layer whose output is not finite is {bad[0]}" if bad else "every layer's output is finite"

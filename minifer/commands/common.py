@@ -65,6 +65,13 @@ def print_json(document):
     print_result(json.dumps(document, indent=2))
 
 
+def write_table(path, rows):
+    """Write rows of cells as a table that spreadsheets read: numbers without commas."""
+    from minifer.files import table_text, write_text
+
+    write_text(path, table_text([rows[0], *([cell.replace(",", "") for cell in row] for row in rows[1:])]))
+
+
 def parse_shape(text):
     """Return (H, W, C) of a text such as 48x48x1."""
     try:

@@ -1,7 +1,7 @@
 """Count what a network costs, layer by layer: its work on a picture, or with --memory what a training step stores."""
 
 from minifer.commands import memory, scaling
-from minifer.commands.common import as_path, parse_shape, print_json
+from minifer.commands.common import as_path, parse_shape, print_json, write_table
 from minifer.errors import ConfigError
 
 IMAGENET = (224, 224, 3)  # the shape of the pictures for which MobileNets are compared, in 1000 classes
@@ -204,13 +204,6 @@ def compare(args, shape, classes):
             f"{args.input}, {classes} classes, alpha {args.alpha:g}; all for one picture; layers with multiply-adds\n"
         )
         print("\n".join(aligned(rows)))
-
-
-def write_table(path, rows):
-    """Write rows of cells as a table that spreadsheets read: numbers without commas."""
-    from minifer.files import table_text, write_text
-
-    write_text(path, table_text([rows[0], *([cell.replace(",", "") for cell in row] for row in rows[1:])]))
 
 
 def figures(cost, batch):

@@ -58,7 +58,7 @@ def run(args):
         measure(args)
 
 
-def relabelled(settings, args):
+def with_labels(settings, args):
     """Return a TrainConfig with the labels of --labels, if they are given."""
     if args.labels and not settings.labels:
         raise ConfigError(f"--labels: {args.weights} was not trained on FER+'s votes: leave it out")
@@ -75,7 +75,7 @@ def measure(args):
     weights = find_weights(args.weights)
     needed = [args.split, *["train"] * args.unseen]
     settings, _, image_shape = described(weights)
-    splits = load(args.data, Reading.of(relabelled(settings, args), image_shape), needed)
+    splits = load(args.data, Reading.of(with_labels(settings, args), image_shape), needed)
     dataset = splits[args.split]
     result, probs = evaluate_weights(weights, dataset, args.split, args.tta, args.model, args.products)
     if args.unseen:

@@ -1,6 +1,6 @@
 """What `minifer cost --memory` prints: the memory of a training step, of one network or of several."""
 
-from minifer.commands.common import print_json
+from minifer.commands.common import print_json, write_table
 from minifer.errors import ConfigError
 
 HEADER = ["layer", "kind", "output", "weights", "gradients", "optimizer", "stored", "working"]
@@ -31,10 +31,7 @@ def run(args, shape, classes, networks):
         each = [{"model": name, **figures(memory), **fit_figures(args, fits)} for name, memory, fits in found]
         print_json({**document, "networks": each} if args.compare else {**document, **each[0], **layers(found[0][1])})
     elif args.csv:
-        from minifer.files import table_text, write_text
-
-        rows = summary(args, found) if args.compare else table(found[0][1])
-        write_text(args.csv, table_text([rows[0], *([cell.replace(",", "") for cell in row] for row in rows[1:])]))
+        write_table(args.csv, summary(args, found) if args.compare else table(found[0][1]))
     else:
         print_tables(args, classes, found)
 

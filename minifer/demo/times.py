@@ -12,6 +12,7 @@ import numpy as np
 from minifer.cost import cost_rows, separable_blocks
 from minifer.cost.table import structure
 from minifer.layers import Conv2D
+from minifer.layers.around import around_forward
 
 SECONDS, ROUNDS = 0.5, 20  # whichever is over first; of each figure the fastest call counts
 
@@ -23,26 +24,19 @@ def layer_times(model, input_shape, table):
     """
     twin, seconds, running = structure(model), defaultdict(list), [0.0]
     paths = {row.path for row in table}
-    for path, layer in twin.walk():
-        if path in paths:
-            layer.forward = _timed(layer.forward, seconds[path], running)
-    _repeat(lambda: twin.forward(_picture(input_shape)))
-    return {path: min(times) for path, times in seconds.items() if times}
 
-
-def _timed(forward, seconds, running):
-    """Return a forward that notes the seconds it takes, without those of timed layers inside it."""
-
-    def timed(*inputs, **how):
+    def timed(path, forward, *inputs, **how):
         running.append(0.0)
         started = time.perf_counter()
         y = forward(*inputs, **how)
         elapsed = time.perf_counter() - started
-        seconds.append(elapsed - running.pop())
+        seconds[path].append(elapsed - running.pop())
         running[-1] += elapsed
         return y
 
-    return timed
+    with around_forward([(path, layer) for path, layer in twin.walk() if path in paths], timed):
+        _repeat(lambda: twin.forward(_picture(input_shape)))
+    return {path: min(times) for path, times in seconds.items()}
 
 
 def ordinary_time(depthwise, block, input_shape):

@@ -14,6 +14,7 @@ from minifer.cost.table import structure
 from minifer.data.dataset import to_float
 from minifer.errors import ConfigError
 from minifer.layers import Conv2D, DepthwiseConv2D, MultiHeadSelfAttention, Sequential
+from minifer.layers.around import around_forward
 from minifer.report.canvas import INK, ORANGE, SKY, new_figure, no_frame, show, side_by_side
 
 SMALL = {"size": 9, "color": INK}
@@ -30,25 +31,19 @@ def outputs(model, image):
     x, found = to_float(image[None]), {}
     if not isinstance(model, Sequential):  # who knows in which order a forward of one's own calls its layers
         twin = structure(model)
-        for name, part in twin.children():
-            part.forward = _noting(part.forward, name, found)
-        twin.forward(x)
+
+        def note(name, forward, *inputs, **how):
+            y = forward(*inputs, **how)
+            found.setdefault(name, y[0])
+            return y
+
+        with around_forward(twin.children(), note):
+            twin.forward(x)
         return found
     for name, layer in model.layers.items():
         x = layer.forward(x)
         found[name] = x[0]
     return found
-
-
-def _noting(forward, name, found):
-    """Return a forward that keeps its first output under a name."""
-
-    def noting(*inputs, **how):
-        y = forward(*inputs, **how)
-        found.setdefault(name, y[0])
-        return y
-
-    return noting
 
 
 def layers_of(model):
