@@ -17,6 +17,8 @@ def read_points(folder):
     """
     path = Path(folder) / "points.json"
     document = read_json(path, {}, missing=": give a folder of exercises, with their tests and points.json")
+    if not document:
+        raise ConfigError(f'{path} names no exercise: write it as {{"name": {{"test_it": 1}}}}')
     for name, tests in document.items():
         if not name.isidentifier():
             raise ConfigError(f"{path}: {name!r} is no name of an exercise: {name}.py could not be imported")

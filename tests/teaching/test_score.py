@@ -171,6 +171,7 @@ def test_hidden_tests_take_the_place_of_the_students(tmp_path):
     [
         (None, "points.json is missing: give a folder of exercises"),
         ("[]", "points.json"),
+        ("{}", "points.json names no exercise"),
         ('{"own": {"test_it": "many"}}', "own: test_it is 'many'"),
         ('{"own": 3}', "points.json: own"),
         ('{"../own": {}}', "no name of an exercise"),
